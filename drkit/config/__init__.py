@@ -1,0 +1,1 @@
+"""The deployment: schedules.yaml as frozen, validated values. Imports no SDK."""

@@ -1,0 +1,64 @@
+"""The small value types that every part of the configuration is written in."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from drkit.units import parse_duration
+
+SECRET_SCHEMES = ("env", "file", "cmd", "vault", "aws-sm", "gcp-sm")
+_SECRET = re.compile(rf"({'|'.join(SECRET_SCHEMES)}):.+", re.DOTALL)
+
+
+class Strict(BaseModel):
+    """A part of the configuration: frozen, and a key it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _check_secret_ref(value: Any) -> Any:
+    references = value if isinstance(value, list | tuple) else [value]
+    for reference in references:
+        if not isinstance(reference, str) or not _SECRET.fullmatch(reference):
+            raise ValueError(
+                "a secret is written as a reference, never as its value: "
+                "env:NAME, file:/path, cmd:COMMAND, vault:PATH#KEY, aws-sm:NAME, gcp-sm:NAME, "
+                "or a list of them that is tried in order"
+            )
+    return tuple(references)
+
+
+def _check_duration(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError("a duration is written as 30s, 15m, 1h30m or 30d")
+    if isinstance(value, str):
+        return parse_duration(value)
+    raise ValueError(f"a duration needs its unit: {value}s, {value}m, {value}h or {value}d")
+
+
+SecretRef = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_check_secret_ref, json_schema_input_type=str | list[str]),
+    Field(description="Reference to a secret, or a list that is tried in order."),
+]
+"""One or more references, tried in order."""
+
+Seconds = Annotated[
+    float,
+    BeforeValidator(_check_duration, json_schema_input_type=str),
+    Field(description="Duration with its unit: 30s, 15m, 1h30m, 30d."),
+]
+"""A duration in seconds, written with its unit."""
+
+
+def _check_name(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", value):
+        raise ValueError("a name is lower-case letters, digits, - and _, and starts with a letter")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_check_name)]
+"""What a store, source, site or target is called; it becomes a path and a tag."""

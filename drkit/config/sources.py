@@ -1,0 +1,64 @@
+"""What is protected: trees, weights, Qdrant collections, the output of commands."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from drkit.config.fields import Name, SecretRef, Strict
+
+
+class _Source(Strict):
+    lives_on: Name
+    rpo_min: float | None = Field(None, gt=0, description="Most minutes that may be lost.")
+
+
+class TreeSource(_Source):
+    """A folder with everything below it."""
+
+    kind: Literal["tree"]
+    path: str
+    exclude: tuple[str, ...] = ()
+
+
+class WeightsSource(_Source):
+    """A model directory, mirrored as plain files that vLLM can read from a bucket."""
+
+    kind: Literal["weights"]
+    path: str
+    model: str
+    revision: str
+    stores: tuple[Name, ...] = Field(min_length=1, description="Stores that hold the mirror.")
+
+
+class QdrantPlace(Strict):
+    """A Qdrant server."""
+
+    url: str
+    api_key: SecretRef | None = None
+
+
+class QdrantSource(_Source):
+    """The collections of a Qdrant server; all of them unless `collections` names some."""
+
+    kind: Literal["qdrant"]
+    url: str
+    api_key: SecretRef | None = None
+    collections: tuple[str, ...] | None = None
+    restore_to: QdrantPlace | None = Field(
+        None, description="An empty Qdrant where drills restore, and failovers that lost this one."
+    )
+
+
+class CommandSource(_Source):
+    """What a command prints, such as a database dump."""
+
+    kind: Literal["command"]
+    argv: tuple[str, ...] = Field(min_length=1)
+    filename: str = "output"
+
+
+SourceConfig = Annotated[
+    TreeSource | WeightsSource | QdrantSource | CommandSource, Field(discriminator="kind")
+]

@@ -1,0 +1,79 @@
+"""A store holds named, immutable blobs of bytes. It knows nothing of what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from drkit.errors import DrkitError, PlaceError
+
+Buffer = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    name: str
+    size_bytes: int
+
+
+class ObjectMissing(DrkitError):
+    """There is no object of that name."""
+
+    exit_status = 20
+
+
+class StoreUnreachable(PlaceError):
+    """The store did not answer in time or answered that it cannot; trying again may help."""
+
+
+class StoreRefused(PlaceError):
+    """The store refused: credentials, quota, retention, or a name it does not take."""
+
+
+class Store(Protocol):
+    """Where objects lie. Every method is thread-safe and may be called from many threads.
+
+    Names are relative, `/`-separated, of printable ASCII, without `.`, `..` or empty parts; an
+    adapter MUST refuse others (`StoreRefused`) going in, and skip them coming out of a list.
+    """
+
+    @property
+    def name(self) -> str:
+        """What the configuration calls this store."""
+        ...
+
+    def put(self, name: str, data: Buffer | Iterable[Buffer], *, size_bytes: int) -> None:
+        """Writes the object whole or not at all, durably; an existing one is replaced atomically.
+
+        MUST refuse (`StoreRefused`, leaving nothing behind) when `data` is not exactly
+        `size_bytes` long. May be called twice with the same bytes.
+        """
+        ...
+
+    def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
+        """`length` bytes from `offset`, or all that follow. A range that ends past the end of
+        the object is an error (`StoreUnreachable`: a short read), never fewer bytes.
+
+        Raises `ObjectMissing`. The bytes are not verified: the caller checks its own hash.
+        """
+        ...
+
+    def stat(self, name: str) -> ObjectInfo:
+        """Size of the object. Raises `ObjectMissing`."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Objects whose name starts with `prefix` (a string, not a folder), in no order.
+
+        Objects that come or go meanwhile may or may not be listed; half-written ones never are.
+        """
+        ...
+
+    def delete(self, name: str) -> None:
+        """Removes the object; one that is not there is no error."""
+        ...
+
+    def close(self) -> None:
+        """Releases connections. May be called twice."""
+        ...

@@ -9,7 +9,6 @@ from typing import TypeVar
 
 from drkit.clock import Clock
 
-
 T = TypeVar("T")
 
 

@@ -17,7 +17,7 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """"0.8 s", "41 s", "12 min 5 s", "3 h 20 min", "3 d 4 h": two units at most."""
+    """ "0.8 s", "41 s", "12 min 5 s", "3 h 20 min", "3 d 4 h": two units at most."""
     if seconds < 0:
         return f"-{format_duration(-seconds)}"
     if seconds < 9.95:
@@ -35,7 +35,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_bytes(count: float) -> str:
-    """"512 B", "3.4 MiB": binary units, as restic prints them."""
+    """ "512 B", "3.4 MiB": binary units, as restic prints them."""
     if count < 1024:
         return f"{count:.0f} B"
     for unit in ("KiB", "MiB", "GiB"):

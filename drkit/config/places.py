@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from drkit.config.fields import SecretRef, Seconds, Strict
+from drkit.config.fields import Seconds, SecretRef, Strict
 
 
 class LambdaProvider(Strict):

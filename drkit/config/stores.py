@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from drkit.config.fields import Name, SecretRef, Seconds, Strict
+from drkit.config.fields import Name, Seconds, SecretRef, Strict
 
 Role = Literal["primary", "backup", "archive"]
 
@@ -65,9 +65,7 @@ class B2Store(_Store):
     application_key: SecretRef
 
 
-StoreConfig = Annotated[
-    FolderStore | GcsStore | S3Store | B2Store, Field(discriminator="kind")
-]
+StoreConfig = Annotated[FolderStore | GcsStore | S3Store | B2Store, Field(discriminator="kind")]
 
 
 class RepositoryConfig(Strict):

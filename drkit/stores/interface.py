@@ -77,3 +77,11 @@ class Store(Protocol):
     def close(self) -> None:
         """Releases connections. May be called twice."""
         ...
+
+
+class Presigner(Protocol):
+    """A store that can let somebody read one object without a credential."""
+
+    def presign(self, name: str, expires_s: float) -> str:
+        """A URL (https:// or file://) that reads the object until it expires."""
+        ...

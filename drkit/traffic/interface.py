@@ -38,7 +38,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class SwitchPlan:
-    """`switch` goes `before` -> `after`, at `record` (a name or URL). Applied as it is or not at all."""
+    """`switch` goes `before` -> `after`, at `record` (a name or URL). Applied whole or not."""
 
     switch: str
     record: str

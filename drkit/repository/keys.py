@@ -1,0 +1,82 @@
+"""Key files: the master key, sealed by a password through scrypt, as restic writes them."""
+
+from __future__ import annotations
+
+import base64
+import getpass
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from drkit.clock import Clock
+from drkit.errors import DamagedData, WrongKey
+from drkit.repository.sealing import MasterKey
+
+
+@dataclass(frozen=True, slots=True)
+class ScryptCost:
+    """scrypt's parameters. Readers take any; tests use low ones."""
+
+    n: int = 32768
+    r: int = 8
+    p: int = 1
+
+
+def make_key_file(
+    key: MasterKey, password: str, *, cost: ScryptCost, clock: Clock, hostname: str
+) -> bytes:
+    """The bytes of a key file that `password` opens; its name is their SHA-256."""
+    salt = os.urandom(64)
+    inner = {
+        "mac": {"k": _text(key.mac_k), "r": _text(key.mac_r)},
+        "encrypt": _text(key.encrypt),
+    }
+    sealed = _password_key(password, salt, cost).seal(orjson.dumps(inner))
+    return orjson.dumps(
+        {
+            "created": clock.now().isoformat(),
+            "username": getpass.getuser(),
+            "hostname": hostname,
+            "kdf": "scrypt",
+            "N": cost.n,
+            "r": cost.r,
+            "p": cost.p,
+            "salt": _text(salt),
+            "data": _text(sealed),
+        }
+    )
+
+
+def open_key_file(content: bytes, password: str) -> MasterKey:
+    """The master key. Raises `WrongKey` when `password` does not open this file."""
+    try:
+        outer: dict[str, Any] = orjson.loads(content)
+        cost = ScryptCost(int(outer["N"]), int(outer["r"]), int(outer["p"]))
+        if outer["kdf"] != "scrypt" or cost.n * cost.r * 128 > 1 << 30:
+            raise ValueError("unknown or outsized key derivation")
+        password_key = _password_key(password, base64.b64decode(outer["salt"]), cost)
+        inner = orjson.loads(password_key.open(base64.b64decode(outer["data"])))
+        return MasterKey(
+            base64.b64decode(inner["encrypt"]),
+            base64.b64decode(inner["mac"]["k"]),
+            base64.b64decode(inner["mac"]["r"]),
+        )
+    except (ValueError, KeyError, TypeError, DamagedData):
+        raise WrongKey(
+            "the password does not open the repository",
+            hint="check repository.password in schedules.yaml; any restic key's password will do",
+        ) from None
+
+
+def _password_key(password: str, salt: bytes, cost: ScryptCost) -> MasterKey:
+    derived = hashlib.scrypt(
+        password.encode(), salt=salt, n=cost.n, r=cost.r, p=cost.p, maxmem=1 << 31, dklen=64
+    )
+    return MasterKey(derived[:32], derived[32:48], derived[48:])
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()

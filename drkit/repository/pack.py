@@ -1,0 +1,106 @@
+"""Packs: sealed blobs back to back, a sealed header that lists them, its length (format v2)."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass
+from enum import Enum
+
+from drkit.errors import DamagedData
+from drkit.repository.sealing import OVERHEAD_BYTES, MasterKey
+
+_PLAIN = struct.Struct("<BI32s")
+_COMPRESSED = struct.Struct("<BII32s")
+_MAX_HEADER_BYTES = 16 << 20
+
+
+class BlobKind(Enum):
+    DATA = "data"
+    TREE = "tree"
+
+
+@dataclass(frozen=True, slots=True)
+class PackedBlob:
+    """Where a blob lies in its pack. `raw_bytes` is 0 for a blob that is not compressed."""
+
+    id: bytes
+    kind: BlobKind
+    offset: int
+    length: int
+    raw_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SealedPack:
+    """A finished pack: the same bytes go to every store (S1)."""
+
+    id: str
+    blobs: tuple[PackedBlob, ...]
+    pieces: tuple[bytes, ...]
+    size_bytes: int
+
+
+class PackBuilder:
+    """Gathers sealed blobs of one kind; data and tree blobs never share a pack."""
+
+    def __init__(self, kind: BlobKind) -> None:
+        self._kind = kind
+        self._pieces: list[bytes] = []
+        self._blobs: list[PackedBlob] = []
+        self.size_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._blobs)
+
+    def add(self, blob_id: bytes, sealed: bytes, raw_bytes: int) -> None:
+        self._blobs.append(PackedBlob(blob_id, self._kind, self.size_bytes, len(sealed), raw_bytes))
+        self._pieces.append(sealed)
+        self.size_bytes += len(sealed)
+
+    def finish(self, key: MasterKey) -> SealedPack:
+        header = key.seal(b"".join(_entry(blob) for blob in self._blobs))
+        self._pieces += [header, struct.pack("<I", len(header))]
+        digest = hashlib.sha256()
+        for piece in self._pieces:
+            digest.update(piece)
+        size_bytes = sum(map(len, self._pieces))
+        return SealedPack(digest.hexdigest(), tuple(self._blobs), tuple(self._pieces), size_bytes)
+
+
+def read_header(pack: bytes, key: MasterKey) -> tuple[PackedBlob, ...]:
+    """The blobs of a whole pack. Raises `DamagedData` when header and size do not agree."""
+    if len(pack) < 4:
+        raise _damaged("it is shorter than a header")
+    (length,) = struct.unpack("<I", pack[-4:])
+    if not OVERHEAD_BYTES <= length <= min(_MAX_HEADER_BYTES, len(pack) - 4):
+        raise _damaged("its header does not fit")
+    header = key.open(memoryview(pack)[-4 - length : -4])
+    blobs, offset, at = [], 0, 0
+    while at < len(header):
+        form = header[at]
+        if form > 3:
+            raise _damaged(f"its header has an entry of type {form}")
+        kind = BlobKind.TREE if form & 1 else BlobKind.DATA
+        entry = _COMPRESSED if form & 2 else _PLAIN
+        if at + entry.size > len(header):
+            raise _damaged("its header ends in the middle of an entry")
+        fields = entry.unpack_from(header, at)
+        raw_bytes = fields[2] if form & 2 else 0
+        blobs.append(PackedBlob(fields[-1], kind, offset, fields[1], raw_bytes))
+        offset += fields[1]
+        at += entry.size
+    if offset != len(pack) - 4 - length:
+        raise _damaged("its blobs do not fill it")
+    return tuple(blobs)
+
+
+def _entry(blob: PackedBlob) -> bytes:
+    form = 1 if blob.kind is BlobKind.TREE else 0
+    if blob.raw_bytes:
+        return _COMPRESSED.pack(form | 2, blob.length, blob.raw_bytes, blob.id)
+    return _PLAIN.pack(form, blob.length, blob.id)
+
+
+def _damaged(why: str) -> DamagedData:
+    return DamagedData(f"the pack is damaged: {why}", hint="drkit check --read-data")

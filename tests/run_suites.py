@@ -1,0 +1,82 @@
+"""Runs the suites of one level, each in its own pytest within its minute budget, and says what ran.
+
+`python tests/run_suites.py quick|full|soak`. Exit status 1 if a suite failed, ran over its budget,
+ran nothing, or skipped what tests/skips.toml does not list. Ends with pytest's own summary lines,
+which are also left in .drkit/tests/<level>.summary.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parent
+NOTHING_COLLECTED = 5
+
+
+def run_suite(suite: str, budget_s: float, level: str) -> tuple[int, str]:
+    """Exit status of the suite and its last line."""
+    marker = "soak" if level == "soak" else "not soak"
+    argv = [sys.executable, "-m", "pytest", f"tests/{suite}", "-q", "-m", marker]
+    argv += ["--declared-skips"] if level != "soak" else []
+    process = subprocess.Popen(
+        argv, cwd=TESTS.parent, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    killer = subprocess.Popen(
+        [sys.executable, "-c", _KILL_AFTER, str(budget_s), str(process.pid)],
+        stdin=subprocess.PIPE,
+    )
+    last = ""
+    assert process.stdout is not None
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        last = line.strip() or last
+    status = process.wait()
+    killer.communicate()
+    if status == -signal.SIGKILL:
+        last = f"stopped: over its budget of {budget_s / 60:g} min"
+    return status, last
+
+
+# Kills the suite's whole session when the time is up; ends when its own standard input closes.
+_KILL_AFTER = """
+import os, select, signal, sys
+if not select.select([sys.stdin], [], [], float(sys.argv[1]))[0]:
+    os.killpg(int(sys.argv[2]), signal.SIGKILL)
+"""
+
+
+def main() -> int:
+    level = sys.argv[1] if len(sys.argv) > 1 else "quick"
+    budgets = tomllib.loads((TESTS / "budgets.toml").read_text())[level]
+    failed = []
+    lines = []
+    for suite, budget_min in budgets.items():
+        if not any((TESTS / suite).rglob("test_*.py")):
+            continue
+        print(f"== tests/{suite} (at most {budget_min} min)", flush=True)
+        started = time.monotonic()
+        status, last = run_suite(suite, budget_min * 60, level)
+        if status == NOTHING_COLLECTED and level == "soak":
+            continue
+        if status:
+            failed.append(suite)
+        spent_min = (time.monotonic() - started) / 60
+        lines.append(f"{suite:12} {spent_min:4.1f} of {budget_min} min  {last}")
+    outcome = f"{level}: failed: {', '.join(failed)}" if failed else f"{level}: all suites passed"
+    text = "\n".join([*lines, outcome]) + "\n"
+    print(f"\n{text}", end="")
+    summary = TESTS.parent / ".drkit" / "tests" / f"{level}.summary"
+    summary.parent.mkdir(parents=True, exist_ok=True)
+    summary.write_text(text)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONHASHSEED", "0")
+    sys.exit(main())

@@ -139,7 +139,8 @@ def values(tensor: Tensor, seed: int, position: int) -> bytes:
         return drawn.astype("<f4").tobytes()
     bits = np.asarray(drawn, dtype="<f4").reshape(-1).view("<u4")
     rounded = bits + (np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1)))
-    return (rounded >> np.uint32(16)).astype("<u2").tobytes()
+    halves: bytes = (rounded >> np.uint32(16)).astype("<u2").tobytes()
+    return halves
 
 
 def byte_alphabet() -> list[str]:

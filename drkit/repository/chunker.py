@@ -1,0 +1,56 @@
+"""Content-defined chunks: boundaries move with the content, so that an edit costs one chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from drkit.repository.sealing import MasterKey
+
+WINDOW_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkerSettings:
+    """Pinned per repository in drkit.json: other settings would store everything anew."""
+
+    min_bytes: int = 512 << 10
+    avg_bytes: int = 1 << 20
+    max_bytes: int = 8 << 20
+
+    def to_json(self) -> dict[str, object]:
+        return {"algorithm": "fastcdc-2020", **asdict(self)}
+
+
+class Chunker:
+    """Cuts buffers with a secret seed, so that chunk sizes do not tell known files."""
+
+    def __init__(self, settings: ChunkerSettings, key: MasterKey) -> None:
+        from pyfastcdc import FastCDC
+
+        self._settings = settings
+        seed = int.from_bytes(key.derive("chunker seed", 8), "little")
+        self._cdc = FastCDC(
+            avg_size=settings.avg_bytes,
+            min_size=settings.min_bytes,
+            max_size=settings.max_bytes,
+            seed=seed,
+        )
+
+    @property
+    def min_bytes(self) -> int:
+        return self._settings.min_bytes
+
+    @property
+    def max_bytes(self) -> int:
+        return self._settings.max_bytes
+
+    def cut(self, window: memoryview, *, is_last: bool) -> Iterator[memoryview]:
+        """Chunks of `window`. Unless it is the last one, what may still grow is left over."""
+        used = 0
+        for chunk in self._cdc.cut_buf(window):
+            if not is_last and len(window) - used < self._settings.max_bytes:
+                return
+            piece = window[used : used + chunk.length]
+            used += chunk.length
+            yield piece

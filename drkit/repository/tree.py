@@ -1,0 +1,180 @@
+"""Trees: one directory each, as restic writes them (repository format, "Trees and Data")."""
+
+from __future__ import annotations
+
+import base64
+import stat
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import orjson
+
+from drkit.errors import DamagedData
+from drkit.repository.quoting import quote, unquote
+
+NodeType = Literal["file", "dir", "symlink", "dev", "chardev", "fifo", "socket"]
+
+_TYPES: tuple[tuple[int, NodeType, int], ...] = (
+    (stat.S_IFREG, "file", 0),
+    (stat.S_IFDIR, "dir", 1 << 31),
+    (stat.S_IFLNK, "symlink", 1 << 27),
+    (stat.S_IFBLK, "dev", 1 << 26),
+    (stat.S_IFCHR, "chardev", 1 << 26 | 1 << 21),
+    (stat.S_IFIFO, "fifo", 1 << 25),
+    (stat.S_IFSOCK, "socket", 1 << 24),
+)
+_NAMES: frozenset[str] = frozenset(name for _, name, _ in _TYPES)
+_FLAGS = ((stat.S_ISUID, 1 << 23), (stat.S_ISGID, 1 << 22), (stat.S_ISVTX, 1 << 20))
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One entry of a directory. Times are nanoseconds since 1970; `mode` is Go's FileMode."""
+
+    name: bytes
+    type: NodeType
+    mode: int
+    mtime_ns: int
+    ctime_ns: int = 0
+    atime_ns: int = 0
+    uid: int = 0
+    gid: int = 0
+    user: str = ""
+    group: str = ""
+    inode: int = 0
+    device_id: int = 0
+    size: int = 0
+    links: int = 0
+    link_target: bytes = b""
+    device: int = 0
+    xattrs: tuple[tuple[str, bytes], ...] = ()
+    content: tuple[bytes, ...] = ()
+    subtree: str | None = None
+    extra: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def permissions(self) -> int:
+        """Mode bits as chmod takes them."""
+        return (self.mode & 0o777) | sum(bit for bit, flag in _FLAGS if self.mode & flag)
+
+
+def go_mode(st_mode: int) -> tuple[NodeType, int]:
+    """The node type and Go FileMode of a POSIX mode. ValueError for a kind of file unknown here."""
+    for kind, name, flag in _TYPES:
+        if stat.S_IFMT(st_mode) == kind:
+            special = sum(go for bit, go in _FLAGS if st_mode & bit)
+            return name, (st_mode & 0o777) | flag | special
+    raise ValueError(f"unknown kind of file: mode {st_mode:o}")
+
+
+def encode_tree(nodes: list[Node]) -> bytes:
+    """The plaintext of a tree blob; nodes are put into the order of their names' bytes."""
+    ordered = sorted(nodes, key=lambda node: node.name)
+    return orjson.dumps({"nodes": [_encode(node) for node in ordered]}) + b"\n"
+
+
+def decode_tree(content: bytes) -> tuple[Node, ...]:
+    """The nodes of a tree blob. A name that could leave its directory is refused."""
+    try:
+        nodes = tuple(_decode(entry) for entry in orjson.loads(content)["nodes"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedData(
+            f"a directory cannot be read: {error}", hint="drkit check --read-data"
+        ) from None
+    for node in nodes:
+        if node.name in (b"", b".", b"..") or b"/" in node.name or b"\0" in node.name:
+            raise DamagedData(
+                f"a directory holds the hostile name {node.name!r}",
+                hint="the repository was tampered with; restore from another store",
+            )
+    return nodes
+
+
+def _encode(node: Node) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "name": quote(node.name),
+        "type": node.type,
+        "mode": node.mode,
+        "mtime": format_time(node.mtime_ns),
+        "atime": format_time(node.atime_ns),
+        "ctime": format_time(node.ctime_ns),
+        "uid": node.uid,
+        "gid": node.gid,
+    }
+    optional: tuple[tuple[str, Any], ...] = (
+        ("user", node.user),
+        ("group", node.group),
+        ("inode", node.inode),
+        ("device_id", node.device_id),
+        ("size", node.size),
+        ("links", node.links),
+    )
+    entry.update((key, value) for key, value in optional if value)
+    if node.type == "symlink":
+        entry["linktarget"] = node.link_target.decode("utf-8", "replace")
+        if entry["linktarget"].encode() != node.link_target:
+            entry["linktarget_raw"] = base64.b64encode(node.link_target).decode()
+    if node.xattrs:
+        entry["extended_attributes"] = [
+            {"name": name, "value": base64.b64encode(value).decode()} for name, value in node.xattrs
+        ]
+    if node.device:
+        entry["device"] = node.device
+    entry["content"] = [blob.hex() for blob in node.content] if node.type == "file" else None
+    if node.subtree:
+        entry["subtree"] = node.subtree
+    return entry
+
+
+def _decode(entry: dict[str, Any]) -> Node:
+    if entry["type"] not in _NAMES:
+        raise ValueError(f"unknown kind of node {entry['type']!r}")
+    raw_target = entry.get("linktarget_raw")
+    target = base64.b64decode(raw_target) if raw_target else entry.get("linktarget", "").encode()
+    return Node(
+        name=unquote(entry["name"]),
+        type=entry["type"],
+        mode=entry.get("mode", 0),
+        mtime_ns=parse_time(entry["mtime"]),
+        atime_ns=parse_time(entry.get("atime", entry["mtime"])),
+        ctime_ns=parse_time(entry.get("ctime", entry["mtime"])),
+        uid=entry.get("uid", 0),
+        gid=entry.get("gid", 0),
+        user=entry.get("user", ""),
+        group=entry.get("group", ""),
+        inode=entry.get("inode", 0),
+        device_id=entry.get("device_id", 0),
+        size=entry.get("size", 0),
+        links=entry.get("links", 0),
+        link_target=target,
+        device=entry.get("device", 0),
+        xattrs=tuple(
+            (attribute["name"], base64.b64decode(attribute.get("value") or ""))
+            for attribute in entry.get("extended_attributes") or ()
+        ),
+        content=tuple(bytes.fromhex(blob) for blob in entry.get("content") or ()),
+        subtree=entry.get("subtree"),
+    )
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def format_time(time_ns: int) -> str:
+    """RFC 3339 in UTC with as many digits of the second as it has."""
+    seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
+    try:
+        whole = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+    except OverflowError:  # a year that no clock shows; what is stored stays readable
+        return "9999-12-31T23:59:59Z" if seconds > 0 else "0001-01-01T00:00:00Z"
+    whole = whole.rjust(19, "0")
+    return f"{whole}.{nanoseconds:09d}".rstrip("0") + "Z" if nanoseconds else whole + "Z"
+
+
+def parse_time(text: str) -> int:
+    """Nanoseconds since 1970 of an RFC 3339 time with any zone and up to nine digits."""
+    seconds_text, zone = (text[:-1], "+00:00") if text.endswith("Z") else (text[:-6], text[-6:])
+    whole, _, fraction = seconds_text.partition(".")
+    moment = datetime.fromisoformat(whole + zone) - _EPOCH
+    return (moment.days * 86400 + moment.seconds) * 1_000_000_000 + int(fraction.ljust(9, "0") or 0)

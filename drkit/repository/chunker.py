@@ -29,7 +29,7 @@ class Chunker:
         from pyfastcdc import FastCDC
 
         self._settings = settings
-        seed = int.from_bytes(key.derive("chunker seed", 8), "little")
+        seed = int.from_bytes(key.derive("chunker seed", 8), "little") & (2**63 - 1)
         self._cdc = FastCDC(
             avg_size=settings.avg_bytes,
             min_size=settings.min_bytes,

@@ -1,0 +1,174 @@
+"""What drkit remembers between commands: one SQLite file by default, PostgreSQL by URL.
+
+A write that returned has reached the disk: SQLite runs with a write-ahead log and
+`synchronous=FULL`, PostgreSQL with its own defaults and serialisable transactions. Deleting the
+database loses no backup and no role.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, select, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from drkit.clock import Clock, SystemClock
+from drkit.errors import ConfigError, PlaceError
+from drkit.state.migrations import MIGRATIONS, Migration
+from drkit.state.schema import REMEMBERED
+
+BUSY_TIMEOUT_S = 15.0
+_WRITES = "drkit_writes"
+
+
+class StateUnavailable(PlaceError):
+    """The database cannot be opened, read or written."""
+
+
+class Database:
+    """Transactions on the state. Safe to use from many threads and from several processes."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One serialisable transaction: committed durably at the end, or nothing of it happened.
+
+        SQLite takes the write lock at once, so that what is read inside stays true until commit.
+        """
+        with self._engine.connect().execution_options(**{_WRITES: True}) as connection:
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent view; nothing is written."""
+        with self._engine.connect() as connection:
+            with connection.begin():
+                yield connection
+
+    def remember(self, name: str, value: Any) -> None:
+        """Keeps a JSON value under `name`, in place of the former one."""
+        with self.write() as connection:
+            connection.execute(REMEMBERED.delete().where(REMEMBERED.c.name == name))
+            connection.execute(
+                REMEMBERED.insert().values(
+                    name=name, at=self._clock.now(), value=json.dumps(value, sort_keys=True)
+                )
+            )
+
+    def recall(self, name: str) -> Any:
+        """The JSON value kept under `name`, or None."""
+        with self.read() as connection:
+            row = connection.execute(
+                select(REMEMBERED.c.value).where(REMEMBERED.c.name == name)
+            ).first()
+        return None if row is None else json.loads(row.value)
+
+    def close(self) -> None:
+        """Releases the connections. May be called twice."""
+        self._engine.dispose()
+
+
+def open_database(url_or_path: str | Path, *, clock: Clock | None = None) -> Database:
+    """The database, brought to this version's schema. A path is a SQLite file, made if absent.
+
+    Raises `StateUnavailable`, or `ConfigError` when a newer drkit has written it.
+    """
+    clock = clock or SystemClock()
+    url = str(url_or_path)
+    if "://" not in url:
+        Path(url).parent.mkdir(parents=True, exist_ok=True)
+        url = f"sqlite:///{url}"
+    try:
+        engine = _engine(url)
+        database = Database(engine, clock)
+        migrate(database, clock)
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+        shown = make_url(url).render_as_string(hide_password=True)
+        raise StateUnavailable(
+            f"the state database {shown} cannot be opened: {error}",
+            hint="check that its folder is writable and its disk not full; a deleted state "
+            "loses no backup",
+        ) from error
+    return database
+
+
+def migrate(
+    database: Database, clock: Clock, migrations: tuple[Migration, ...] = MIGRATIONS
+) -> list[int]:
+    """Numbers of the migrations that were applied now, in order; [] when it was up to date."""
+    with database.write() as connection:
+        connection.execute(
+            text(
+                "CREATE TABLE IF NOT EXISTS schema_migrations ("
+                "number INTEGER PRIMARY KEY, name VARCHAR(190) NOT NULL, "
+                "applied_at VARCHAR(32) NOT NULL)"
+            )
+        )
+    applied = []
+    for migration in migrations:
+        with database.write() as connection:
+            known = _applied(connection)
+            if newer := known - {each.number for each in migrations}:
+                raise ConfigError(
+                    f"the state database has migration {max(newer):04d}, which this drkit lacks",
+                    hint="use the newer drkit that wrote it, or move the file away",
+                )
+            if migration.number in known:
+                continue
+            migration.upgrade(connection)
+            connection.execute(
+                text("INSERT INTO schema_migrations VALUES (:number, :name, :at)"),
+                {"number": migration.number, "name": migration.name, "at": str(clock.now())},
+            )
+            applied.append(migration.number)
+    return applied
+
+
+def _applied(connection: Connection) -> set[int]:
+    return set(connection.execute(text("SELECT number FROM schema_migrations")).scalars())
+
+
+def _engine(url: str) -> Engine:
+    if not url.startswith("sqlite"):
+        return create_engine(url, isolation_level="SERIALIZABLE", pool_pre_ping=True)
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
+        # The driver's own transaction handling is off: BEGIN is ours, see below.
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
+        _use_wal(connection)
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(_WRITES)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switches to the write-ahead log; SQLite does not wait for others here, so this does."""
+    end_s = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > end_s:
+                raise
+            time.sleep(0.02)

@@ -1,12 +1,24 @@
-"""A store in a folder: each object one file, written whole or not at all, and durable."""
+"""A store in a folder of this machine or of a mounted disk.
+
+An object is the file of its name. It is written under `.drkit-partial/`, synced, and renamed into
+place; so it is there whole or not at all, after a crash too. A writer holds a lock on its partial
+file, by which the next writer knows what a killed one left behind. Where another kind of store
+holds both `a` and `a/b`, a folder cannot: the second one is refused.
+"""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import secrets
+import stat
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from drkit.stores.durable import make_folders, sync_folder, write_all
 from drkit.stores.interface import (
     Buffer,
     ObjectInfo,
@@ -14,162 +26,231 @@ from drkit.stores.interface import (
     StoreRefused,
     StoreUnreachable,
 )
-from drkit.stores.names import check_name, is_safe_name
+from drkit.stores.names import check_name, check_prefix, is_safe_name
 
-_PARTIAL = ".drkit-partial-"
+PARTIAL = ".drkit-partial"
+
+_REFUSALS = {
+    errno.EACCES: "may this user write there?",
+    errno.EPERM: "may this user write there?",
+    errno.EROFS: "the disk is mounted read-only",
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "raise the quota or make room",
+    errno.EFBIG: "a limit on file sizes is in force (ulimit -f)",
+    errno.ENAMETOOLONG: "the file system does not take names this long",
+    errno.EEXIST: "an object has the name of a folder that is needed",
+    errno.ENOTDIR: "an object has the name of a folder that is needed",
+    errno.EISDIR: "a folder has the name of the object",
+    errno.ELOOP: "a symbolic link lies in the store; objects are plain files",
+}
 
 
 class FolderStore:
-    """Objects below `root`. A file appears under its name only after its bytes are on disk."""
+    """`Store` and `Presigner` on the folder `root`, which is made when something is put."""
 
     def __init__(self, name: str, root: Path) -> None:
         self._name = name
-        self._root = root
+        self._root = root.expanduser().absolute()
+        self._swept = False
+        self._sweeping = threading.Lock()
 
     @property
     def name(self) -> str:
         return self._name
 
+    @property
+    def root(self) -> Path:
+        return self._root
+
     def put(self, name: str, data: Buffer | Iterable[Buffer], *, size_bytes: int) -> None:
-        target = self._path(name)
-        partial = target.with_name(_PARTIAL + secrets.token_hex(8))
-        try:
-            self._make_folder(target.parent)
-            with partial.open("xb", buffering=0) as file:
-                written = _write_all(file.fileno(), data)
-                if written != size_bytes:
-                    raise StoreRefused(
-                        f"{self._name}: {name} was to be {size_bytes} bytes and is {written}",
-                        hint="the object was not written; run the command again",
-                    )
-                os.fsync(file.fileno())
-            partial.replace(target)
-            _sync_folder(target.parent)
-        except OSError as error:
-            raise self._unreachable(f"writing {name}", error) from error
-        finally:
-            partial.unlink(missing_ok=True)
+        path = self._path(name)
+        with self._explained("write", name):
+            self._sweep_once()
+            partial, handle = self._open_partial()
+            try:
+                try:
+                    self._fill(handle, name, data, size_bytes)
+                    os.fsync(handle)
+                    make_folders(path.parent)
+                    partial.replace(path)
+                finally:
+                    os.close(handle)
+            except BaseException:
+                partial.unlink(missing_ok=True)
+                raise
+            sync_folder(path.parent)
 
     def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
-        try:
-            with self._path(name).open("rb", buffering=0) as file:
-                size_bytes = os.fstat(file.fileno()).st_size
-                wanted = size_bytes - offset if length is None else length
-                if offset < 0 or wanted < 0 or offset + wanted > size_bytes:
-                    raise StoreUnreachable(
-                        f"{self._name}: {name} ends at {size_bytes}, "
-                        f"before {offset}+{length if length is not None else 'rest'}",
-                        hint="the object is shorter than it must be: drkit check",
-                    )
-                return _read_exactly(file.fileno(), offset, wanted, self._name, name)
-        except FileNotFoundError as error:
-            raise self._missing(name) from error
-        except OSError as error:
-            raise self._unreachable(f"reading {name}", error) from error
+        with self._explained("read", name), self._opened(name) as (handle, size_bytes):
+            wanted = size_bytes - offset if length is None else length
+            if offset < 0 or wanted < 0 or offset + wanted > size_bytes:
+                raise self._short(name, offset, wanted, size_bytes)
+            parts = []
+            at = offset
+            while at < offset + wanted:
+                part = os.pread(handle, offset + wanted - at, at)
+                if not part:
+                    raise self._short(name, offset, wanted, at)
+                parts.append(part)
+                at += len(part)
+            return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def stat(self, name: str) -> ObjectInfo:
-        try:
-            return ObjectInfo(name, self._path(name).stat().st_size)
-        except FileNotFoundError as error:
-            raise self._missing(name) from error
-        except OSError as error:
-            raise self._unreachable(f"looking at {name}", error) from error
+        with self._explained("read", name), self._opened(name) as (_handle, size_bytes):
+            return ObjectInfo(name, size_bytes)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        folder = self._root / prefix.rpartition("/")[0]
-        try:
-            yield from self._walk(folder, prefix)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise self._unreachable(f"listing {prefix!r}", error) from error
+        check_prefix(self._name, prefix)
+        folder, _, start = prefix.rpartition("/")
+        if folder.split("/")[0] == PARTIAL:
+            return iter(())
+        return self._walk(f"{folder}/" if folder else "", start)
 
     def delete(self, name: str) -> None:
         path = self._path(name)
-        try:
-            path.unlink(missing_ok=True)
-            if path.parent.is_dir():
-                _sync_folder(path.parent)
-        except OSError as error:
-            raise self._unreachable(f"deleting {name}", error) from error
+        with self._explained("delete", name), suppress(ObjectMissing), self._missing(name):
+            if not stat.S_ISDIR(path.lstat().st_mode):
+                path.unlink()
+                sync_folder(path.parent)
 
     def close(self) -> None:
-        """A folder holds no connection."""
+        """Nothing is kept open."""
 
     def presign(self, name: str, expires_s: float) -> str:
-        """A file URI; it does not expire, since whoever can read it can read the folder."""
-        return self._path(name).resolve().as_uri()
-
-    def _walk(self, folder: Path, prefix: str) -> Iterator[ObjectInfo]:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                name = Path(entry.path).relative_to(self._root).as_posix()
-                if entry.is_dir(follow_symlinks=False):
-                    if f"{name}/".startswith(prefix) or prefix.startswith(f"{name}/"):
-                        try:
-                            yield from self._walk(Path(entry.path), prefix)
-                        except FileNotFoundError:
-                            continue
-                elif name.startswith(prefix) and is_safe_name(name) and _PARTIAL not in name:
-                    try:
-                        yield ObjectInfo(name, entry.stat().st_size)
-                    except FileNotFoundError:
-                        continue
+        """A file URI; it expires with the file only."""
+        return self._path(name).as_uri()
 
     def _path(self, name: str) -> Path:
-        return self._root / check_name(name)
-
-    def _make_folder(self, folder: Path) -> None:
-        """Makes `folder`, and syncs each parent that gained one, so that it survives a crash."""
-        missing = []
-        while not folder.is_dir():
-            missing.append(folder)
-            folder = folder.parent
-        for made in reversed(missing):
-            made.mkdir(exist_ok=True)
-            _sync_folder(made.parent)
-
-    def _missing(self, name: str) -> ObjectMissing:
-        return ObjectMissing(
-            f"{self._name}: no object {name}", hint="drkit check says what is lost"
-        )
-
-    def _unreachable(self, what: str, error: OSError) -> StoreUnreachable:
-        return StoreUnreachable(
-            f"{self._name}: {what}: {error.strerror or error}",
-            hint=f"check the folder {self._root}: is it mounted, writable, not full?",
-        )
-
-
-def _write_all(descriptor: int, data: Buffer | Iterable[Buffer]) -> int:
-    written = 0
-    pieces = (data,) if isinstance(data, bytes | bytearray | memoryview) else data
-    for piece in pieces:
-        view = memoryview(piece).cast("B")
-        while view:
-            count = os.write(descriptor, view)
-            written += count
-            view = view[count:]
-    return written
-
-
-def _read_exactly(descriptor: int, offset: int, length: int, store: str, name: str) -> bytes:
-    pieces = []
-    while length:
-        piece = os.pread(descriptor, length, offset)
-        if not piece:
-            raise StoreUnreachable(
-                f"{store}: {name} became shorter while it was read", hint="run the command again"
+        check_name(self._name, name)
+        parts = name.split("/")
+        if parts[0] == PARTIAL:
+            raise StoreRefused(
+                f"{self._name}: {name!r} lies where unfinished uploads are kept",
+                hint=f"choose a name that does not start with {PARTIAL}/",
             )
-        pieces.append(piece)
-        offset += len(piece)
-        length -= len(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        # A link in the way would lead reads and writes out of the store.
+        folder = self._root
+        for part in parts[:-1]:
+            folder = folder / part
+            if folder.is_symlink():
+                raise StoreRefused(
+                    f"{self._name}: {folder} is a symbolic link",
+                    hint="a store holds folders and plain files; replace the link by its target",
+                )
+        return folder / parts[-1]
+
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[tuple[int, int]]:
+        """A handle on the object, and its size in bytes."""
+        path = self._path(name)
+        with self._missing(name):
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            found = os.fstat(handle)
+            if not stat.S_ISREG(found.st_mode):
+                raise _missing_object(self._name, name)
+            yield handle, found.st_size
+        finally:
+            os.close(handle)
+
+    @contextmanager
+    def _missing(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise _missing_object(self._name, name) from error
+
+    @contextmanager
+    def _explained(self, verb: str, name: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            what = f"{self._name}: cannot {verb} {name} in {self._root}: {error.strerror or error}"
+            advice = _REFUSALS.get(error.errno or 0)
+            if advice is not None:
+                raise StoreRefused(what, hint=advice) from error
+            raise StoreUnreachable(what, hint="is the disk mounted and healthy?") from error
+
+    def _short(self, name: str, offset: int, length: int, size_bytes: int) -> StoreUnreachable:
+        return StoreUnreachable(
+            f"{self._name}: {name} has {size_bytes} bytes, too few to read {length} at {offset}",
+            hint="the object is truncated here; read it from another store",
+        )
+
+    def _fill(
+        self, handle: int, name: str, data: Buffer | Iterable[Buffer], size_bytes: int
+    ) -> None:
+        written = 0
+        chunks = (data,) if isinstance(data, bytes | bytearray | memoryview) else data
+        for chunk in chunks:
+            written += write_all(handle, chunk)
+            if written > size_bytes:
+                break
+        if written != size_bytes:
+            raise StoreRefused(
+                f"{self._name}: {name} was announced with {size_bytes} bytes and is "
+                f"{'longer' if written > size_bytes else f'{written} bytes long'}",
+                hint="did the file change while it was read? Try again",
+            )
+
+    def _open_partial(self) -> tuple[Path, int]:
+        """A new, locked file; one that a sweeper took before it was locked is let go."""
+        folder = self._root / PARTIAL
+        make_folders(folder)
+        while True:
+            path = folder / secrets.token_hex(12)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            handle = os.open(path, flags, 0o600)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if os.fstat(handle).st_nlink:
+                return path, handle
+            os.close(handle)
+
+    def _sweep_once(self) -> None:
+        with self._sweeping:
+            if not self._swept:
+                remove_abandoned(self._root / PARTIAL)
+                self._swept = True
+
+    def _walk(self, folder: str, start: str) -> Iterator[ObjectInfo]:
+        """Objects below `folder` ("" or "a/b/") whose next part starts with `start`."""
+        try:
+            with os.scandir(self._root / folder) as entries:
+                found = [entry for entry in entries if entry.name.startswith(start)]
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            with self._explained("list", folder or "."):
+                raise error
+        for entry in found:
+            name = folder + entry.name
+            if not is_safe_name(name) or name == PARTIAL:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from self._walk(f"{name}/", "")
+            elif entry.is_file(follow_symlinks=False):
+                with suppress(FileNotFoundError):
+                    yield ObjectInfo(name, entry.stat(follow_symlinks=False).st_size)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def remove_abandoned(folder: Path) -> None:
+    """Removes partial files whose writer is gone; those being written are locked, and stay."""
+    for path in _files_of(folder):
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            finally:
+                os.close(handle)
+
+
+def _files_of(folder: Path) -> list[Path]:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _missing_object(store: str, name: str) -> ObjectMissing:
+    return ObjectMissing(f"{store}: there is no {name}", hint="read it from another store")

@@ -80,8 +80,22 @@ class Store(Protocol):
 
 
 class Presigner(Protocol):
-    """A store that can let somebody read one object without a credential."""
+    """A store that can let others read one object, for a while, without a credential."""
 
     def presign(self, name: str, expires_s: float) -> str:
-        """A URL (https:// or file://) that reads the object until it expires."""
+        """A URL that reads the object until `expires_s` seconds from now. Nothing is asked of the
+        store: the object may be missing. MUST refuse (`StoreRefused`) a name that `put` refuses.
+        """
         ...
+
+
+class Revealed(Protocol):
+    def reveal(self) -> str: ...
+
+
+class Credentials(Protocol):
+    """What an opener needs of the secrets: look one up, or say where it was looked for."""
+
+    def resolve(self, reference: tuple[str, ...]) -> Revealed: ...
+
+    def missing(self, reference: tuple[str, ...]) -> str | None: ...

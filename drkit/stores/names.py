@@ -1,25 +1,36 @@
-"""Object names, checked going in and coming out."""
+"""Names of objects: what is accepted going in, and what is believed coming out of a list."""
 
 from __future__ import annotations
 
-import re
-
 from drkit.stores.interface import StoreRefused
 
-_NAME = re.compile(r"[!-.0-~][!-~]{0,1023}")
+MOST_NAME_CHARS = 900
 
 
 def is_safe_name(name: str) -> bool:
-    """Whether `name` is relative, printable ASCII without spaces, and has no odd part."""
-    return bool(_NAME.fullmatch(name)) and all(
-        part not in ("", ".", "..") for part in name.split("/")
+    """Whether `name` is relative, printable ASCII, and free of `.`, `..`, `\\` and empty parts."""
+    return (
+        0 < len(name) <= MOST_NAME_CHARS
+        and name.isascii()
+        and name.isprintable()
+        and "\\" not in name
+        and not any(part in ("", ".", "..") for part in name.split("/"))
     )
 
 
-def check_name(name: str) -> str:
+def check_name(store: str, name: str) -> None:
+    """Raises `StoreRefused` for a name that no store takes."""
     if not is_safe_name(name):
         raise StoreRefused(
-            f"{name!r} is no object name",
-            hint="names are relative, of printable ASCII, without empty, . or .. parts",
+            f"{store}: {name[:200]!r} cannot be the name of an object",
+            hint="names are relative, of printable ASCII, without '.', '..' or empty parts",
         )
-    return name
+
+
+def check_prefix(store: str, prefix: str) -> None:
+    """Raises `StoreRefused` for a prefix that no name can start with."""
+    if prefix and not is_safe_name(prefix + "x"):
+        raise StoreRefused(
+            f"{store}: {prefix[:200]!r} cannot be the start of a name",
+            hint="prefixes are starts of names: relative, of printable ASCII, without '..'",
+        )

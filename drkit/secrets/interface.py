@@ -29,7 +29,7 @@ class Secrets(Protocol):
         """The first reference of the list that resolves.
 
         Raises `MissingCredential`, naming every place that was looked at, or `NotInThisVersion`
-        when only schemes without a resolver are left. Trailing newlines are not part of a secret.
+        when none of the schemes has a resolver. Trailing newlines are not part of a secret.
         """
         ...
 

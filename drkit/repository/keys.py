@@ -73,7 +73,7 @@ def open_key_file(content: bytes, password: str) -> MasterKey:
 
 def _password_key(password: str, salt: bytes, cost: ScryptCost) -> MasterKey:
     derived = hashlib.scrypt(
-        password.encode(), salt=salt, n=cost.n, r=cost.r, p=cost.p, maxmem=1 << 31, dklen=64
+        password.encode(), salt=salt, n=cost.n, r=cost.r, p=cost.p, maxmem=(1 << 31) - 2, dklen=64
     )
     return MasterKey(derived[:32], derived[32:48], derived[48:])
 

@@ -72,7 +72,7 @@ class Scanner:
         """
         count = ScanCount()
         resolved = os.fsencode(root.resolve(strict=True))
-        top = _Folder(resolved, os.fsencode(root.name), os.stat(resolved), None)
+        top = _Folder(resolved, os.fsencode(root.name), os.stat(resolved), None)  # noqa: PTH116  (bytes: names need not be text)
         os.scandir(resolved).close()
         pending: deque[_Folder] = deque()
         stack: list[tuple[_Folder, str | None, bool]] = [(top, former, False)]
@@ -277,7 +277,7 @@ def _node(
         device_id=status.st_dev if status.st_nlink > 1 and kind != "dir" else 0,
         size=status.st_size if kind == "file" else 0,
         links=status.st_nlink if kind != "dir" else 0,
-        link_target=os.readlink(path) if kind == "symlink" else b"",
+        link_target=os.readlink(path) if kind == "symlink" else b"",  # noqa: PTH115
         device=status.st_rdev if kind in ("dev", "chardev") else 0,
         xattrs=_xattrs(path),
         content=content,

@@ -1,0 +1,81 @@
+"""Is a folder what a tree says? Every file is read again and hashed blob by blob."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from drkit.events import Emit, Progress
+from drkit.repository.repository import Repository
+from drkit.repository.restore import WalkedNode, walk
+from drkit.repository.tree import go_mode
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One path, relative to the compared folder, and what about it is not as recorded."""
+
+    path: str
+    what: str
+
+
+def compare_tree(
+    repository: Repository, tree_id: str, root: Path, emit: Emit
+) -> tuple[Difference, ...]:
+    """All differences of `root` from the tree, extra files included; none means it is the same.
+
+    Content is proved against the blobs' SHA-256 without reading the repository's data.
+    """
+    expected = {item.path: item for item in walk(repository, tree_id, root)}
+    differences = []
+    with ThreadPoolExecutor(max(2, os.cpu_count() or 2), "compare") as pool:
+        found = pool.map(lambda item: (item, _difference(repository, item)), expected.values())
+        for done, (item, what) in enumerate(found, 1):
+            emit(Progress("verify", done, len(expected), "files", str(item.path)))
+            if what:
+                differences.append(Difference(str(item.path.relative_to(root)), what))
+    for folder, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            path = Path(folder) / name
+            if path not in expected:
+                differences.append(Difference(str(path.relative_to(root)), "is not in the point"))
+    return tuple(differences)
+
+
+def _difference(repository: Repository, item: WalkedNode) -> str | None:
+    node = item.node
+    try:
+        status = item.path.lstat()
+        kind, mode = go_mode(status.st_mode)
+        if kind != node.type:
+            return f"is a {kind}, was a {node.type}"
+        if kind != "symlink" and mode != node.mode:
+            return f"has mode {stat.filemode(status.st_mode)}"
+        if status.st_mtime_ns != node.mtime_ns:
+            return "has another modification time"
+        if kind == "symlink" and os.fsencode(item.path.readlink()) != node.link_target:
+            return "points elsewhere"
+        if kind == "file":
+            return _content_difference(repository, item, status.st_size)
+    except FileNotFoundError:
+        return None if node.type == "socket" else "is missing"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return None
+
+
+def _content_difference(repository: Repository, item: WalkedNode, size: int) -> str | None:
+    if size != item.node.size:
+        return f"has {size} bytes, had {item.node.size}"
+    with item.path.open("rb", buffering=0) as file:
+        for blob_id in item.node.content:
+            place = repository.index.find(blob_id)
+            if place is None:
+                return f"cannot be proved: blob {blob_id.hex()[:8]} is in no index"
+            if hashlib.sha256(file.read(place.content_bytes)).digest() != blob_id:
+                return "has other content"
+    return None

@@ -41,10 +41,10 @@ clean:
 
 .venv/.sandbox: pyproject.toml | .venv/bin/python
 	@echo "installing drkit and what its sandbox needs into .venv (once)"
-	@$(BIN)/python -m pip install --quiet --editable '.[sandbox]'
+	@$(BIN)/python -m pip install -qq --editable '.[sandbox]'
 	@touch $@
 
 .venv/.dev: pyproject.toml | .venv/bin/python
 	@echo "installing drkit, its sandbox and its test tools into .venv (once)"
-	@$(BIN)/python -m pip install --quiet --editable '.[sandbox,dev]'
+	@$(BIN)/python -m pip install -qq --editable '.[sandbox,dev]'
 	@touch $@ .venv/.sandbox

@@ -16,6 +16,16 @@ def parse_duration(text: str) -> float:
     return sum(float(count) * _SECONDS[unit] for count, unit in _DURATION_PART.findall(text))
 
 
+def write_duration(seconds: float) -> str:
+    """What `parse_duration` reads back exactly: "30s", "15m", "1h30m", "30d"."""
+    whole, rest = divmod(seconds, 60)
+    text = ""
+    for unit, size in (("d", 1440), ("h", 60), ("m", 1)):
+        count, whole = divmod(whole, size)
+        text += f"{int(count)}{unit}" if count else ""
+    return text + (f"{rest:g}s" if rest or not text else "")
+
+
 def format_duration(seconds: float) -> str:
     """ "0.8 s", "41 s", "12 min 5 s", "3 h 20 min", "3 d 4 h": two units at most."""
     if seconds < 0:

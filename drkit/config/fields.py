@@ -5,9 +5,16 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+)
 
-from drkit.units import parse_duration
+from drkit.units import parse_duration, write_duration
 
 SECRET_SCHEMES = ("env", "file", "cmd", "vault", "aws-sm", "gcp-sm")
 _SECRET = re.compile(rf"({'|'.join(SECRET_SCHEMES)}):.+", re.DOTALL)
@@ -39,9 +46,14 @@ def _check_duration(value: Any) -> float:
     raise ValueError(f"a duration needs its unit: {value}s, {value}m, {value}h or {value}d")
 
 
+def _write_secret_ref(references: tuple[str, ...]) -> str | list[str]:
+    return references[0] if len(references) == 1 else list(references)
+
+
 SecretRef = Annotated[
     tuple[str, ...],
     BeforeValidator(_check_secret_ref, json_schema_input_type=str | list[str]),
+    PlainSerializer(_write_secret_ref, return_type=str | list[str], when_used="json"),
     Field(description="Reference to a secret, or a list that is tried in order."),
 ]
 """One or more references, tried in order."""
@@ -49,6 +61,7 @@ SecretRef = Annotated[
 Seconds = Annotated[
     float,
     BeforeValidator(_check_duration, json_schema_input_type=str),
+    PlainSerializer(write_duration, return_type=str, when_used="json"),
     Field(description="Duration with its unit: 30s, 15m, 1h30m, 30d."),
 ]
 """A duration in seconds, written with its unit."""
@@ -56,9 +69,21 @@ Seconds = Annotated[
 
 def _check_name(value: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", value):
-        raise ValueError("a name is lower-case letters, digits, - and _, and starts with a letter")
+        raise ValueError(
+            "a name is lower-case letters, digits, - and _, and starts with a letter or digit"
+        )
     return value
 
 
 Name = Annotated[str, AfterValidator(_check_name)]
 """What a store, source, site or target is called; it becomes a path and a tag."""
+
+
+def _check_cron(value: str) -> str:
+    if len(value.split()) != 5 or not re.fullmatch(r"[0-9A-Za-z*/,\- ]+", value):
+        raise ValueError("a cron line has five fields: minute hour day month weekday")
+    return value
+
+
+Cron = Annotated[str, AfterValidator(_check_cron)]
+"""minute hour day month weekday, in UTC; 0 is Sunday."""

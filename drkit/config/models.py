@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from drkit.config.fields import Name, Seconds, Strict
+from drkit.config.fields import Cron, Name, Seconds, Strict
 from drkit.config.places import Probe, Service, Site, SwitchConfig, Target
-from drkit.config.sources import SourceConfig, WeightsSource
-from drkit.config.stores import ArbiterConfig, RepositoryConfig, StoreArbiter, StoreConfig
+from drkit.config.references import unresolved
+from drkit.config.sources import SourceConfig
+from drkit.config.stores import ArbiterConfig, RepositoryConfig, StoreConfig
 
 JobCommand = Literal["backup", "probe", "check", "prune", "run-drill"]
 
@@ -19,7 +21,7 @@ class Job(Strict):
 
     run: JobCommand
     every: Seconds | None = None
-    cron: str | None = None
+    cron: Cron | None = None
     sources: tuple[Name, ...] = Field((), description="backup: only these; default all.")
     to: Name | None = Field(None, description="run-drill: the target.")
     deadline: Seconds = Field("1h", validate_default=True)
@@ -67,47 +69,14 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _names_resolve(self) -> Config:
-        for problem in _unresolved(self):
-            raise ValueError(problem)
+        if problems := unresolved(self):
+            words = "; ".join(f"{'.'.join(map(str, path))}: {text}" for path, text, _ in problems)
+            raise PydanticCustomError(
+                "unresolved_names", "{words}", {"words": words, "problems": problems}
+            )
         return self
 
     @property
     def min_copies(self) -> int:
         """How many stores must hold a whole point for a backup to have succeeded."""
         return min(self.repository.min_copies or 2, len(self.stores))
-
-
-def _unresolved(config: Config) -> list[str]:
-    """What names something that is not there, in the words of an error."""
-    problems = []
-    places = set(config.sites) | set(config.targets)
-    if both := set(config.sites) & set(config.targets):
-        problems.append(f"{sorted(both)[0]!r} is both a site and a target")
-    for name, source in config.sources.items():
-        if source.lives_on not in config.sites:
-            problems.append(
-                f"sources.{name}.lives_on names the site {source.lives_on!r}, which `sites` lacks"
-            )
-        if isinstance(source, WeightsSource):
-            for store in source.stores:
-                if store not in config.stores:
-                    problems.append(f"sources.{name}.stores names {store!r}, which `stores` lacks")
-    if config.service:
-        if config.service.primary not in config.sites:
-            problems.append(
-                f"service.primary names {config.service.primary!r}, which `sites` lacks"
-            )
-        weights = config.service.weights
-        if weights and not isinstance(config.sources.get(weights), WeightsSource):
-            problems.append(f"service.weights names {weights!r}, which is no weights source")
-    if isinstance(config.arbiter, StoreArbiter) and config.arbiter.store not in config.stores:
-        problems.append(f"arbiter.store names {config.arbiter.store!r}, which `stores` lacks")
-    for name, job in config.schedules.items():
-        if job.to and job.to not in places:
-            problems.append(f"schedules.{name}.to names {job.to!r}, which `targets` lacks")
-        for source_name in job.sources:
-            if source_name not in config.sources:
-                problems.append(
-                    f"schedules.{name}.sources names {source_name!r}, which `sources` lacks"
-                )
-    return problems

@@ -8,9 +8,12 @@ from pydantic import Field
 
 from drkit.config.fields import Name, SecretRef, Strict
 
+HERE = "here"
+"""The machine that runs drkit; a site that need not be listed."""
+
 
 class _Source(Strict):
-    lives_on: Name
+    lives_on: Name = Field(HERE, description="The site it is on; default: this machine.")
     rpo_min: float | None = Field(None, gt=0, description="Most minutes that may be lost.")
 
 

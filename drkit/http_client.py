@@ -2,12 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
+from drkit.errors import PlaceError
+from drkit.errors import PlaceError
 from drkit.io_policy import Deadline
 
 if TYPE_CHECKING:
     import httpx
+
+
+class NoAnswer(PlaceError):
+    """No whole answer came. `sent`: the request may have had its effect; look before repeating.
+
+    `timed_out`: the place is there and slow, or hangs; otherwise the connection was refused or cut.
+    """
+
+    def __init__(self, message: str, *, hint: str, sent: bool, timed_out: bool) -> None:
+        super().__init__(message, hint=hint)
+        self.sent = sent
+        self.timed_out = timed_out
+
+
+@contextmanager
+def answering(place: str) -> Iterator[None]:
+    """Turns the library's errors in its body into `NoAnswer`, in words that name `place`."""
+    import httpx
+
+    try:
+        yield
+    except (httpx.TransportError, httpx.InvalidURL, httpx.DecodingError) as error:
+        timed_out = isinstance(error, httpx.TimeoutException)
+        unsent = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.InvalidURL)
+        what = "did not answer in time" if timed_out else f"gave no answer ({error})"
+        raise NoAnswer(
+            f"{place} {what}",
+            hint="see that it runs and can be reached from here, then run the command again",
+            sent=not isinstance(error, unsent),
+            timed_out=timed_out,
+        ) from error
 
 
 def open_client(
@@ -30,3 +65,27 @@ def open_client(
 def _is_loopback(url: str) -> bool:
     host = url.split("://", 1)[-1].split("/", 1)[0].rsplit(":", 1)[0].strip("[]")
     return host == "localhost" or host == "::1" or host.startswith("127.")
+
+
+def call_json(
+    base_url: str,
+    method: str,
+    path: str,
+    deadline: Deadline,
+    *,
+    headers: dict[str, str] | None = None,
+    body: object = None,
+) -> Any:
+    """The JSON that one request is answered with. Raises `PlaceError` for anything else."""
+    import httpx
+
+    with open_client(base_url, deadline, headers=headers) as client:
+        try:
+            reply = client.request(method, path, json=body)
+            reply.raise_for_status()
+            return reply.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise PlaceError(
+                f"{method} {base_url}{path}: {error or type(error).__name__}",
+                hint="look at that server's log",
+            ) from None

@@ -85,8 +85,8 @@ def restore_tree(repository: Repository, node: Node, into: Path, emit: Emit) -> 
     for item in reversed(walked):
         _set_metadata(item.path, item.node, skipped)
     _set_metadata(into, node, skipped)
-    for path, why in skipped:
-        emit(Note("warning", path, why))
+    for skipped_path, why in skipped:
+        emit(Note("warning", skipped_path, why))
     folders = sum(item.node.type == "dir" for item in walked)
     return RestoreReport(len(files) + len(links), folders, done, tuple(skipped))
 
@@ -136,7 +136,7 @@ def _make_special(item: WalkedNode, skipped: list[tuple[str, str]]) -> None:
     kind = item.node.type
     try:
         if kind == "symlink":
-            os.symlink(item.node.link_target, os.fsencode(item.path))
+            os.symlink(item.node.link_target, os.fsencode(item.path))  # noqa: PTH211  (bytes)
         elif kind == "fifo":
             os.mkfifo(item.path)
         elif kind in ("dev", "chardev"):

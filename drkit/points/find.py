@@ -1,0 +1,69 @@
+"""Finding points in a repository, and choosing the one to restore."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from drkit.coordination.interface import RoleRecord
+from drkit.errors import ConfigError, DrkitError, NoRepository
+from drkit.events import Note
+from drkit.points.point import POINT_FILE, Point, read_point
+from drkit.repository.archive import OWN_FOLDER
+from drkit.repository.repository import ListedSnapshot, Repository
+
+TAG = "drkit"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPoint:
+    """A point and where its snapshot is listed."""
+
+    listed: ListedSnapshot
+    point: Point
+
+    @property
+    def id(self) -> str:
+        return self.listed.id
+
+
+def list_points(repository: Repository) -> list[FoundPoint]:
+    """All points, oldest first. Snapshots that are none of drkit's are left out."""
+    found = []
+    for listed in repository.snapshots():
+        if TAG not in listed.snapshot.tags:
+            continue
+        try:
+            content = repository.read_file(listed.snapshot, f"/{OWN_FOLDER}/{POINT_FILE}")
+            found.append(FoundPoint(listed, read_point(content)))
+        except DrkitError as error:
+            repository.emit(Note("error", f"point {listed.id[:8]}", error.message))
+    return found
+
+
+def choosable(found: FoundPoint, role: RoleRecord | None) -> bool:
+    """Whether the point may be restored: not written by an older epoch after it was over (S14)."""
+    return role is None or found.point.epoch >= role.epoch or found.id in role.snapshots
+
+
+def choose_point(
+    points: Sequence[FoundPoint], selector: str = "latest", *, role: RoleRecord | None = None
+) -> FoundPoint:
+    """The newest complete point, or the one whose id starts with `selector`.
+
+    Raises `NoRepository` when there is none, `ConfigError` when `selector` names none or several.
+    """
+    allowed = [found for found in points if choosable(found, role)]
+    if selector == "latest":
+        whole = [found for found in allowed if found.point.complete]
+        if not whole:
+            raise NoRepository(
+                f"no complete point among {len(points)}", hint="make one: drkit backup"
+            )
+        return max(whole, key=lambda found: found.point.created_at)
+    matching = [found for found in allowed if found.id.startswith(selector)]
+    if len(matching) != 1:
+        raise ConfigError(
+            f"{selector!r} names {len(matching)} points", hint="drkit points lists their ids"
+        )
+    return matching[0]

@@ -1,4 +1,4 @@
-"""HTTP clients: the one place that knows which library is used and how TLS and time-outs are set."""
+"""HTTP clients: the one place that knows the library, and how TLS and time-outs are set."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from drkit.errors import PlaceError
 from drkit.errors import PlaceError
 from drkit.io_policy import Deadline
 
@@ -62,6 +61,18 @@ def open_client(
     )
 
 
+def open_async_client(deadline: Deadline) -> httpx.AsyncClient:
+    """A client for one event loop, for proxies; `deadline.total_s` bounds each silence.
+
+    Redirects are not followed, and the environment names no proxy to it. TLS is verified.
+    """
+    import httpx
+
+    return httpx.AsyncClient(
+        timeout=httpx.Timeout(deadline.total_s, connect=deadline.connect_s), trust_env=False
+    )
+
+
 def _is_loopback(url: str) -> bool:
     host = url.split("://", 1)[-1].split("/", 1)[0].rsplit(":", 1)[0].strip("[]")
     return host == "localhost" or host == "::1" or host.startswith("127.")
@@ -77,15 +88,15 @@ def call_json(
     body: object = None,
 ) -> Any:
     """The JSON that one request is answered with. Raises `PlaceError` for anything else."""
-    import httpx
-
-    with open_client(base_url, deadline, headers=headers) as client:
-        try:
-            reply = client.request(method, path, json=body)
-            reply.raise_for_status()
-            return reply.json()
-        except (httpx.HTTPError, ValueError) as error:
+    place = f"{method} {base_url}{path}"
+    with open_client(base_url, deadline, headers=headers) as client, answering(place):
+        reply = client.request(method, path, json=body)
+        if not reply.is_success:
             raise PlaceError(
-                f"{method} {base_url}{path}: {error or type(error).__name__}",
+                f"{place}: {reply.status_code} {reply.text[:200]}",
                 hint="look at that server's log",
-            ) from None
+            )
+        try:
+            return reply.json()
+        except ValueError:
+            raise PlaceError(f"{place}: no JSON", hint="look at that server's log") from None

@@ -68,6 +68,11 @@ class PackBuilder:
         return SealedPack(digest.hexdigest(), tuple(self._blobs), tuple(self._pieces), size_bytes)
 
 
+def pack_size(blob_bytes: int, plain: int, compressed: int) -> int:
+    """Exact size of a pack with so many sealed bytes, plain blobs and compressed blobs."""
+    return blob_bytes + plain * _PLAIN.size + compressed * _COMPRESSED.size + OVERHEAD_BYTES + 4
+
+
 def read_header(pack: bytes, key: MasterKey) -> tuple[PackedBlob, ...]:
     """The blobs of a whole pack. Raises `DamagedData` when header and size do not agree."""
     if len(pack) < 4:

@@ -1,0 +1,263 @@
+"""Cuts the sources that are due and writes one point of all of them into every store."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from drkit.clock import Clock
+from drkit.config.sources import WeightsSource
+from drkit.coordination.interface import Arbiter, ArbiterUnreachable
+from drkit.errors import DrkitError
+from drkit.events import Emit, Note
+from drkit.mirror.write import mirror_weights
+from drkit.points.find import TAG, FoundPoint, list_points
+from drkit.points.point import POINT_FILE, GoldenSet, Point, SourcePart, WeightsPart
+from drkit.repository.archive import (
+    FormerTree,
+    FreshTree,
+    RootReport,
+    WriteReport,
+    write_point,
+)
+from drkit.repository.repository import Repository
+from drkit.repository.tree import Node
+from drkit.sources.interface import Cut, Source, SourceUnreadable
+from drkit.stores.interface import Store
+
+RecordGolden = Callable[[], GoldenSet]
+_UNREADABLE_NAMED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class BackupReport:
+    """What was written. `whole`: every source readable, no store lagging; else exit status 3."""
+
+    point: Point
+    write: WriteReport
+    weights_lagging: tuple[str, ...]
+
+    @property
+    def whole(self) -> bool:
+        return (
+            self.point.complete
+            and all(result.complete for result in self.write.stores)
+            and not self.weights_lagging
+            and not any(part.unreadable or part.error for part in self.point.sources.values())
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What this backup cuts; everything else is carried over from the newest point."""
+
+    sources: Mapping[str, Source]
+    weights: Mapping[str, WeightsSource]
+    all_sources: tuple[str, ...]
+    all_weights: tuple[str, ...]
+
+
+def back_up(
+    repository: Repository,
+    due: Due,
+    *,
+    service: str | None,
+    arbiter: Arbiter,
+    stores: Sequence[Store],
+    min_copies: int,
+    own_files: Mapping[str, bytes],
+    record_golden: RecordGolden | None,
+    work_dir: Path,
+    clock: Clock,
+    emit: Emit,
+) -> BackupReport:
+    """One new point. A source that cannot be cut keeps its former subtree and cut time.
+
+    Raises `TooFewCopies` when fewer than `min_copies` stores hold the point.
+    """
+    epoch, role_tags = _epoch(arbiter, service, emit)
+    points = list_points(repository)
+    former = points[-1] if points else None
+    weights, lagging = _mirror(due, former, stores, work_dir / "cache", clock, emit)
+    golden = _golden(record_golden, weights, former, emit)
+    spool = work_dir / "spool"
+    shutil.rmtree(spool, ignore_errors=True)  # what a killed backup left
+    try:
+        cuts, errors = _cut(due, spool, emit)
+        roots = _roots(repository, due, cuts, former)
+        now = clock.now()
+        written: list[Point] = []
+
+        def finish(reports: Mapping[str, RootReport]) -> Mapping[str, bytes]:
+            parts = _parts(due, cuts, errors, reports, former)
+            point = Point(
+                service=service,
+                epoch=epoch,
+                created_at=now,
+                complete=set(parts) == set(due.all_sources)
+                and set(weights) == set(due.all_weights),
+                sources=parts,
+                weights=weights,
+                golden=golden,
+            )
+            written.append(point)
+            return {POINT_FILE: point.to_bytes(), **own_files}
+
+        report = write_point(
+            repository,
+            roots,
+            finish=finish,
+            tags=(TAG, f"epoch:{epoch}", *role_tags),
+            time=now,
+            parent=former.listed if former else None,
+            min_copies=min_copies,
+            emit=emit,
+        )
+    finally:
+        shutil.rmtree(spool, ignore_errors=True)
+    return BackupReport(written[0], report, lagging)
+
+
+def _epoch(arbiter: Arbiter, service: str | None, emit: Emit) -> tuple[int, tuple[str, ...]]:
+    """The epoch of the role record, read before anything else (R2)."""
+    if service is None:
+        return 0, ()
+    try:
+        role = arbiter.read_role(service)
+    except ArbiterUnreachable as error:
+        emit(Note("warning", "arbiter", f"{error.message}; the point is tagged role-unconfirmed"))
+        return 0, ("role-unconfirmed",)
+    return (role.epoch if role else 0), ()
+
+
+def _mirror(
+    due: Due,
+    former: FoundPoint | None,
+    stores: Sequence[Store],
+    cache: Path,
+    clock: Clock,
+    emit: Emit,
+) -> tuple[dict[str, WeightsPart], tuple[str, ...]]:
+    parts: dict[str, WeightsPart] = {}
+    lagging: list[str] = []
+    for name in due.all_weights:
+        source = due.weights.get(name)
+        if source is not None:
+            try:
+                cut_at = clock.now()
+                report = mirror_weights(
+                    Path(source.path),
+                    model=source.model,
+                    revision=source.revision,
+                    stores=[store for store in stores if store.name in source.stores],
+                    cache=cache / f"{name}.json",
+                    emit=emit,
+                )
+                whole = tuple(result.store for result in report.stores if result.complete)
+                lagging += [
+                    f"{name} on {result.store}: {result.reason}"
+                    for result in report.stores
+                    if not result.complete
+                ]
+                if whole:
+                    parts[name] = WeightsPart(
+                        model=source.model,
+                        revision=source.revision,
+                        manifest_digest=report.manifest.digest,
+                        files=len(report.manifest.files),
+                        bytes=report.manifest.total_bytes,
+                        stores=whole,
+                        cut_at=cut_at,
+                    )
+            except (DrkitError, OSError) as error:
+                emit(Note("error", name, str(error)))
+                lagging.append(f"{name}: {error}")
+        if name not in parts and former and name in former.point.weights:
+            parts[name] = former.point.weights[name]
+    return parts, tuple(lagging)
+
+
+def _golden(
+    record: RecordGolden | None,
+    weights: Mapping[str, WeightsPart],
+    former: FoundPoint | None,
+    emit: Emit,
+) -> GoldenSet | None:
+    """The recorded answers, made anew when the weights are other ones."""
+    kept = former.point.golden if former else None
+    before = {part.manifest_digest for part in former.point.weights.values()} if former else set()
+    if kept and before == {part.manifest_digest for part in weights.values()}:
+        return kept
+    if record is None:
+        return kept
+    try:
+        return record()
+    except DrkitError as error:
+        emit(Note("warning", "golden answers", f"not recorded: {error.message}"))
+        return None
+
+
+def _cut(due: Due, spool: Path, emit: Emit) -> tuple[dict[str, Cut], dict[str, str]]:
+    cuts: dict[str, Cut] = {}
+    errors: dict[str, str] = {}
+    for name, source in due.sources.items():
+        folder = spool / name
+        folder.mkdir(parents=True)
+        try:
+            cuts[name] = source.cut(folder, emit)
+        except SourceUnreadable as error:
+            emit(Note("error", name, error.message))
+            errors[name] = error.message
+    return cuts, errors
+
+
+def _roots(
+    repository: Repository, due: Due, cuts: Mapping[str, Cut], former: FoundPoint | None
+) -> dict[str, FreshTree | FormerTree]:
+    nodes: dict[str, Node] = {}
+    if former:
+        for node in repository.load_tree(former.listed.snapshot.tree):
+            nodes[node.name.decode()] = node
+    roots: dict[str, FreshTree | FormerTree] = {}
+    for name in due.all_sources:
+        if name in cuts:
+            roots[name] = FreshTree(cuts[name].root, cuts[name].exclude, nodes.get(name))
+        elif name in nodes:
+            roots[name] = FormerTree(nodes[name])
+    return roots
+
+
+def _parts(
+    due: Due,
+    cuts: Mapping[str, Cut],
+    errors: Mapping[str, str],
+    reports: Mapping[str, RootReport],
+    former: FoundPoint | None,
+) -> dict[str, SourcePart]:
+    parts: dict[str, SourcePart] = {}
+    for name in due.all_sources:
+        report, cut = reports.get(name), cuts.get(name)
+        if cut is not None and report is not None and report.error is None:
+            parts[name] = SourcePart(
+                kind=due.sources[name].kind,
+                path=f"/{name}",
+                cut_at=cut.cut_at,
+                files=report.files,
+                bytes=report.bytes,
+                facts=dict(cut.facts),
+                unreadable=tuple(p for p, _ in report.unreadable[:_UNREADABLE_NAMED]),
+            )
+        elif former and name in former.point.sources:
+            error = errors.get(name) or (report.error if report else None)
+            earlier = former.point.sources[name]
+            parts[name] = earlier.model_copy(update={"carried": True, "error": error})
+    return parts
+
+
+def newest_cut(points: Sequence[FoundPoint], source: str) -> datetime | None:
+    """When `source` was last cut, over all of `points`."""
+    cuts = [f.point.sources[source].cut_at for f in points if source in f.point.sources]
+    return max(cuts, default=None)

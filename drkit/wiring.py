@@ -1,0 +1,145 @@
+"""Config to App: the only place that builds adapters. Each is built when it is first asked for."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+from drkit.clock import Clock, SystemClock
+from drkit.compute.catalog import open_compute
+from drkit.compute.interface import Compute, Endpoint
+from drkit.config.models import Config
+from drkit.config.sources import WeightsSource
+from drkit.coordination.catalog import open_arbiter
+from drkit.coordination.interface import Arbiter
+from drkit.errors import ConfigError
+from drkit.events import Emit
+from drkit.health.interface import Prober
+from drkit.repository.repository import Repository, open_repository
+from drkit.secrets.catalog import open_secrets
+from drkit.secrets.interface import Secrets
+from drkit.sources.catalog import open_source
+from drkit.sources.interface import Source
+from drkit.stores.catalog import open_store
+from drkit.stores.interface import Store
+from drkit.traffic.catalog import open_switch
+from drkit.traffic.interface import Namespace, Switch
+
+
+class App:
+    """The deployment, opened. `root` is the folder of its configuration file."""
+
+    def __init__(
+        self, config: Config, root: Path, *, sandbox: bool, emit: Emit, clock: Clock | None = None
+    ) -> None:
+        self.config = config
+        self.root = root
+        self.sandbox = sandbox
+        self.emit = emit
+        self.clock: Clock = clock or SystemClock()
+        self.hostname = socket.gethostname()
+
+    @property
+    def state_dir(self) -> Path:
+        return self.root / self.config.state.path
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        return open_secrets(self.root)
+
+    @cached_property
+    def stores(self) -> tuple[Store, ...]:
+        """All stores, in the order of the file, which is the order they are read in."""
+        return tuple(
+            open_store(name, config, self.secrets) for name, config in self.config.stores.items()
+        )
+
+    @cached_property
+    def repository(self) -> Repository:
+        return open_repository(
+            self.stores, self.password, clock=self.clock, emit=self.emit, hostname=self.hostname
+        )
+
+    @property
+    def password(self) -> str:
+        return self.secrets.resolve(self.config.repository.password).reveal()
+
+    @cached_property
+    def arbiter(self) -> Arbiter:
+        return open_arbiter(
+            self.config.arbiter,
+            stores=self.config.stores,
+            state_dir=self.state_dir,
+            secrets=self.secrets,
+            clock=self.clock,
+        )
+
+    def store(self, name: str) -> Store:
+        for store in self.stores:
+            if store.name == name:
+                return store
+        raise ConfigError(
+            f"there is no store {name!r}", hint=f"there are {', '.join(self.config.stores)}"
+        )
+
+    def source(self, name: str) -> Source:
+        return open_source(name, self.config.sources[name], self.secrets, clock=self.clock)
+
+    def compute(self, place: str) -> Compute:
+        """The provider of a site or target."""
+        site = self.config.targets.get(place) or self.config.sites.get(place)
+        if site is None or site.provider is None:
+            raise ConfigError(
+                f"{place!r} has no provider",
+                hint=f"targets with one: {', '.join(self.config.targets) or 'none'}",
+            )
+        return open_compute(site.provider, self.secrets, clock=self.clock)
+
+    def switches(self, namespace: Namespace) -> tuple[Switch, ...]:
+        """What moves traffic in `namespace`; a switch without a drill name takes no part there."""
+        opened = (
+            open_switch(name, config, self.secrets, namespace=namespace)
+            for name, config in self.config.switch.items()
+        )
+        return tuple(switch for switch in opened if switch is not None)
+
+    @cached_property
+    def prober(self) -> Prober:
+        from drkit.health.probes import HttpProber
+
+        return HttpProber(clock=self.clock)
+
+    @property
+    def api_key(self) -> Callable[[], str | None]:
+        """Resolved when it is used, and each time anew."""
+        service = self.config.service
+        reference = service.api_key if service else None
+        return lambda: self.secrets.resolve(reference).reveal() if reference else None
+
+    @property
+    def primary(self) -> Endpoint | None:
+        """Where the primary answers, by address."""
+        service = self.config.service
+        url = self.config.sites[service.primary].endpoint if service else None
+        return parse_endpoint(url) if url else None
+
+    @property
+    def weights_sources(self) -> dict[str, WeightsSource]:
+        return {
+            name: source
+            for name, source in self.config.sources.items()
+            if isinstance(source, WeightsSource)
+        }
+
+
+def parse_endpoint(url: str) -> Endpoint:
+    """The endpoint of a URL; ConfigError when it lacks a host."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    if not parts.hostname or parts.scheme not in ("http", "https"):
+        raise ConfigError(f"{url!r} is no endpoint", hint="write it as http://ADDRESS:PORT")
+    default = 443 if parts.scheme == "https" else 80
+    return Endpoint(parts.scheme, parts.hostname, parts.port or default)

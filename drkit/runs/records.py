@@ -15,6 +15,21 @@ RunKind = Literal["failover", "drill"]
 EntryKind = Literal["state", "intent", "done", "failed", "skipped", "undone", "note", "resumed"]
 
 
+class Effect(Enum):
+    """What a step does to the world, in the order of how much care it needs."""
+
+    READ = "read"
+    WRITE = "write"
+    PAID = "paid"
+    FENCE = "fence"
+    TRAFFIC = "traffic"
+
+    @property
+    def must_look(self) -> bool:
+        """It may not be done twice: what is already there is looked for before each attempt."""
+        return self in (Effect.PAID, Effect.FENCE, Effect.TRAFFIC)
+
+
 class RunState(Enum):
     PLANNED = "PLANNED"
     PREFLIGHT = "PREFLIGHT"

@@ -1,0 +1,75 @@
+"""Rows of the state database to the values of records.py, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Row
+
+from drkit.runs.records import JSON, Entry, RunRecord, RunState
+
+
+def run_from(row: Row[Any]) -> RunRecord:
+    return RunRecord(
+        id=row.id,
+        service=row.service,
+        namespace=row.namespace,
+        kind=row.kind,
+        runbook=row.runbook,
+        target=row.target,
+        state=RunState(row.state),
+        plan_checksum=row.plan_checksum,
+        epoch=row.epoch,
+        sandbox=bool(row.sandbox),
+        local_only=bool(row.local_only),
+        created_at=row.created_at,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        first_failed_probe_at=row.first_failed_probe_at,
+        point_cut_at=row.point_cut_at,
+        pid=row.pid,
+        drkit_version=row.drkit_version,
+        outcome=row.outcome,
+        interrupted_by=row.interrupted_by,
+    )
+
+
+def entry_from(row: Row[Any]) -> Entry:
+    return Entry(
+        seq=row.seq,
+        at=row.at,
+        elapsed_s=row.elapsed_s,
+        step=row.step,
+        attempt=row.attempt,
+        kind=row.kind,
+        payload=json.loads(row.payload),
+    )
+
+
+def payload_text(payload: Mapping[str, JSON]) -> str:
+    """Canonical JSON. TypeError names what is no JSON value: an action's mistake."""
+    return json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def entry_bytes(run: RunRecord, entry: Entry) -> bytes:
+    """An entry as it is copied to a store: enough for another machine to see what was begun."""
+    return payload_text(
+        {
+            "drkit_journal": 1,
+            "run": run.id,
+            "service": run.service,
+            "namespace": run.namespace,
+            "target": run.target,
+            "plan_checksum": run.plan_checksum,
+            "epoch": run.epoch,
+            "seq": entry.seq,
+            "at": entry.at.isoformat(timespec="microseconds"),
+            "elapsed_s": entry.elapsed_s,
+            "step": entry.step,
+            "attempt": entry.attempt,
+            "kind": entry.kind,
+            "payload": entry.payload,
+        }
+    ).encode()

@@ -1,0 +1,50 @@
+"""`drkit config`: is schedules.yaml right, what does it mean with every default, its schema."""
+
+from __future__ import annotations
+
+import typer
+
+from drkit.cli.options import Session, command
+
+app = typer.Typer(no_args_is_help=True, help="The deployment in schedules.yaml: is it right?")
+
+
+@command(app)
+def validate(session: Session) -> None:
+    """Says whether the file is right; if not, every problem with its line. Resolves no secret."""
+    config = session.load_config()
+    counts = {
+        "stores": len(config.stores),
+        "sources": len(config.sources),
+        "sites": len(config.sites),
+        "targets": len(config.targets),
+        "schedules": len(config.schedules),
+    }
+    words = ", ".join(f"{count} {name}" for name, count in counts.items())
+    session.terminal.result(
+        "config_valid",
+        {"config": str(session.config_path), **counts},
+        f"{session.config_path} is right: {words}",
+    )
+
+
+@command(app)
+def show(session: Session) -> None:
+    """Prints the deployment with every default written out; secrets stay references."""
+    from drkit.config.load import render_config
+
+    config = session.load_config()
+    session.terminal.result(
+        "config", {"config": config.model_dump(mode="json")}, render_config(config).rstrip()
+    )
+
+
+@command(app)
+def schema(session: Session) -> None:
+    """Prints the JSON Schema of the file, for editors."""
+    import json
+
+    from drkit.config.load import config_schema
+
+    values = config_schema()
+    session.terminal.result("config_schema", {"schema": values}, json.dumps(values, indent=2))

@@ -1,0 +1,136 @@
+"""The one place where an error becomes words and an exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from drkit.cli.printable import printable
+from drkit.errors import DrkitError
+
+if TYPE_CHECKING:
+    from drkit.cli.options import Session
+
+BUG = 1
+INTERRUPTED = 130
+
+# With several causes, the first of these decides; the others follow in ascending order.
+PRECEDENCE = (22, 23, 21, 25)
+
+
+class SeveralCauses(DrkitError):
+    """More than one thing is wrong; the exit status is that of the gravest."""
+
+    def __init__(self, causes: Sequence[DrkitError]) -> None:
+        self.causes = tuple(sorted(causes, key=_rank))
+        first = self.causes[0]
+        super().__init__("\n".join(cause.message for cause in self.causes), hint=first.hint)
+        self.status = first.exit_status
+
+
+def raise_causes(causes: Sequence[DrkitError]) -> None:
+    """Nothing when there is no cause; the cause itself when there is one; else all of them."""
+    if len(causes) == 1:
+        raise causes[0]
+    if causes:
+        raise SeveralCauses(causes)
+
+
+def exit_status_of(error: BaseException, session: Session) -> int:
+    """Tells the user what happened and what to do next; the exit status that goes with it."""
+    session.terminal.close()
+    match error:
+        case SeveralCauses():
+            told = error.causes
+            status = error.status
+        case DrkitError():
+            told = (error,)
+            status = error.exit_status
+        case KeyboardInterrupt():
+            told = (
+                _Words("interrupted", "what was complete is kept; the command may be repeated"),
+            )
+            status = INTERRUPTED
+        case BrokenPipeError():
+            # Whoever read our output has gone; Python's own flush at exit must not complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return BUG
+        case SystemExit():
+            raise error
+        case Exception():
+            told = (_bug(error, session),)
+            status = BUG
+        case _:
+            raise error
+    _tell(told, status, session.json_lines)
+    if session.verbosity >= 2 and status != INTERRUPTED:
+        traceback.print_exception(error, file=sys.stderr)
+    return status
+
+
+class _Words(DrkitError):
+    """Words for what is no error of ours."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message, hint=hint)
+
+
+def _tell(told: Sequence[DrkitError], status: int, json_lines: bool) -> None:
+    if json_lines:
+        causes = [_as_json(cause) for cause in told]
+        first: Mapping[str, Any] = {**causes[0], "code": status}
+        values = {"message_type": "exit_error", **first}
+        if len(causes) > 1:
+            values["causes"] = causes
+        print(json.dumps(values), file=sys.stderr)
+        return
+    for cause in told:
+        print(f"error: {printable(cause.message)}", file=sys.stderr)
+        print(f"hint: {printable(cause.hint)}", file=sys.stderr)
+
+
+def _as_json(cause: DrkitError) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "code": cause.exit_status,
+        "message": cause.message,
+        "hint": cause.hint,
+    }
+    problems = getattr(cause, "problems", ())
+    if problems:
+        values["problems"] = [
+            {"line": p.line, "field": p.field, "text": p.text, "suggestion": p.suggestion}
+            for p in problems
+        ]
+    return values
+
+
+def _rank(cause: DrkitError) -> tuple[int, int]:
+    status = cause.exit_status
+    return (PRECEDENCE.index(status) if status in PRECEDENCE else len(PRECEDENCE), status)
+
+
+def _bug(error: Exception, session: Session) -> DrkitError:
+    what = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+    kept = _keep_traceback(error, session.state_dir)
+    where = f"the details are in {kept}" if kept else "run it again with -vv for the details"
+    return _Words(f"drkit met something it did not expect: {what}", where)
+
+
+def _keep_traceback(error: Exception, state_dir: Path) -> Path | None:
+    """Only where drkit already keeps things: an error makes no folder of its own."""
+    if not state_dir.is_dir():
+        return None
+    path = state_dir / f"error-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}.log"
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            traceback.print_exception(error, file=file)
+    except OSError:
+        return None
+    return path

@@ -1,0 +1,148 @@
+"""What every command has in common: its options, its session, and the error boundary around it."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import signal
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from drkit.cli.output import Terminal
+    from drkit.config.models import Config
+
+DEFAULT_CONFIG = Path("schedules.yaml")
+
+ConfigPath = Annotated[
+    Path,
+    typer.Option("--config", "-c", metavar="FILE", envvar="DRKIT_CONFIG", help="The deployment."),
+]
+Sandbox = Annotated[
+    bool,
+    typer.Option(
+        "--sandbox", envvar="DRKIT_SANDBOX", help="Rehearse with embedded stand-ins, no cloud."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line (NDJSON).")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Warnings, errors and results only.")]
+Verbose = Annotated[
+    int, typer.Option("--verbose", "-v", count=True, help="More; -vv also tracebacks.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", "-n", help="Show what would be done, and do nothing.")
+]
+
+
+@dataclass(slots=True)
+class Session:
+    """One invocation: what was asked for in the shared options, and where to answer."""
+
+    config_path: Path
+    sandbox: bool
+    json_lines: bool
+    verbosity: int
+    dry_run: bool
+    terminal: Terminal
+    state_dir: Path
+    """Where a log of an unexpected error goes; wiring sets it once it knows better."""
+
+    def load_config(self) -> Config:
+        """The deployment as it is written, before any mapping. Raises `ConfigError`."""
+        from drkit.config.load import load_config
+
+        config = load_config(self.config_path)
+        self.state_dir = self.config_path.parent / config.state.path
+        return config
+
+
+Body = Callable[..., int | None]
+
+
+def command(
+    app: typer.Typer, name: str | None = None, *, changes: bool = False, **settings: Any
+) -> Callable[[Body], Body]:
+    """Registers `body(session, ...)` as a command with the shared options.
+
+    `changes` adds --dry-run. The body returns its exit status, None for 0, or raises a
+    `DrkitError`; nothing else decides an exit status. SIGTERM ends it as Ctrl-C does.
+    """
+
+    def register(body: Body) -> Body:
+        @functools.wraps(body)
+        def run(**arguments: Any) -> None:
+            session = _open_session({key: arguments.pop(key, False) for key in _SHARED})
+            raise typer.Exit(_guarded(session, lambda: body(session, **arguments)))
+
+        run.__signature__ = _signature(body, changes)  # type: ignore[attr-defined]
+        run.__annotations__ = {
+            parameter.name: parameter.annotation
+            for parameter in _signature(body, changes).parameters.values()
+        }
+        app.command(name, **settings)(run)
+        return body
+
+    return register
+
+
+_SHARED: dict[str, tuple[Any, Any]] = {
+    "config_path": (ConfigPath, DEFAULT_CONFIG),
+    "sandbox": (Sandbox, False),
+    "json_lines": (Json, False),
+    "quiet": (Quiet, False),
+    "verbose": (Verbose, 0),
+    "dry_run": (DryRun, False),
+}
+
+
+def _signature(body: Body, changes: bool) -> inspect.Signature:
+    """The command's own parameters, then the shared ones; annotations resolved for typer."""
+    hints = typing.get_type_hints(body, localns={"Session": Session}, include_extras=True)
+    own = [
+        parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in list(inspect.signature(body).parameters.values())[1:]
+    ]
+    shared = [
+        inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for key, (kind, default) in _SHARED.items()
+        if changes or key != "dry_run"
+    ]
+    return inspect.Signature([*own, *shared])
+
+
+def _open_session(shared: dict[str, Any]) -> Session:
+    from drkit.cli.output import open_terminal
+    from drkit.logs import configure
+
+    verbosity = -1 if shared["quiet"] else int(shared["verbose"])
+    configure(verbosity)
+    config_path: Path = shared["config_path"]
+    return Session(
+        config_path=config_path,
+        sandbox=shared["sandbox"],
+        json_lines=shared["json_lines"],
+        verbosity=verbosity,
+        dry_run=shared["dry_run"],
+        terminal=open_terminal(json_lines=shared["json_lines"], verbosity=verbosity),
+        state_dir=config_path.parent / ".drkit",
+    )
+
+
+def _guarded(session: Session, body: Callable[[], int | None]) -> int:
+    from drkit.cli.errors import exit_status_of
+
+    def stop(_signal: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        return body() or 0
+    except BaseException as error:
+        return exit_status_of(error, session)
+    finally:
+        session.terminal.close()

@@ -17,7 +17,7 @@ from drkit.coordination.interface import Arbiter
 from drkit.errors import ConfigError
 from drkit.events import Emit
 from drkit.health.interface import Prober
-from drkit.repository.repository import Repository, open_repository
+from drkit.repository.repository import Repository, init_repository, open_repository
 from drkit.secrets.catalog import open_secrets
 from drkit.secrets.interface import Secrets
 from drkit.sources.catalog import open_source
@@ -61,6 +61,20 @@ class App:
         return open_repository(
             self.stores, self.password, clock=self.clock, emit=self.emit, hostname=self.hostname
         )
+
+    def ensure_repository(self) -> None:
+        """Creates the repository where there is none yet; the sandbox inits by itself."""
+        if not any(True for store in self.stores for _ in store.list("repository/")):
+            init_repository(self.stores, self.password, clock=self.clock, hostname=self.hostname)
+
+    def own_files(self) -> dict[str, bytes]:
+        """What a point keeps of drkit itself: the configuration and the runbooks, as they are."""
+        from drkit.config.load import render_config
+
+        folder = self.root / self.config.runbooks
+        return {"schedules.yaml": render_config(self.config).encode()} | {
+            f"runbook-{path.name}": path.read_bytes() for path in sorted(folder.glob("*.yaml"))
+        }
 
     @property
     def password(self) -> str:

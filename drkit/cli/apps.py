@@ -1,0 +1,70 @@
+"""Opens the deployment for a command: the real one, or its sandbox with the stand-ins running."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from drkit.cli.options import Session
+
+if TYPE_CHECKING:
+    from drkit.standins.supervisor import Sandbox
+    from drkit.wiring import App
+
+DATA_PARTS = ("stores", "repository", "sources", "arbiter")
+
+
+@contextmanager
+def opened(
+    session: Session,
+    *,
+    servers: bool = False,
+    data: Path | None = None,
+    parts: tuple[str, ...] = DATA_PARTS,
+) -> Iterator[App]:
+    """The deployment, after its credentials in `parts` were found to be there.
+
+    In the sandbox, `servers` starts the stand-ins when none run, and stops them at the end.
+    """
+    from drkit.config.secret_refs import check_references, references
+    from drkit.wiring import App
+
+    config = session.load_config()
+    root = session.config_path.parent.resolve()
+    if not session.sandbox:
+        app = App(config, root, sandbox=False, emit=session.terminal.emit)
+        check_references(references(config, only=parts), app.secrets.missing)
+        yield app
+        return
+    with sandbox_running(session, servers=servers, data=data) as sandbox:
+        app = App(sandbox.config, root, sandbox=True, emit=session.terminal.emit)
+        app.ensure_repository()
+        yield app
+
+
+@contextmanager
+def sandbox_running(
+    session: Session, *, servers: bool, data: Path | None = None
+) -> Iterator[Sandbox]:
+    """The sandbox of the deployment; processes that were started here are stopped at the end."""
+    from drkit.sandbox.guard import refuse_beyond_loopback
+    from drkit.standins.supervisor import Sandbox
+
+    config = session.load_config()
+    root = (session.config_path.parent / config.state.path / "sandbox").resolve()
+    refuse_beyond_loopback()
+    sandbox = Sandbox(config, root)
+    session.state_dir = root
+    if not servers:
+        sandbox.prepare(data)
+        yield sandbox
+        return
+    was_up = sandbox.is_up()
+    try:
+        sandbox.up(data)
+        yield sandbox
+    finally:
+        if not was_up:
+            sandbox.down()

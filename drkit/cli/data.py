@@ -1,0 +1,212 @@
+"""The commands that keep data: init, backup, snapshots, points, restore, check, status."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from drkit.cli.apps import opened
+from drkit.cli.options import Session, command
+
+app = typer.Typer()
+
+
+@command(app)
+def init(
+    session: Session,
+    store: Annotated[
+        str | None, typer.Option(help="Join this empty store to the repository of the others.")
+    ] = None,
+) -> None:
+    """Creates the repository in every store, or joins one store to it. Never rewrites one."""
+    from drkit.repository.repository import init_repository, join_store
+
+    with opened(session) as app:
+        if store is not None:
+            join_store(app.stores, app.store(store), app.password)
+            session.terminal.result(
+                "joined", {"store": store}, f"{store} has joined; it catches up at the next backup"
+            )
+            return
+        report = init_repository(app.stores, app.password, clock=app.clock, hostname=app.hostname)
+        words = [f"repository {report.repository_id[:8]}"]
+        words += [f"created in {', '.join(report.created)}"] if report.created else []
+        words += [f"already in {', '.join(report.already)}"] if report.already else []
+        session.terminal.result(
+            "initialized",
+            {
+                "repository": report.repository_id,
+                "created": report.created,
+                "already": report.already,
+            },
+            "; ".join(words),
+        )
+
+
+@command(app, changes=True)
+def backup(
+    session: Session,
+    source: Annotated[
+        list[str] | None, typer.Option(help="Only this source; others stay as they were.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="With --sandbox: your own tree instead of a made one.")
+    ] = None,
+) -> int:
+    """Writes one point of every source into all stores at once."""
+    from drkit.cli.jobs import run_backup
+    from drkit.cli.reports import backup_text, backup_values
+    from drkit.units import format_bytes
+
+    with opened(session, servers=True, data=data) as app:
+        if session.dry_run:
+            for name, config in app.config.sources.items():
+                if not source or name in source:
+                    session.terminal.say(f"would cut {name} ({config.kind})")
+            session.terminal.say(f"into {', '.join(app.config.stores)}; nothing was done")
+            return 0
+        report = run_backup(app, tuple(source or ()))
+    session.terminal.result("backup", backup_values(report), backup_text(report, format_bytes))
+    return 0 if report.whole else 3
+
+
+@command(app)
+def snapshots(session: Session) -> None:
+    """Lists the snapshots of the repository and the stores that hold each."""
+    with opened(session) as app:
+        rows = [
+            {
+                "id": listed.id if session.json_lines else listed.id[:8],
+                "time": f"{listed.snapshot.time:%Y-%m-%d %H:%M:%S}",
+                "host": listed.snapshot.hostname,
+                "tags": ",".join(listed.snapshot.tags),
+                "paths": " ".join(listed.snapshot.paths),
+                "stores": ",".join(sorted(listed.stores)),
+            }
+            for listed in app.repository.snapshots()
+        ]
+    session.terminal.table("snapshot", ("id", "time", "host", "tags", "paths", "stores"), rows)
+
+
+@command(app)
+def points(session: Session) -> None:
+    """Lists the recovery points: what each holds, of when, and where."""
+    from drkit.points.find import list_points
+    from drkit.units import format_bytes
+
+    with opened(session) as app:
+        rows = [
+            {
+                "id": found.id if session.json_lines else found.id[:8],
+                "created": f"{found.point.created_at:%Y-%m-%d %H:%M:%S}",
+                "epoch": found.point.epoch,
+                "complete": "yes" if found.point.complete else "NO",
+                "sources": ",".join((*found.point.sources, *found.point.weights)),
+                "size": format_bytes(sum(part.bytes for part in found.point.sources.values())),
+                "stores": ",".join(sorted(found.listed.stores)),
+            }
+            for found in list_points(app.repository)
+        ]
+    columns = ("id", "created", "epoch", "complete", "sources", "size", "stores")
+    session.terminal.table("point", columns, rows)
+
+
+@command(app, changes=True)
+def restore(
+    session: Session,
+    target: Annotated[Path, typer.Option(help="An empty folder, or one to make.")],
+    point: Annotated[str, typer.Argument(help="An id from `drkit points`.")] = "latest",
+    source: Annotated[list[str] | None, typer.Option(help="Only this source.")] = None,
+    verify: Annotated[bool, typer.Option(help="Hash everything again afterwards.")] = False,
+) -> int:
+    """Brings a point back into an empty folder, from whichever store is sound."""
+    from drkit.cli.reports import restore_text, restore_values
+    from drkit.operations.restore import restore_point, wanted_sources
+    from drkit.points.find import choose_point, list_points
+
+    with opened(session) as app:
+        found = choose_point(list_points(app.repository), point)
+        only = tuple(source or ())
+        if session.dry_run:
+            for name in wanted_sources(found, only):
+                session.terminal.say(f"would restore {name} as {target / name}")
+            return 0
+        restored = restore_point(
+            app.repository,
+            found,
+            target,
+            only=only,
+            verify=verify,
+            stores=app.stores,
+            clock=app.clock,
+            emit=app.emit,
+        )
+    session.terminal.result(
+        "restore", restore_values(found, restored), restore_text(found, restored, target)
+    )
+    if any(not proof.passed for proof in restored.proofs):
+        return 22
+    return 3 if restored.failed else 0
+
+
+@command(app)
+def check(
+    session: Session,
+    read_data: Annotated[bool, typer.Option(help="Read and hash every pack.")] = False,
+) -> int:
+    """Says whether the repository is sound, store by store."""
+    from drkit.repository.check import check_repository
+
+    with opened(session) as app:
+        report = check_repository(app.repository, read_data=read_data, emit=app.emit)
+    rows = [
+        {
+            "store": name,
+            "packs": checked.packs,
+            "bytes_read": checked.bytes_read,
+            "lacks": checked.lacks,
+            "sound": "yes" if checked.sound else "NO",
+            "problems": list(checked.problems) if session.json_lines else len(checked.problems),
+        }
+        for name, checked in report.stores.items()
+    ]
+    columns = ("store", "packs", "bytes_read", "lacks", "sound", "problems")
+    session.terminal.table("check", columns, rows)
+    for name, checked in report.stores.items():
+        for problem in checked.problems:
+            session.terminal.say(f"{name}: {problem}")
+    for lost in report.lost:
+        session.terminal.say(f"lost in every store: {lost}")
+    if report.lost:
+        return 22
+    return 0 if report.sound else 3
+
+
+@command(app)
+def status(session: Session) -> int:
+    """Says, from the stores themselves, how much would be lost now and how old the proof is."""
+    from drkit.cli.reports import status_rows
+    from drkit.operations.status import status_of
+    from drkit.points.find import list_points
+
+    with opened(session) as app:
+        limits = {
+            name: source.rpo_min * 60 if source.rpo_min else None
+            for name, source in app.config.sources.items()
+        }
+        found = status_of(app.repository, list_points(app.repository), limits, app.clock.now())
+        proof_limit_s = app.config.objectives.proof_max_age
+    columns = ("source", "store", "lost_if_only_this_is_left", "limit", "proved")
+    session.terminal.table("status", columns, status_rows(found))
+    for name, reason in found.unreachable.items():
+        session.terminal.say(f"{name}: {reason}")
+    if not found.points:
+        session.terminal.say("no point yet: drkit backup")
+    ages = [age for age in found.proof_age_s.values() if age is not None]
+    if found.rpo_broken:
+        return 21
+    if ages and min(ages) > proof_limit_s:
+        return 22
+    return 0

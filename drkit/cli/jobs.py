@@ -1,0 +1,54 @@
+"""What more than one command does with an open deployment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from drkit.config.sources import WeightsSource
+from drkit.errors import ConfigError
+from drkit.operations.backup import BackupReport, Due, back_up
+from drkit.verify.golden import record_golden
+
+if TYPE_CHECKING:
+    from drkit.points.point import GoldenSet
+    from drkit.wiring import App
+
+
+def run_backup(app: App, only: tuple[str, ...] = ()) -> BackupReport:
+    """One point with the sources `only` cut anew (default: all of them)."""
+    sources = app.config.sources
+    for name in only:
+        if name not in sources:
+            raise ConfigError(
+                f"there is no source {name!r}", hint=f"there are {', '.join(sources)}"
+            )
+    due = [name for name in sources if not only or name in only]
+    weights = app.weights_sources
+    service = app.config.service
+
+    def golden() -> GoldenSet:
+        assert service is not None and app.primary is not None
+        return record_golden(
+            app.primary, model=service.model, api_key=app.api_key(), clock=app.clock
+        )
+
+    return back_up(
+        app.repository,
+        Due(
+            sources={name: app.source(name) for name in due if name not in weights},
+            weights={name: weights[name] for name in due if name in weights},
+            all_sources=tuple(
+                name for name, source in sources.items() if not isinstance(source, WeightsSource)
+            ),
+            all_weights=tuple(weights),
+        ),
+        service=service.name if service else None,
+        arbiter=app.arbiter,
+        stores=app.stores,
+        min_copies=app.config.min_copies,
+        own_files=app.own_files(),
+        record_golden=golden if service and app.primary else None,
+        work_dir=app.state_dir,
+        clock=app.clock,
+        emit=app.emit,
+    )

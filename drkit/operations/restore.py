@@ -1,0 +1,91 @@
+"""Brings a point, or one source of it, back into an empty folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from drkit.clock import Clock
+from drkit.errors import ConfigError, DrkitError, GuardRefused
+from drkit.events import Emit, Note
+from drkit.mirror.fetch import fetch_ticket
+from drkit.mirror.read import find_manifest
+from drkit.mirror.ticket import mint_ticket
+from drkit.points.find import FoundPoint
+from drkit.repository.repository import Repository
+from drkit.repository.restore import RestoreReport, restore_tree
+from drkit.stores.interface import Store
+from drkit.verify.proof import Proof
+from drkit.verify.trees import verify_tree
+from drkit.verify.weights import verify_weights
+
+_TICKET_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What came back where. `failed`: sources that no reachable store could give, with why."""
+
+    trees: dict[str, RestoreReport]
+    weights: dict[str, int]
+    failed: dict[str, str]
+    proofs: tuple[Proof, ...]
+
+
+def wanted_sources(found: FoundPoint, only: Sequence[str]) -> tuple[str, ...]:
+    """The sources of the point to restore. ConfigError for one that it does not hold."""
+    held = (*found.point.sources, *found.point.weights)
+    for name in only:
+        if name not in held:
+            raise ConfigError(
+                f"the point {found.id[:8]} holds no {name!r}", hint=f"it holds {', '.join(held)}"
+            )
+    return tuple(name for name in held if not only or name in only)
+
+
+def restore_point(
+    repository: Repository,
+    found: FoundPoint,
+    target: Path,
+    *,
+    only: Sequence[str] = (),
+    verify: bool,
+    stores: Sequence[Store],
+    clock: Clock,
+    emit: Emit,
+) -> Restored:
+    """Restores each source as `target/<source>`; weights come from their mirror.
+
+    Raises `GuardRefused` before anything is written when a place is not empty, and `DamagedData`,
+    naming the file, when a blob is lost in every store.
+    """
+    names = wanted_sources(found, only)
+    for name in names:
+        place = target / name
+        if place.exists() and (not place.is_dir() or any(place.iterdir())):
+            raise GuardRefused(
+                f"{place} is not empty", hint="name an empty folder; nothing was written"
+            )
+    trees: dict[str, RestoreReport] = {}
+    weights: dict[str, int] = {}
+    failed: dict[str, str] = {}
+    proofs: list[Proof] = []
+    for name in names:
+        if part := found.point.sources.get(name):
+            node = repository.find_node(found.listed.snapshot, part.path)
+            trees[name] = restore_tree(repository, node, target / name, emit)
+            if verify:
+                proofs.append(verify_tree(repository, node, target / name, subject=name, emit=emit))
+            continue
+        mirror = found.point.weights[name]
+        try:
+            manifest, holders = find_manifest(stores, mirror.model, mirror.revision)
+            ticket = mint_ticket(holders[0], manifest, expires_s=_TICKET_S, clock=clock)
+            weights[name] = fetch_ticket(ticket, target / name, clock=clock, emit=emit).bytes
+            if verify:
+                proofs.append(verify_weights(manifest, target / name, emit))
+        except DrkitError as error:
+            emit(Note("error", name, error.message))
+            failed[name] = error.message
+    return Restored(trees, weights, failed, tuple(proofs))

@@ -1,0 +1,189 @@
+"""The real command: help, usage, the error boundary, and what the documents say of it."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from drkit.cli.main import app
+
+PROJECT = Path(__file__).resolve().parents[2]
+COMMAND_TREE: Any = typer.main.get_command(app)
+HEAVY = {
+    *("numpy", "sqlalchemy", "httpx", "cryptography", "pydantic", "ruamel", "jinja2", "dns"),
+    *("starlette", "uvicorn", "apscheduler", "zstandard", "orjson", "qdrant_edge", "pyfastcdc"),
+}
+
+
+def drkit(*arguments: str, cwd: Path = PROJECT, **environment: str) -> Any:
+    return subprocess.run(
+        [sys.executable, "-m", "drkit", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(PROJECT), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_help_imports_typer_and_declarations_only() -> None:
+    code = (
+        "import sys\nfrom drkit.cli.main import app\n"
+        "try: app(['--help'])\nexcept SystemExit: pass\n"
+        "print('\\n'.join(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, timeout=60
+    )
+
+    loaded = set(done.stderr.split())
+    assert "Usage: " in done.stdout
+    assert not {name.split(".")[0] for name in loaded} & HEAVY
+    ours = {name for name in loaded if name.startswith("drkit.")}
+    assert {name for name in ours if not name.startswith("drkit.cli")} <= {"drkit.errors"}
+
+
+def test_the_shipped_configuration_is_right() -> None:
+    done = drkit("config", "validate", "--json")
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["stores"] == 3
+
+
+def test_a_wrong_configuration_exits_2_with_every_problem(tmp_path: Path) -> None:
+    (tmp_path / "schedules.yaml").write_text("drkit: 1\nstoers: {}\n")
+
+    done = drkit("config", "validate", cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert "schedules.yaml:2: stoers: unknown key; did you mean `stores`?" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("hint: ")
+    assert done.stdout == ""
+
+
+def test_with_json_an_error_is_one_line_on_standard_error(tmp_path: Path) -> None:
+    done = drkit("config", "show", "--json", cwd=tmp_path)
+
+    assert json.loads(done.stderr) == {
+        "message_type": "exit_error",
+        "code": 2,
+        "message": "there is no schedules.yaml",
+        "hint": json.loads(done.stderr)["hint"],
+    }
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_an_unknown_command_exits_2() -> None:
+    assert drkit("bakcup").returncode == 2
+
+
+def test_a_reader_that_leaves_early_causes_no_complaint() -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m drkit config schema | head -n 1"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.stdout == "{\n"
+    assert done.stderr == ""
+
+
+def test_a_terminate_signal_ends_a_command_in_order_with_130(tmp_path: Path) -> None:
+    script = tmp_path / "waits.py"
+    script.write_text(
+        "import time, typer\n"
+        "from drkit.cli.options import Session, command\n"
+        "app = typer.Typer()\n"
+        "@command(app)\n"
+        "def wait(session: Session) -> None:\n"
+        "    print('ready', flush=True)\n"
+        "    try: time.sleep(60)\n"
+        "    finally: print('tidied up', flush=True)\n"
+        "app()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=30)
+
+    assert out == "tidied up\n"
+    assert "error: interrupted" in err
+    assert process.returncode == 130
+
+
+def test_every_command_takes_the_shared_options() -> None:
+    for path, leaf in leaves(COMMAND_TREE):
+        if path in WITHOUT_SHARED_OPTIONS:
+            continue
+        options = {option for parameter in leaf.params for option in parameter.opts}
+        missing = {"--config", "--sandbox", "--json", "--quiet", "--verbose"} - options
+        assert not missing, f"drkit {' '.join(path)} lacks {sorted(missing)}"
+        assert leaf.help, f"drkit {' '.join(path)} says nothing of itself"
+
+
+# What runs on a rented machine knows neither configuration nor sandbox.
+WITHOUT_SHARED_OPTIONS = {("bootstrap",)}
+
+
+def documented() -> list[tuple[str, str]]:
+    """(document, command) for each line of a shell block that begins with drkit or make."""
+    found = []
+    for document in [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]:
+        for block in re.findall(r"```(?:sh|console)\n(.*?)```", document.read_text(), re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = line.removeprefix("$ ").strip()
+                if words.startswith(("drkit ", "make ")):
+                    found.append((document.name, words))
+    return found
+
+
+@pytest.mark.parametrize(("document", "line"), documented())
+def test_a_documented_command_exists(document: str, line: str) -> None:
+    words = shlex.split(line, comments=True)
+    if words[0] == "make":
+        makefile = (PROJECT / "Makefile").read_text()
+        for target in words[1:]:
+            assert "=" in target or re.search(rf"^{target}:", makefile, re.MULTILINE), line
+        return
+    node = COMMAND_TREE
+    for word in words[1:]:
+        if word in ("|", ">", "&&", ";", "--"):
+            break
+        if word.startswith("-"):
+            options = {o for p in node.params for o in [*p.opts, *p.secondary_opts]}
+            options |= {"--help", "-h"}
+            if word.startswith("--") or len(word) == 2:
+                assert word.split("=")[0] in options, f"{document}: {line}: {word}"
+            continue
+        if hasattr(node, "commands"):
+            assert word in node.commands, f"{document}: {line}: no command {word}"
+            node = node.commands[word]
+
+
+def test_the_readme_shows_its_two_commands() -> None:
+    lines = [words.split("#")[0].strip() for name, words in documented() if name == "README.md"]
+
+    assert {"make drill", "make test"} <= set(lines)
+
+
+def leaves(node: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
+    if not hasattr(node, "commands"):
+        return [(path, node)]
+    return [leaf for name, inner in node.commands.items() for leaf in leaves(inner, (*path, name))]

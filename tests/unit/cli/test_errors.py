@@ -1,0 +1,141 @@
+"""Errors become words and an exit status in one place."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from drkit import errors
+from drkit.cli.errors import SeveralCauses, exit_status_of, raise_causes
+from drkit.cli.options import Session
+from drkit.cli.output import open_terminal
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Session:
+    return Session(
+        config_path=tmp_path / "schedules.yaml",
+        sandbox=False,
+        json_lines=False,
+        verbosity=0,
+        dry_run=False,
+        terminal=open_terminal(json_lines=False, verbosity=0),
+        state_dir=tmp_path / ".drkit",
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (errors.ConfigError, 2),
+        (errors.MissingCredential, 2),
+        (errors.PartlyDone, 3),
+        (errors.NoRepository, 10),
+        (errors.RepositoryLocked, 11),
+        (errors.WrongKey, 12),
+        (errors.PlaceError, 20),
+        (errors.TooFewCopies, 20),
+        (errors.RpoBroken, 21),
+        (errors.DamagedData, 22),
+        (errors.VerificationFailed, 22),
+        (errors.DrillFailed, 23),
+        (errors.GuardRefused, 24),
+        (errors.NeedsOperator, 25),
+        (errors.OutOfCapacity, 26),
+        (errors.Interrupted, 130),
+    ],
+)
+def test_each_error_has_its_exit_status_and_says_what_to_do(
+    error: type[errors.DrkitError],
+    status: int,
+    session: Session,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert exit_status_of(error("what and where", hint="what next"), session) == status
+    assert capsys.readouterr() == ("", "error: what and where\nhint: what next\n")
+
+
+def test_what_is_not_in_this_version_is_a_matter_of_configuration(session: Session) -> None:
+    assert exit_status_of(errors.NotInThisVersion("gcs", hint="use folder"), session) == 2
+
+
+def test_of_several_causes_the_gravest_decides_and_all_are_told(
+    session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session.json_lines = True
+    causes = [
+        errors.NeedsOperator("an open run", hint="resume it"),
+        errors.PlaceError("s3 is away", hint="look at it"),
+        errors.RpoBroken("sncp is 3 h old", hint="back up"),
+        errors.DrillFailed("overdue", hint="drill"),
+        errors.VerificationFailed("proof too old", hint="verify"),
+    ]
+
+    status = exit_status_of(SeveralCauses(causes), session)
+
+    told = json.loads(capsys.readouterr().err)
+    assert status == told["code"] == 22
+    assert told["message_type"] == "exit_error"
+    assert [cause["code"] for cause in told["causes"]] == [22, 23, 21, 25, 20]
+
+
+def test_no_cause_raises_nothing_and_one_is_raised_as_it_is() -> None:
+    raise_causes([])
+    with pytest.raises(errors.RpoBroken):
+        raise_causes([errors.RpoBroken("old", hint="back up")])
+
+
+def test_a_bug_is_short_on_the_terminal_and_whole_in_the_state_folder(
+    session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session.state_dir.mkdir()
+
+    status = exit_status_of(raised(ZeroDivisionError("by nothing")), session)
+
+    shown = capsys.readouterr().err
+    (log,) = session.state_dir.glob("error-*.log")
+    assert status == 1
+    assert "ZeroDivisionError: by nothing" in shown
+    assert str(log) in shown
+    assert "Traceback" not in shown
+    assert "Traceback" in log.read_text()
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_bug_makes_no_folder_of_its_own(
+    session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exit_status_of(raised(ValueError("x")), session)
+
+    assert not session.state_dir.exists()
+    assert "-vv" in capsys.readouterr().err
+
+
+def test_twice_verbose_shows_the_traceback(
+    session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session.verbosity = 2
+
+    exit_status_of(raised(ValueError("x")), session)
+
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_interruption_is_130(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_status_of(KeyboardInterrupt(), session) == 130
+    assert capsys.readouterr().err.startswith("error: interrupted\nhint: ")
+
+
+def test_a_message_from_outside_moves_no_cursor(
+    session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exit_status_of(errors.PlaceError("server said \x1b[2J", hint="-"), session)
+
+    assert "\x1b" not in capsys.readouterr().err
+
+
+def raised(error: Exception) -> Exception:
+    try:
+        raise error
+    except Exception as caught:
+        return caught

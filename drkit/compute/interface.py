@@ -89,7 +89,7 @@ class InstanceState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A machine that is paid for. `model_dir`: where its weights can be read from here, if at all."""
+    """A machine that is paid for. `model_dir`: where its weights lie, if we can read them."""
 
     id: str
     tags: Mapping[str, str]

@@ -1,0 +1,70 @@
+"""The rail that every switch is applied on: look, set, read back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from drkit.errors import GuardRefused
+from drkit.traffic.interface import (
+    Destination,
+    Setting,
+    Switch,
+    SwitchFailed,
+    SwitchMoved,
+    SwitchPlan,
+)
+
+
+def apply_plan(
+    switch: Switch,
+    plan: SwitchPlan,
+    set_: Callable[[SwitchPlan], None],
+    *,
+    passing: tuple[Setting, ...] = (),
+    settled: Callable[[Setting], bool] | None = None,
+) -> None:
+    """Applies exactly `plan` to `switch` by `set_`, and reads it back.
+
+    `passing` are settings between before and after that an interrupted `set_` can have left.
+    `settled(after)` waits until the authority shows it; by default one reading has to.
+    """
+    if (plan.switch, plan.record) != (switch.name, switch.record):
+        raise GuardRefused(
+            f"a plan for {plan.switch} ({plan.record}) is not applied to {switch.name} "
+            f"({switch.record})",
+            hint="make a new plan for this switch",
+        )
+    now = switch.read()
+    if now == plan.after:
+        return
+    if now != plan.before and now not in passing:
+        raise moved(switch, plan, now)
+    set_(plan)
+    if not (settled or (lambda wanted: switch.read() == wanted))(plan.after):
+        raise SwitchFailed(
+            f"{switch.name}: {switch.record} was set to {shown(plan.after)} and shows "
+            f"{shown(switch.read())}",
+            hint="see the switch's own log; run the command again once it takes changes",
+        )
+
+
+def moved(switch: Switch, plan: SwitchPlan, now: Setting) -> SwitchMoved:
+    return SwitchMoved(
+        f"{switch.name}: {switch.record} is {shown(now)} and no longer {shown(plan.before)}; "
+        "it was left as it is",
+        hint="somebody else moved it: see who, then plan again from where it stands",
+    )
+
+
+def refuse(switch: Switch, destination: Destination) -> None:
+    """Raises `GuardRefused` for what this kind of switch cannot carry."""
+    if why := switch.refusal(destination):
+        raise GuardRefused(
+            f"{switch.name} ({switch.record}): {why}",
+            hint="give the target an address with a fixed port, or put a gateway in front",
+        )
+
+
+def shown(setting: Setting) -> str:
+    value = setting.value or "unset"
+    return f"on the external API (set to {value})" if setting.held else value

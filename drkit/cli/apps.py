@@ -21,6 +21,7 @@ def opened(
     session: Session,
     *,
     servers: bool = False,
+    keep_servers: bool = False,
     data: Path | None = None,
     parts: tuple[str, ...] = DATA_PARTS,
 ) -> Iterator[App]:
@@ -38,7 +39,7 @@ def opened(
         check_references(references(config, only=parts), app.secrets.missing)
         yield app
         return
-    with sandbox_running(session, servers=servers, data=data) as sandbox:
+    with sandbox_running(session, servers=servers, keep=keep_servers, data=data) as sandbox:
         app = App(sandbox.config, root, sandbox=True, emit=session.terminal.emit)
         app.ensure_repository()
         yield app
@@ -46,7 +47,7 @@ def opened(
 
 @contextmanager
 def sandbox_running(
-    session: Session, *, servers: bool, data: Path | None = None
+    session: Session, *, servers: bool, keep: bool = False, data: Path | None = None
 ) -> Iterator[Sandbox]:
     """The sandbox of the deployment; processes that were started here are stopped at the end."""
     from drkit.sandbox.guard import refuse_beyond_loopback
@@ -66,5 +67,5 @@ def sandbox_running(
         sandbox.up(data)
         yield sandbox
     finally:
-        if not was_up:
+        if not (was_up or keep):
             sandbox.down()

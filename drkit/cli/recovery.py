@@ -1,0 +1,212 @@
+"""The commands that bring the service back: failover, run-drill, runs, probe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from drkit.cli.apps import opened, sandbox_running
+from drkit.cli.options import Session, command
+
+if TYPE_CHECKING:
+    pass
+
+app = typer.Typer()
+runs_app = typer.Typer(no_args_is_help=True, help="Runs: what they did, and going on with one.")
+RUN_PARTS = ("stores", "repository", "service", "targets", "switch", "arbiter")
+DEFAULT_RUNBOOK = "primary-gpu-down"
+
+To = Annotated[str | None, typer.Option("--to", help="The target; default: the first one.")]
+RunbookName = Annotated[str, typer.Option("--runbook", help="A file in the runbooks folder.")]
+
+
+@command(app, changes=True)
+def failover(
+    session: Session,
+    to: Annotated[str, typer.Option("--to", help="The target, by its name.")],
+    runbook: RunbookName = DEFAULT_RUNBOOK,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> int:
+    """Brings the service up on another GPU, proves it, then moves traffic there."""
+    from drkit.cli.jobs import run_backup
+    from drkit.cli.running import carry_out, first_failed_probe, plan_lines, plan_run
+    from drkit.errors import NeedsOperator
+    from drkit.points.find import list_points
+
+    with opened(session, servers=True, keep_servers=True, parts=RUN_PARTS) as opened_app:
+        if session.sandbox and not list_points(opened_app.repository):
+            run_backup(opened_app)
+        plan = plan_run(opened_app, runbook, kind="failover", target=to)
+        for line in plan_lines(opened_app, plan):
+            session.terminal.say(line)
+        if session.dry_run:
+            return 0
+        if not yes and not session.sandbox and not typer.confirm(f"Fail over to {to}?"):
+            raise NeedsOperator("not confirmed; nothing was done", hint="add --yes")
+        failed_at = first_failed_probe(opened_app)
+        return carry_out(session, opened_app, plan, first_failed_at=failed_at)
+
+
+@command(app, "run-drill", changes=True)
+def run_drill(
+    session: Session,
+    to: To = None,
+    runbook: RunbookName = DEFAULT_RUNBOOK,
+    data: Annotated[
+        Path | None, typer.Option(help="With --sandbox: your own tree instead of a made one.")
+    ] = None,
+) -> int:
+    """Rehearses the whole recovery in isolation and hands over the evidence."""
+    from drkit.cli.jobs import run_backup
+    from drkit.cli.reports import backup_text
+    from drkit.cli.running import carry_out, plan_lines, plan_run, watch_until_down
+    from drkit.units import format_bytes
+
+    if not session.sandbox:
+        with opened(session, parts=RUN_PARTS) as opened_app:
+            plan = plan_run(opened_app, runbook, kind="drill", target=to)
+            for line in plan_lines(opened_app, plan):
+                session.terminal.say(line)
+            return 0 if session.dry_run else carry_out(session, opened_app, plan)
+    with sandbox_running(session, servers=not session.dry_run, data=data) as sandbox:
+        from drkit.wiring import App
+
+        root = session.config_path.parent.resolve()
+        opened_app = App(sandbox.config, root, sandbox=True, emit=session.terminal.emit)
+        opened_app.ensure_repository()
+        plan = plan_run(opened_app, runbook, kind="drill", target=to)
+        if session.dry_run:
+            for line in plan_lines(opened_app, plan):
+                session.terminal.say(line)
+            return 0
+        say = session.terminal.say
+        say("sandbox: nothing here touches the real deployment, and it counts for nothing real")
+        report = run_backup(opened_app)
+        say(backup_text(report, format_bytes))
+        endpoint = sandbox.start_drill_primary()
+        say(f"the drill's copy of {plan.primary} serves at {endpoint.url}; killing it")
+        failed_at = watch_until_down(opened_app, endpoint, kill=sandbox.kill_drill_primary)
+        say(f"it is DOWN, first seen failing at {failed_at:%H:%M:%S}; the drill begins")
+        return carry_out(session, opened_app, plan, first_failed_at=failed_at)
+
+
+@command(app)
+def probe(session: Session) -> int:
+    """Asks the server that serves now, by address, whether it is alive."""
+    from drkit.cli.running import serving
+
+    with opened(session, parts=("service",)) as opened_app:
+        site, endpoint, model = serving(opened_app)
+        observation = opened_app.prober.observe(endpoint, model=model, api_key=opened_app.api_key())
+    rows = [
+        {
+            "probe": result.probe,
+            "verdict": result.verdict.value,
+            "latency_s": result.latency_s,
+            "detail": result.detail,
+        }
+        for result in observation.results
+    ]
+    session.terminal.table("probe", ("probe", "verdict", "latency_s", "detail"), rows)
+    session.terminal.result(
+        "health",
+        {"site": site, "endpoint": endpoint.url, "alive": observation.alive},
+        f"{site} at {endpoint.url} is {'alive' if observation.alive else 'NOT alive'}",
+    )
+    return 0 if observation.alive else 20
+
+
+@command(runs_app, "list")
+def list_runs(session: Session) -> None:
+    """Lists all runs, newest last."""
+    from drkit.wiring.run import open_journal
+
+    with opened(session, parts=()) as opened_app:
+        rows = [
+            {
+                "id": run.id,
+                "kind": run.kind,
+                "target": run.target,
+                "state": run.state.value,
+                "outcome": run.outcome or "",
+                "created": f"{run.created_at:%Y-%m-%d %H:%M:%S}",
+            }
+            for run in open_journal(opened_app).runs()
+        ]
+    session.terminal.table("run", ("id", "kind", "target", "state", "outcome", "created"), rows)
+
+
+@command(runs_app)
+def show(
+    session: Session, run: Annotated[str, typer.Argument(help="An id or its start.")] = "latest"
+) -> None:
+    """Shows a run and its journal."""
+    from drkit.cli.running import entry_line
+    from drkit.wiring.run import open_journal
+
+    with opened(session, parts=()) as opened_app:
+        journal = open_journal(opened_app)
+        record = journal.run(run)
+        entries = journal.entries(record.id)
+    session.terminal.result(
+        "run",
+        {
+            "id": record.id,
+            "kind": record.kind,
+            "service": record.service,
+            "target": record.target,
+            "state": record.state.value,
+            "outcome": record.outcome,
+            "plan_checksum": record.plan_checksum,
+            "epoch": record.epoch,
+            "sandbox": record.sandbox,
+        },
+        f"{record.id}: {record.kind} of {record.service} to {record.target}: "
+        f"{record.state.value}{f', {record.outcome}' if record.outcome else ''}\n"
+        f"plan {record.plan_checksum}",
+    )
+    for entry in entries:
+        session.terminal.result(
+            "entry",
+            {
+                "seq": entry.seq,
+                "at": entry.at.isoformat(),
+                "elapsed_s": entry.elapsed_s,
+                "step": entry.step,
+                "attempt": entry.attempt,
+                "kind": entry.kind,
+                "payload": entry.payload,
+            },
+            entry_line(entry),
+        )
+
+
+@command(runs_app)
+def resume(
+    session: Session, run: Annotated[str, typer.Argument(help="An id or its start.")] = "latest"
+) -> int:
+    """Goes on with a run that stopped: it looks first, and does nothing twice."""
+    from drkit.cli.running import start_and_attach
+    from drkit.wiring.run import open_journal
+
+    with opened(session, servers=True, keep_servers=True, parts=RUN_PARTS) as opened_app:
+        journal = open_journal(opened_app)
+        return start_and_attach(session, opened_app, journal, journal.run(run).id)
+
+
+@command(runs_app, hidden=True)
+def execute(session: Session, run: Annotated[str, typer.Argument()]) -> int:
+    """Executes a run in this process; `failover`, `run-drill` and `runs resume` start it."""
+    from drkit.runs.actions.catalog import ACTIONS
+    from drkit.runs.engine import execute as execute_run
+    from drkit.wiring.run import open_journal, run_context
+
+    with opened(session, parts=RUN_PARTS) as opened_app:
+        journal = open_journal(opened_app)
+        record = execute_run(journal, run, ACTIONS, run_context(opened_app, journal, run))
+    return 0 if record.state.ended else 25
+
+
+app.add_typer(runs_app, name="runs")

@@ -1,0 +1,154 @@
+"""What a run is executed with: its journal, and a context of exactly what its actions use."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from drkit.config.places import HttpGatewaySwitch
+from drkit.config.sources import QdrantSource
+from drkit.errors import ConfigError, DrkitError
+from drkit.runs.actions.interface import Context
+from drkit.runs.evidence.as_html import evidence_html
+from drkit.runs.evidence.as_json import evidence_json
+from drkit.runs.evidence.build import build_evidence
+from drkit.runs.evidence.values import Evidence
+from drkit.runs.journal import Journal
+from drkit.runs.records import RunRecord
+from drkit.sandbox.overrides import OVERRIDES, SANDBOX_PACE
+from drkit.state.database import open_database
+from drkit.wiring.app import App
+
+_OBSERVE_S = 1800.0
+_SETTLE_S = 30.0
+
+
+def open_journal(app: App) -> Journal:
+    """The journal of the deployment; intents are also sealed into the first store that takes them."""
+
+    def copy(name: str, content: bytes) -> bool:
+        try:
+            sealed = app.repository.key.seal(content)
+        except DrkitError:
+            return False
+        for store in app.stores:
+            try:
+                store.put(name, sealed, size_bytes=len(sealed))
+                return True
+            except DrkitError:
+                continue
+        return False
+
+    url = app.config.state.url
+    if url is None:
+        app.state_dir.mkdir(parents=True, exist_ok=True)
+    return Journal(
+        open_database(url or app.state_dir / "state.sqlite", clock=app.clock), app.clock, copy
+    )
+
+
+def run_context(app: App, journal: Journal, run_id: str) -> Context:
+    """The context of a run. Secrets are resolved on this machine, now (K3)."""
+    run, plan = journal.run(run_id), journal.plan(run_id)
+    drill = run.namespace == "drill"
+    gateway = next(
+        (s for s in app.config.switch.values() if isinstance(s, HttpGatewaySwitch)), None
+    )
+    switches = app.switches(run.namespace)
+    records = [
+        getattr(config, "drill_record" if drill else "record", None)
+        for config in app.config.switch.values()
+    ]
+    work_dir = app.state_dir / "runs" / run.id
+    work_dir.mkdir(parents=True, exist_ok=True)
+    pace = SANDBOX_PACE if app.sandbox else None
+    return Context(
+        plan=plan,
+        config=app.config,
+        clock=app.clock,
+        emit=app.emit,
+        work_dir=work_dir,
+        namespace=run.namespace,
+        compute=app.compute(plan.target),
+        switches=switches,
+        arbiter=app.arbiter,
+        holder=f"{app.hostname}/{run.id}",
+        prober=app.prober,
+        repository=lambda: app.repository,
+        stores=app.stores,
+        api_key=app.api_key,
+        primary=app.primary,
+        gateway_url=(gateway.drill_url if drill else gateway.url) if gateway else None,
+        public_record=next((record for record in records if record), None),
+        restore_qdrant_to=_restore_qdrant_to(app),
+        time_scale=pace.time_scale if pace else 1.0,
+        observe_s=pace.observe_s if pace else _OBSERVE_S,
+        settle_s=pace.settle_s if pace else _SETTLE_S,
+        breakpoint=_breakpoint() if app.sandbox else _no_breakpoint,
+        write_evidence=lambda: write_evidence(app, journal, run.id)[1],
+    )
+
+
+def write_evidence(app: App, journal: Journal, run_id: str) -> tuple[Evidence, Mapping[str, str]]:
+    """The run's evidence as it stands, and where it was written: `html` and `json`."""
+    run = journal.run(run_id)
+    evidence = build_evidence(
+        run,
+        journal.plan(run_id),
+        journal.entries(run_id),
+        overrides=OVERRIDES if app.sandbox else (),
+        now=app.clock.now(),
+    )
+    folder = app.state_dir / "evidence" / run_id
+    folder.mkdir(parents=True, exist_ok=True)
+    pages = {"html": evidence_html(evidence).encode(), "json": evidence_json(evidence)}
+    paths = {}
+    for kind, content in pages.items():
+        path = folder / f"evidence.{kind}"
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(content)
+        partial.replace(path)
+        paths[kind] = str(path)
+    return evidence, paths
+
+
+def keep_evidence(app: App, run: RunRecord, content: Path) -> None:
+    """Leaves the evidence, sealed, in every store that takes it (K2)."""
+    sealed = app.repository.key.seal(content.read_bytes())
+    for store in app.stores:
+        store.put(f"runs/{run.id}/evidence.json", sealed, size_bytes=len(sealed))
+
+
+def _restore_qdrant_to(app: App) -> Callable[[str], tuple[str, str | None] | None]:
+    def place(source: str) -> tuple[str, str | None] | None:
+        config = app.config.sources.get(source)
+        if not isinstance(config, QdrantSource) or config.restore_to is None:
+            return None
+        key = config.restore_to.api_key
+        return config.restore_to.url, app.secrets.resolve(key).reveal() if key else None
+
+    return place
+
+
+def _no_breakpoint(_step: str, _point: str) -> None:
+    """Outside the sandbox nothing stops a run."""
+
+
+def _breakpoint() -> Callable[[str, str], None]:
+    """Rehearsed crashes: DRKIT_BREAK=step:point:kill (or stop) ends or halts the run's process."""
+    wanted = os.environ.get("DRKIT_BREAK")
+    if not wanted:
+        return _no_breakpoint
+    step, point, how = (wanted.split(":") + ["", ""])[:3]
+    if how not in ("kill", "stop"):
+        raise ConfigError(
+            f"DRKIT_BREAK={wanted!r}", hint="write it as STEP:POINT:kill or STEP:POINT:stop"
+        )
+
+    def reached(at_step: str, at_point: str) -> None:
+        if (at_step, at_point) == (step, point):
+            os.kill(os.getpid(), signal.SIGKILL if how == "kill" else signal.SIGSTOP)
+
+    return reached

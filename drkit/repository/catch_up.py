@@ -16,7 +16,11 @@ from drkit.stores.interface import Store
 
 
 def catch_up(repository: Repository, stores: tuple[Store, ...], emit: Emit) -> tuple[Store, ...]:
-    """Those of `stores` that now hold everything any of them lists; the others are lagging (S4)."""
+    """Those of `stores` that now hold everything any of them lists; the others are lagging (S4).
+
+    Packs that an index names and no store holds in full are forgotten: what was in them is
+    stored anew when a source still has it.
+    """
     held: dict[Store, dict[str, int]] = {}
     for store in stores:
         try:
@@ -27,6 +31,7 @@ def catch_up(repository: Repository, stores: tuple[Store, ...], emit: Emit) -> t
             }
         except DrkitError as error:
             emit(StoreLagging(store.name, error.message))
+    _forget_lost_packs(repository, held, emit)
     wanted = _wanted(repository, held)
     level = []
     for store, names in held.items():
@@ -44,16 +49,44 @@ def catch_up(repository: Repository, stores: tuple[Store, ...], emit: Emit) -> t
     return tuple(level)
 
 
+def _forget_lost_packs(
+    repository: Repository, held: dict[Store, dict[str, int]], emit: Emit
+) -> None:
+    sizes = repository.index.pack_sizes()
+    found = {
+        pack_id
+        for pack_id, size_bytes in sizes.items()
+        if any(names.get(pack_name(pack_id)) == size_bytes for names in held.values())
+    }
+    if lost := repository.index.keep_packs(found):
+        names = ", ".join(pack_id[:8] for pack_id in lost[:5])
+        emit(
+            Note(
+                "error",
+                "repository",
+                f"no store holds {len(lost)} of {len(sizes)} packs in full ({names}); "
+                "what sources still have of them is stored anew: drkit check",
+            )
+        )
+
+
 def _wanted(repository: Repository, held: dict[Store, dict[str, int]]) -> dict[str, int]:
     """Name and size of what every store must hold, in the order in which it is copied."""
-    packs = {pack_name(pack_id) for pack_id in repository.index.packs()}
+    packs = {
+        pack_name(pack_id): size_bytes
+        for pack_id, size_bytes in repository.index.pack_sizes().items()
+    }
     wanted: dict[str, int] = {}
     for folder in (DATA, INDEX, SNAPSHOTS):
         for names in held.values():
             for name, size_bytes in names.items():
-                if name.startswith(folder) and (folder != DATA or name in packs):
+                if not name.startswith(folder):
+                    continue
+                if folder != DATA:
                     # a truncated copy is shorter: the longest is the one to copy
                     wanted[name] = max(wanted.get(name, 0), size_bytes)
+                elif packs.get(name) == size_bytes:
+                    wanted[name] = size_bytes
     return wanted
 
 

@@ -91,13 +91,11 @@ class FolderArbiter:
     def _expired(self, service: str, values: Mapping[str, Any]) -> bool:
         """Counted on this machine's clock since it last saw the lease change (T1)."""
         now_s = self._clock.elapsed_s()
-        token, since_s = self._seen.get(service, ("", 0.0))
+        token, since_s = self._seen.get(service, ("", now_s))
         if token != values["token"]:
-            self._seen[service] = (values["token"], now_s)
-            # One machine, one clock: the time of writing may be trusted within one boot.
-            since_s = now_s
-            if values.get("boot") == _boot_id():
-                since_s = float(values["elapsed_s"])
+            # One machine, one clock: within one boot the time of writing may be trusted.
+            since_s = float(values["elapsed_s"]) if values["boot"] == _boot_id() else now_s
+            self._seen[service] = (values["token"], since_s)
         return now_s - since_s > float(values["ttl_s"])
 
     def _require(self, lease: Lease) -> None:

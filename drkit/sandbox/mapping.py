@@ -1,0 +1,190 @@
+"""The sandbox is a pure mapping: the same deployment, by the same names, on stand-ins."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from drkit.config.models import Config, State
+from drkit.config.places import (
+    GatewayCall,
+    GatewayRead,
+    HttpGatewaySwitch,
+    LocalProvider,
+    Rfc2136Switch,
+    Site,
+    SwitchConfig,
+    Target,
+)
+from drkit.config.sources import (
+    QdrantPlace,
+    QdrantSource,
+    SourceConfig,
+    TreeSource,
+    WeightsSource,
+)
+from drkit.config.stores import FolderArbiter, FolderStore, RepositoryConfig
+from drkit.sandbox.overrides import SANDBOX_PACE
+
+TSIG_NAME = "drkit-sandbox."
+ZONE = "drkit.test"
+DRILL_PRIMARY = "drill-primary"
+_RANDOM_PORT_KINDS = ("runpod", "vast")
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Chosen once per sandbox, so that names and addresses stay what they were."""
+
+    dns: int
+    gateway: int
+    drill_gateway: int
+    external: int
+    qdrant: int
+    qdrant_restore: int
+    model: int
+
+    def to_json(self) -> Mapping[str, int]:
+        return asdict(self)
+
+
+def sandbox_config(config: Config, root: Path, ports: Ports) -> Config:
+    """`config` with every place mapped below `root` and to loopback. No secret of it survives."""
+    addresses = site_addresses(config)
+    stores = {
+        name: FolderStore(
+            kind="folder",
+            role=store.role,
+            keep=store.keep,
+            region=store.region,
+            path=str(root / "stores" / name),
+        )
+        for name, store in config.stores.items()
+    }
+    return config.model_copy(
+        update={
+            "stores": stores,
+            "repository": RepositoryConfig(
+                password=(f"file:{root / 'restic-password'}",),
+                min_copies=config.repository.min_copies,
+            ),
+            "sources": {
+                name: _source(name, source, root, ports) for name, source in config.sources.items()
+            },
+            "sites": {
+                name: _site(config, name, site, root, addresses, ports)
+                for name, site in config.sites.items()
+            },
+            "targets": {
+                name: _target(name, target, root, addresses, ports)
+                for name, target in config.targets.items()
+            },
+            "service": config.service.model_copy(update={"api_key": None})
+            if config.service
+            else None,
+            "switch": {
+                name: _switch(switch, root, ports) for name, switch in config.switch.items()
+            },
+            "arbiter": FolderArbiter(
+                kind="folder", path=str(root / "stores" / next(iter(stores)) / "arbiter")
+            ),
+            "probe": config.probe.model_copy(
+                update={
+                    "suspect_every": SANDBOX_PACE.suspect_every_s,
+                    "down_after_s": SANDBOX_PACE.down_after_s,
+                }
+            ),
+            "state": State(path=str(root), url=None),
+        }
+    )
+
+
+def site_addresses(config: Config) -> dict[str, str]:
+    """An address of its own for each site and target, so that a DNS record tells them apart."""
+    names = [DRILL_PRIMARY, *config.sites, *config.targets]
+    return {name: f"127.0.0.{number}" for number, name in enumerate(names, 11)}
+
+
+def _source(name: str, source: SourceConfig, root: Path, ports: Ports) -> SourceConfig:
+    place = str(root / "sources" / name)
+    match source:
+        case QdrantSource():
+            return source.model_copy(
+                update={
+                    "url": f"http://127.0.0.1:{ports.qdrant}",
+                    "api_key": None,
+                    "restore_to": QdrantPlace(url=f"http://127.0.0.1:{ports.qdrant_restore}"),
+                }
+            )
+        case WeightsSource() | TreeSource():
+            return source.model_copy(update={"path": place})
+        case _:
+            # A command could reach anything: its output is rehearsed by a folder.
+            return TreeSource(
+                kind="tree", path=place, lives_on=source.lives_on, rpo_min=source.rpo_min
+            )
+
+
+def _site(
+    config: Config,
+    name: str,
+    site: Site,
+    root: Path,
+    addresses: Mapping[str, str],
+    ports: Ports,
+) -> Site:
+    serves = config.service is not None and config.service.primary == name
+    if site.provider is None and not serves:
+        return site.model_copy(update={"endpoint": None})
+    return Site(
+        note=site.note,
+        provider=_provider(name, root, addresses[name], ports.model),
+        endpoint=f"http://{addresses[name]}:{ports.model}",
+    )
+
+
+def _target(
+    name: str, target: Target, root: Path, addresses: Mapping[str, str], ports: Ports
+) -> Target:
+    port = None if target.provider.kind in _RANDOM_PORT_KINDS else ports.model
+    return target.model_copy(update={"provider": _provider(name, root, addresses[name], port)})
+
+
+def _provider(name: str, root: Path, host: str, port: int | None) -> LocalProvider:
+    return LocalProvider(
+        kind="local",
+        path=str(root / "sites" / name),
+        host=host,
+        port=port,
+        argv=(
+            *(sys.executable, "-m", "drkit.standins.model", "--data", "{data}"),
+            *("--host", "{host}", "--port", "{port}"),
+            *("--served-model-name", "{model}", "--instance", "{instance}"),
+        ),
+    )
+
+
+def _switch(switch: SwitchConfig, root: Path, ports: Ports) -> SwitchConfig:
+    record = getattr(switch, "record", None)
+    if isinstance(record, str):
+        zone = str(getattr(switch, "zone", ZONE))
+        return Rfc2136Switch(
+            kind="rfc2136",
+            zone=zone,
+            record=record,
+            drill_record=f"drill-{record}",
+            ttl_s=SANDBOX_PACE.ttl_s,
+            server="127.0.0.1",
+            port=ports.dns,
+            key_name=TSIG_NAME,
+            key_secret=(f"file:{root / 'tsig-key'}",),
+        )
+    return HttpGatewaySwitch(
+        kind="http",
+        url=f"http://127.0.0.1:{ports.gateway}",
+        drill_url=f"http://127.0.0.1:{ports.drill_gateway}",
+        route=GatewayCall(path="/api/admin/upstream", params={"url": "{url}"}),
+        read=GatewayRead(upstream="tiers.1.url"),
+    )

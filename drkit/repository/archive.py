@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from drkit.errors import DrkitError, RepositoryLocked, TooFewCopies
 from drkit.events import Emit, Note
 from drkit.repository.blob_writer import BlobWriter
 from drkit.repository.catch_up import catch_up
+from drkit.repository.keys import user_name
 from drkit.repository.layout import SNAPSHOTS
 from drkit.repository.locks import REFRESH_EVERY_S, StoreLock
 from drkit.repository.pack import BlobKind
@@ -89,6 +89,7 @@ def write_point(
     """
     locks = _lock_all(repository, emit)
     stop = threading.Event()
+    fan_out: FanOut | None = None
     try:
         repository.forget_index()  # loaded under the lock: no prune can run from here on
         up_to_date = catch_up(repository, tuple(locks), emit)
@@ -96,16 +97,15 @@ def write_point(
         threading.Thread(
             target=_refresh, args=(locks, fan_out, stop), name="lock refresh", daemon=True
         ).start()
-        writer = BlobWriter(repository.index, repository.key, fan_out)
+        writer = BlobWriter(repository.index, repository.key, fan_out, repository.clock)
         with ThreadPoolExecutor(max(2, os.cpu_count() or 2), "archive") as pool:
             nodes, reports, counts = _write_roots(repository, roots, writer, pool, emit)
         files = finish(reports)
         nodes.append(_own_folder(writer, files, time))
         tree = writer.save(BlobKind.TREE, encode_tree(nodes)).hex()
         writer.flush()
-        for store, lock in locks.items():
-            if not lock.held():
-                fan_out.drop(store.name, "its lock was removed while the point was written")
+        fan_out.drain()  # the locks are looked at when only the snapshot is left to send
+        _drop_unlocked(locks, fan_out)
         summary = {
             "files_new": counts[0],
             "files_changed": counts[1],
@@ -116,7 +116,7 @@ def write_point(
             tree=tree,
             paths=tuple(f"/{os.fsdecode(node.name)}" for node in nodes),
             hostname=repository.hostname,
-            username=getpass.getuser(),
+            username=user_name(),
             tags=tags,
             parent=parent.id if parent else None,
             program_version=f"drkit {drkit.__version__}",
@@ -124,6 +124,10 @@ def write_point(
         )
         snapshot_id = writer.send_unpacked(SNAPSHOTS, snapshot.to_bytes())
         results = _results(repository, fan_out.finish())
+    except BaseException:
+        if fan_out is not None:
+            fan_out.abandon("the run failed")
+        raise
     finally:
         stop.set()
         for store, lock in locks.items():
@@ -205,15 +209,22 @@ def _own_folder(writer: BlobWriter, files: Mapping[str, bytes], time: datetime) 
 
 
 def _lock_all(repository: Repository, emit: Emit) -> dict[Store, StoreLock]:
+    """A lock in each store that gives one, taken at the same time: each waits a moment."""
     locks: dict[Store, StoreLock] = {}
     problem: DrkitError | None = None
-    for store in repository.stores:
+
+    def acquire(store: Store) -> StoreLock:
         lock = StoreLock(
             store, repository.key, clock=repository.clock, hostname=repository.hostname
         )
+        lock.acquire()
+        return lock
+
+    with ThreadPoolExecutor(max(1, len(repository.stores)), "lock") as pool:
+        asked = {store: pool.submit(acquire, store) for store in repository.stores}
+    for store, answer in asked.items():
         try:
-            lock.acquire()
-            locks[store] = lock
+            locks[store] = answer.result()
         except DrkitError as error:
             problem = error
             emit(Note("warning", store.name, error.message))
@@ -229,6 +240,18 @@ def _refresh(locks: dict[Store, StoreLock], fan_out: FanOut, stop: threading.Eve
                 lock.refresh()
             except DrkitError as error:
                 fan_out.drop(store.name, f"its lock could not be refreshed: {error.message}")
+
+
+def _drop_unlocked(locks: dict[Store, StoreLock], fan_out: FanOut) -> None:
+    """Stores whose lock is gone get no snapshot: a prune may have run there meanwhile (S9)."""
+    for store, lock in locks.items():
+        try:
+            held = lock.held()
+        except DrkitError as error:
+            fan_out.drop(store.name, f"its lock cannot be seen: {error.message}")
+            continue
+        if not held:
+            fan_out.drop(store.name, "its lock was lost while the point was written")
 
 
 def _release(store: Store, lock: StoreLock, emit: Emit) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 
+from drkit.clock import Clock
 from drkit.repository.compression import compress
 from drkit.repository.index import Index, index_content
 from drkit.repository.layout import INDEX, pack_name
@@ -18,24 +19,27 @@ from drkit.repository.upload import FanOut
 
 PACK_BYTES = 16 << 20
 _INDEX_EVERY_BLOBS = 50_000
+_INDEX_EVERY_S = 240.0  # what a crash can cost: packs that no index lists are stored again
 _MAX_BLOBS_PER_PACK = 20_000
 
 
 class BlobWriter:
-    def __init__(self, index: Index, key: MasterKey, fan_out: FanOut) -> None:
-        self._index = index
+    def __init__(self, index: Index, key: MasterKey, fan_out: FanOut, clock: Clock) -> None:
+        self.index = index
         self._key = key
         self._fan_out = fan_out
         self._local = threading.local()
         self._open: list[dict[BlobKind, PackBuilder]] = []
         self._unlisted: list[SealedPack] = []
         self._lock = threading.Lock()
+        self._clock = clock
+        self._listed_s = clock.elapsed_s()
         self.bytes_added = 0
 
     def save(self, kind: BlobKind, content: bytes | memoryview) -> bytes:
         """The blob's id; it is stored unless the repository has it or it is on its way."""
         blob_id = hashlib.sha256(content).digest()
-        if self._index.claim(blob_id):
+        if self.index.claim(blob_id):
             frame = compress(content)
             sealed = self._key.seal(content if frame is None else frame)
             builder = self._builder(kind)
@@ -54,7 +58,8 @@ class BlobWriter:
 
     def send_unpacked(self, folder: str, content: bytes) -> str:
         """Seals and sends an index or snapshot; its id."""
-        sealed = self._key.seal(content)
+        frame = compress(content)
+        sealed = self._key.seal(content if frame is None else b"\x02" + frame)
         name = hashlib.sha256(sealed).hexdigest()
         self._fan_out.send(folder + name, (sealed,), len(sealed))
         return name
@@ -80,11 +85,14 @@ class BlobWriter:
             self.bytes_added += pack.size_bytes
             # the index needs no bytes of the pack: they are given back when they are sent
             self._unlisted.append(SealedPack(pack.id, pack.blobs, (), pack.size_bytes))
-            self._index.add(pack)
-            if sum(len(unlisted.blobs) for unlisted in self._unlisted) >= _INDEX_EVERY_BLOBS:
+            self.index.add(pack)
+            blobs = sum(len(unlisted.blobs) for unlisted in self._unlisted)
+            age_s = self._clock.elapsed_s() - self._listed_s
+            if blobs >= _INDEX_EVERY_BLOBS or age_s >= _INDEX_EVERY_S:
                 self._send_index()
 
     def _send_index(self) -> None:
+        self._listed_s = self._clock.elapsed_s()
         if self._unlisted:
             self.send_unpacked(INDEX, index_content(self._unlisted))
             self._unlisted = []

@@ -15,6 +15,7 @@ from drkit.repository.pack import BlobKind, PackedBlob, SealedPack, pack_size
 
 _Columns = np.ndarray[Any, Any]
 
+
 @dataclass(frozen=True, slots=True)
 class Location:
     """A blob in its pack. `raw_bytes` is 0 for a blob that is not compressed."""

@@ -38,7 +38,7 @@ def make_key_file(
     return orjson.dumps(
         {
             "created": clock.now().isoformat(),
-            "username": getpass.getuser(),
+            "username": user_name(),
             "hostname": hostname,
             "kdf": "scrypt",
             "N": cost.n,
@@ -69,6 +69,14 @@ def open_key_file(content: bytes, password: str) -> MasterKey:
             "the password does not open the repository",
             hint="check repository.password in schedules.yaml; any restic key's password will do",
         ) from None
+
+
+def user_name() -> str:
+    """Who runs this; empty where the machine has no name for the user."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
 
 
 def _password_key(password: str, salt: bytes, cost: ScryptCost) -> MasterKey:

@@ -68,7 +68,7 @@ def init_repository(
     present = [store for store in stores if _exists(store)]
     if present:
         key = _open_key(present, password)
-        ids = {store.name: _repository_id(store, key) for store in present}
+        ids = {store.name: _identity(store, key) for store in present}
         if len(set(ids.values())) > 1:
             raise GuardRefused(
                 f"the stores hold different repositories: {ids}",
@@ -109,7 +109,7 @@ def join_store(stores: Sequence[Store], newcomer: Store, password: str) -> None:
         raise _no_repository(stores)
     if _exists(newcomer):
         key = _open_key(holders, password)
-        if _repository_id(newcomer, key) == _repository_id(holders[0], key):
+        if _identity(newcomer, key) == _identity(holders[0], key):
             return
     _refuse_leftovers(newcomer)
     holder = holders[0]
@@ -139,13 +139,30 @@ def open_repository(
     if not answering:
         raise _no_repository(stores)
     key = _open_key(answering, password)
-    repository_id = _repository_id(answering[0], key)
-    for store in answering[1:]:
-        if (other := _repository_id(store, key)) != repository_id:
-            raise GuardRefused(
-                f"{store.name} holds the repository {other[:8]}, the others {repository_id[:8]}",
-                hint="name the right bucket or prefix for it in schedules.yaml",
-            )
+    repository_id = ""
+    for store in tuple(answering):
+        try:
+            found = _repository_id(store, key)
+        except PlaceError as error:
+            unreachable[store.name] = error.message
+        except DamagedData:
+            _refuse_stranger(store, answering)
+            unreachable[store.name] = "its config is damaged; copy another store's there (S8)"
+        else:
+            if repository_id and found != repository_id:
+                raise GuardRefused(
+                    f"{store.name} holds the repository {found[:8]}, others {repository_id[:8]}",
+                    hint="name the right bucket or prefix for it in schedules.yaml",
+                )
+            repository_id = found
+            continue
+        answering.remove(store)
+        emit(Note("error", store.name, unreachable[store.name]))
+    if not answering:
+        raise NoRepository(
+            f"no store's config can be read: {unreachable}",
+            hint="copy the config of any good copy back; it is sealed, not secret",
+        )
     for store in empty:
         name = store.name
         unreachable[name] = "it holds no repository"
@@ -182,6 +199,7 @@ class Repository:
         self._cache: OrderedDict[bytes, bytes] = OrderedDict()
         self._cached_bytes = 0
         self._reported: set[tuple[str, str]] = set()
+        self._snapshots: dict[str, Snapshot] = {}
 
     @property
     def index(self) -> Index:
@@ -198,20 +216,15 @@ class Repository:
 
     def snapshots(self) -> list[ListedSnapshot]:
         """Every snapshot that some store lists, oldest first. One that is damaged is noted."""
-        holders: dict[str, set[str]] = {}
-        for store in self.stores:
-            for info in store.list(SNAPSHOTS):
-                holders.setdefault(info.name, set()).add(store.name)
         found = []
-        for name, names in holders.items():
+        for name, names in self._holders(SNAPSHOTS).items():
             try:
-                content = self.load_unpacked(name)
-                listed = ListedSnapshot(
-                    name.removeprefix(SNAPSHOTS), read_snapshot(content), frozenset(names)
-                )
-                found.append(listed)
+                if name not in self._snapshots:
+                    self._snapshots[name] = read_snapshot(self.load_unpacked(name))
             except DamagedData as error:
                 self.emit(Note("error", name, error.message))
+                continue
+            found.append(ListedSnapshot(name.removeprefix(SNAPSHOTS), self._snapshots[name], names))
         return sorted(found, key=lambda listed: (listed.snapshot.time, listed.id))
 
     def load_unpacked(self, name: str) -> bytes:
@@ -304,14 +317,34 @@ class Repository:
             self.emit(Note("warning", store.name, f"{name}: {what}; reading another copy"))
 
     def _load_index(self) -> Index:
-        names: set[str] = set()
-        for store in self.stores:
-            names.update(info.name for info in store.list(INDEX))
         index = Index()
-        for name in sorted(names):
-            index.load(self.load_unpacked(name))
+        for name in sorted(self._holders(INDEX)):
+            try:
+                index.load(self.load_unpacked(name))
+            except DamagedData as error:  # what it names is unknown; the rest can be read
+                self.emit(Note("error", name, f"{error.message}: restic repair index rebuilds it"))
         index.sort()
         return index
+
+    def _holders(self, folder: str) -> dict[str, frozenset[str]]:
+        """Objects below `folder` with the names of the stores that list them.
+
+        A store that does not answer is left out, as long as another one does.
+        """
+        found: dict[str, set[str]] = {}
+        problem: DrkitError | None = None
+        answers = 0
+        for store in self.stores:
+            try:
+                for info in store.list(folder):
+                    found.setdefault(info.name, set()).add(store.name)
+                answers += 1
+            except PlaceError as error:
+                problem = error
+                self._report(store, folder, error.message)
+        if problem and not answers:
+            raise problem
+        return {name: frozenset(stores) for name, stores in found.items()}
 
 
 def _exists(store: Store) -> bool:
@@ -334,25 +367,48 @@ def _open_key(stores: Sequence[Store], password: str) -> MasterKey:
     """The master key from whichever store's key files `password` opens."""
     error: DrkitError | None = None
     for store in stores:
-        for info in store.list(KEYS):
+        try:
+            names = [info.name for info in store.list(KEYS)]
+        except DrkitError as failed:
+            error = failed
+            continue
+        for name in names:
             try:
-                return open_key_file(store.get(info.name), password)
+                return open_key_file(store.get(name), password)
             except DrkitError as failed:
                 error = failed
     raise error or _no_repository(stores)
 
 
 def _repository_id(store: Store, key: MasterKey) -> str:
+    """The id in the store's config. `DamagedData` when `key` did not seal it."""
+    config = orjson.loads(key.open(store.get(CONFIG)))
+    if config["version"] not in (1, 2):
+        raise NoRepository(
+            f"{store.name} holds a repository of format {config['version']}",
+            hint="this version reads restic's formats 1 and 2",
+        )
+    return str(config["id"])
+
+
+def _identity(store: Store, key: MasterKey) -> str:
     try:
-        config = orjson.loads(key.open(store.get(CONFIG)))
-        if config["version"] not in (1, 2):
-            raise NoRepository(
-                f"{store.name} holds a repository of format {config['version']}",
-                hint="this version reads restic's formats 1 and 2",
-            )
-        return str(config["id"])
+        return _repository_id(store, key)
     except DamagedData:
         return f"another ({store.name})"
+
+
+def _refuse_stranger(store: Store, others: Sequence[Store]) -> None:
+    """`GuardRefused` unless `store` shares a key file with another: then it is a damaged copy."""
+    own = {info.name for info in store.list(KEYS)}
+    shared = any(
+        own & {info.name for info in other.list(KEYS)} for other in others if other is not store
+    )
+    if not shared:
+        raise GuardRefused(
+            f"{store.name} holds another repository",
+            hint="name the right bucket or prefix for it in schedules.yaml",
+        )
 
 
 def _no_repository(stores: Sequence[Store]) -> NoRepository:

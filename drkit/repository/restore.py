@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from drkit.errors import DamagedData, GuardRefused
@@ -151,13 +152,19 @@ def _make_special(item: WalkedNode, skipped: list[tuple[str, str]]) -> None:
 def _set_metadata(path: Path, node: Node, skipped: list[tuple[str, str]]) -> None:
     if not os.path.lexists(path):
         return
-    try:
-        if os.geteuid() == 0:
-            os.chown(path, node.uid, node.gid, follow_symlinks=False)
-        for name, value in node.xattrs:
-            os.setxattr(path, name, value, follow_symlinks=False)
-        if node.type != "symlink":
-            path.chmod(node.permissions)
-        os.utime(path, ns=(node.atime_ns, node.mtime_ns), follow_symlinks=False)
-    except (OSError, OverflowError) as error:
-        skipped.append((str(path), f"metadata: {error}"))
+    steps: list[tuple[str, Callable[[], None]]] = []
+    if os.geteuid() == 0:  # first: a change of owner clears setuid and capabilities
+        steps.append(("owner", lambda: os.chown(path, node.uid, node.gid, follow_symlinks=False)))
+    steps += [
+        (name, partial(os.setxattr, path, name, value, follow_symlinks=False))
+        for name, value in node.xattrs
+    ]
+    if node.type != "symlink":
+        steps.append(("mode", lambda: path.chmod(node.permissions)))
+    times = (node.atime_ns, node.mtime_ns)
+    steps.append(("times", lambda: os.utime(path, ns=times, follow_symlinks=False)))
+    for what, step in steps:
+        try:
+            step()
+        except (OSError, OverflowError) as error:
+            skipped.append((str(path), f"{what}: {error}"))

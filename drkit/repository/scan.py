@@ -9,7 +9,7 @@ import pwd
 import stat
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -23,8 +23,10 @@ from drkit.repository.pack import BlobKind
 from drkit.repository.tree import Node, encode_tree, go_mode
 
 _BATCH = 64
+_BATCH_BYTES = 4 << 20
 _PENDING_FOLDERS = 512
 LoadTree = Callable[[str], tuple[Node, ...]]
+_Seen = tuple[bytes, bytes, os.stat_result]
 
 
 @dataclass
@@ -102,7 +104,7 @@ class Scanner:
     ) -> list[tuple[_Folder, str | None, bool]]:
         former = _former_nodes(former_tree, load_tree)
         below: list[tuple[_Folder, str | None, bool]] = []
-        files: list[tuple[bytes, bytes, os.stat_result]] = []
+        files: list[_Seen] = []
         try:
             with os.scandir(folder.path) as entries:
                 for entry in entries:
@@ -121,8 +123,7 @@ class Scanner:
                         files.append((entry.path, entry.name, status))
         except OSError as error:
             count.unreadable.append((_text(folder.path), str(error.strerror)))
-        for start in range(0, len(files), _BATCH):
-            batch = files[start : start + _BATCH]
+        for batch in _batches(files):
             folder.batches.append(self._pool.submit(self._read_batch, batch, former, count))
         return below
 
@@ -139,7 +140,7 @@ class Scanner:
 
     def _read_batch(
         self,
-        files: list[tuple[bytes, bytes, os.stat_result]],
+        files: list[_Seen],
         former: dict[bytes, Node],
         count: ScanCount,
     ) -> list[Node]:
@@ -150,7 +151,7 @@ class Scanner:
                 if not stat.S_ISREG(status.st_mode):
                     nodes.append(_node(path, name, status))
                     continue
-                if earlier and _is_unmodified(earlier, status):
+                if earlier and _is_unmodified(earlier, status) and self._has_all(earlier):
                     content, unmodified = earlier.content, unmodified + 1
                 else:
                     content, status = self._read_file(path)
@@ -167,6 +168,10 @@ class Scanner:
             count.unmodified += unmodified
             count.bytes += size
         return nodes
+
+    def _has_all(self, node: Node) -> bool:
+        """Whether the repository still has every blob of `node`; else the file is read again."""
+        return all(blob_id in self._writer.index for blob_id in node.content)
 
     def _read_file(self, path: bytes) -> tuple[tuple[bytes, ...], os.stat_result]:
         """The file's blobs and its metadata as of before it was read."""
@@ -202,6 +207,20 @@ class Scanner:
             buffer[: filled - used] = buffer[used:filled]
             filled -= used
         return tuple(blobs), _with_size(status, total)
+
+
+def _batches(files: list[_Seen]) -> Iterator[list[_Seen]]:
+    """Files in groups that are worth a task: many small ones, or a single large one."""
+    batch: list[_Seen] = []
+    size = 0
+    for file in files:
+        batch.append(file)
+        size += file[2].st_size
+        if len(batch) == _BATCH or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _former_nodes(tree_id: str | None, load_tree: LoadTree) -> dict[bytes, Node]:

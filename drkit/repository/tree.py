@@ -82,6 +82,11 @@ def decode_tree(content: bytes) -> tuple[Node, ...]:
         raise DamagedData(
             f"a directory cannot be read: {error}", hint="drkit check --read-data"
         ) from None
+    if len({node.name for node in nodes}) != len(nodes):
+        raise DamagedData(
+            "a directory holds one name twice",
+            hint="the repository was tampered with; restore from another store",
+        )
     for node in nodes:
         if node.name in (b"", b".", b"..") or b"/" in node.name or b"\0" in node.name:
             raise DamagedData(

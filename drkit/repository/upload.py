@@ -6,6 +6,7 @@ names, nor a snapshot its index (S3). What a store missed is copied to it at the
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from drkit.stores.interface import Buffer, Store
 
 _PACKS_IN_FLIGHT = 4
 _CRAWLS_AFTER_S = 120.0
+_GRACE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,36 +46,55 @@ class _Lane:
         self.failure: str | None = None
         self.bytes_sent = 0
         self._emit = emit
-        self._queue: queue.Queue[_Object | None] = queue.Queue(_PACKS_IN_FLIGHT)
+        self._queue: queue.Queue[_Object | threading.Event | None] = queue.Queue(_PACKS_IN_FLIGHT)
         self._thread = threading.Thread(target=self._run, name=f"upload {store.name}", daemon=True)
         self._thread.start()
 
-    def put(self, item: _Object | None) -> None:
+    def put(self, item: _Object | threading.Event | None) -> None:
         try:
-            self._queue.put(item, timeout=_CRAWLS_AFTER_S)
+            self._queue.put(item, timeout=_GRACE_S if self.failure else _CRAWLS_AFTER_S)
         except queue.Full:
             self.fail(f"took no object for {_CRAWLS_AFTER_S:.0f} s")
+            self._empty()
 
     def fail(self, reason: str) -> None:
         if self.failure is None:
             self.failure = reason
             self._emit(StoreLagging(self.store.name, reason))
 
+    def drain(self) -> None:
+        """Waits until all that was queued is in the store, or the store has failed."""
+        sent = threading.Event()
+        if self.failure is None:
+            self.put(sent)
+        if self.failure is None and not sent.wait(_CRAWLS_AFTER_S):
+            self.fail(f"did not finish within {_CRAWLS_AFTER_S:.0f} s")
+
     def finish(self) -> None:
         self.put(None)
-        self._thread.join(_CRAWLS_AFTER_S)
+        self._thread.join(_CRAWLS_AFTER_S if self.failure is None else _GRACE_S)
         if self._thread.is_alive():
             self.fail(f"did not finish within {_CRAWLS_AFTER_S:.0f} s")
 
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
-            if self.failure is None:
+            if isinstance(item, threading.Event):
+                item.set()
+            elif self.failure is None:
                 try:
                     self.store.put(item.name, item.pieces, size_bytes=item.size_bytes)
                     self.bytes_sent += item.size_bytes
                 except DrkitError as error:
                     self.fail(error.message)
+                except Exception as error:  # an adapter's bug must not look like a complete store
+                    self.fail(repr(error))
             del item  # the buffer is given back before the next one is waited for
+
+    def _empty(self) -> None:
+        """Gives the buffers back that a hung store would hold (S10)."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._queue.get_nowait()
 
 
 class FanOut:
@@ -98,6 +119,17 @@ class FanOut:
     @property
     def alive(self) -> tuple[Store, ...]:
         return tuple(lane.store for lane in self._lanes if lane.failure is None)
+
+    def drain(self) -> None:
+        """Waits until every store that has not failed holds all that was sent so far."""
+        for lane in self._lanes:
+            lane.drain()
+
+    def abandon(self, reason: str) -> None:
+        """Sends nothing more to any store: the run has failed, its locks are about to go."""
+        for lane in self._lanes:
+            lane.failure = lane.failure or reason
+            lane.finish()
 
     def finish(self) -> tuple[StoreResult, ...]:
         """Waits until every store has what it was sent, or has failed."""

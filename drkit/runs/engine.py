@@ -1,0 +1,237 @@
+"""The engine: executes a frozen plan, and resumes it, with the same code.
+
+What it knows is in the journal. A step whose intent is written and whose result is not is
+EFFECT_UNKNOWN, and is looked at before anything is done again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+from drkit.errors import DrkitError, NeedsOperator
+from drkit.events import Note
+from drkit.runs.actions.interface import Action, Context
+from drkit.runs.failures import Meaning, failure_payload
+from drkit.runs.guard import StepGuard
+from drkit.runs.journal import Journal
+from drkit.runs.lease import KeptLease
+from drkit.runs.plan import Plan
+from drkit.runs.process import own_mark
+from drkit.runs.records import JSON, RunRecord, RunState, StepState
+from drkit.runs.rollback import Rollback
+from drkit.runs.signals import StopRequest, stop_requests
+from drkit.runs.states import MILESTONES, RUN_TABLE, RunEvent, replay, run_after
+from drkit.runs.stepper import StepFailure, Stepper
+from drkit.runs.walk import GiveWay, Walk
+
+
+def execute(
+    journal: Journal, run_id: str, actions: Mapping[str, Action], context: Context
+) -> RunRecord:
+    """Brings the run as far as it gets, and returns it: ended, or waiting for an operator.
+
+    Raises `Interrupted` on SIGTERM and Ctrl-C (`drkit runs resume` goes on), `ClaimLost` and
+    `LeaseHeld` or `LeaseLost` when somebody else acts, `ArbiterUnreachable` when nobody may (R1).
+    """
+    run = journal.run(run_id)
+    if run.state.ended:
+        return run
+    plan = journal.plan(run.id)
+    journal.claim(run.id)
+    try:
+        if unknown := _unknown_actions(plan, actions):
+            return _ask_about(journal, run, unknown)
+        with KeptLease(context.arbiter, plan.service_key, context.holder) as lease:
+            with stop_requests() as stop:
+                return _Execution(journal, run.id, plan, actions, context, lease, stop).run()
+    finally:
+        journal.release(run.id)
+
+
+def _unknown_actions(plan: Plan, actions: Mapping[str, Action]) -> list[str]:
+    """What this drkit does not know how to do as it was planned (R6)."""
+    return [
+        f"{step.action} version {step.version}"
+        for step in plan.steps
+        if step.action not in actions or actions[step.action].version != step.version
+    ]
+
+
+def _ask_about(journal: Journal, run: RunRecord, unknown: list[str]) -> RunRecord:
+    reason = f"its plan was made by drkit {run.drkit_version} and needs {', '.join(unknown)}"
+    if run.state is RunState.NEEDS_OPERATOR:
+        return run
+    if (run.state, RunEvent.ASK) not in RUN_TABLE:
+        raise NeedsOperator(f"run {run.id}: {reason}", hint="resume it with that version")
+    return journal.set_state(
+        run.id,
+        RunState.NEEDS_OPERATOR,
+        reason=reason,
+        hint=f"resume it with drkit {run.drkit_version}",
+    )
+
+
+class _Execution:
+    """One process's part in a run."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        run_id: str,
+        plan: Plan,
+        actions: Mapping[str, Action],
+        context: Context,
+        lease: KeptLease,
+        stop: StopRequest,
+    ) -> None:
+        self._journal = journal
+        self._run_id = run_id
+        self._plan = plan
+        self._actions = actions
+        self._context = context
+        self._lease = lease
+        self._stop = stop
+        self._lock = threading.Lock()
+        self._epoch = self._own_epoch()
+
+    def run(self) -> RunRecord:
+        self._note_resumed()
+        run = self._journal.run(self._run_id)
+        if run.state in (RunState.ROLLING_BACK, RunState.ROLLBACK_FAILED):
+            return self._roll_back({})
+        if run.outcome is not None:
+            return self._end_drill(run.outcome, {})
+        if run.state is RunState.PLANNED:
+            self._fire(RunEvent.START)
+        elif run.state is RunState.NEEDS_OPERATOR:
+            self._fire(RunEvent.RESUME)
+        try:
+            failure = self._walk().run()
+        except GiveWay:
+            return self._end_drill("interrupted", {"reason": "a failover of this service began"})
+        if failure is None:
+            return self._succeed()
+        return self._fail(failure)
+
+    def _succeed(self) -> RunRecord:
+        if self._plan.kind == "drill":
+            return self._end_drill("passed", {})
+        self._write_evidence()
+        self._journal.record(self._run_id, outcome="committed")
+        return self._fire(RunEvent.COMMIT)
+
+    def _fail(self, failure: StepFailure) -> RunRecord:
+        """A drill always ends; a failover does what the step says; who may not act writes nothing."""
+        error = failure.error
+        if failure.meaning is Meaning.YIELD and error is not None:
+            raise error
+        why: dict[str, JSON] = {"step": failure.step.id, "reason": "it was told to stop"}
+        if error is not None:
+            payload = failure_payload(error)
+            why |= {"reason": payload["error"], "hint": payload["hint"]}
+        self._context.emit(Note("error", failure.step.id, str(why["reason"])))
+        if self._plan.kind == "drill":
+            return self._end_drill("failed", why)
+        undo = failure.step.on_failure in ("rollback", "fallback")
+        if undo and failure.meaning is not Meaning.OPERATOR:
+            return self._roll_back(why)
+        return self._fire(RunEvent.ASK, **why)
+
+    def _roll_back(self, why: Mapping[str, JSON]) -> RunRecord:
+        self._fire(RunEvent.ROLL_BACK, **why)
+        left = self._undo_all()
+        self._write_evidence()
+        if left:
+            return self._fire(RunEvent.STUCK, **_left(left))
+        self._journal.record(self._run_id, outcome="rolled back")
+        return self._fire(RunEvent.UNDONE)
+
+    def _end_drill(self, outcome: str, why: Mapping[str, JSON]) -> RunRecord:
+        """Report first, then the teardown that no runbook can forget, then its proof (R11)."""
+        run = self._journal.record(self._run_id, outcome=outcome)
+        if run.state is not RunState.TEARDOWN:
+            self._fire(RunEvent.REPORT, outcome=outcome, **why)
+            self._write_evidence()
+        self._fire(RunEvent.TEAR_DOWN)
+        if left := self._undo_all():
+            return self._fire(RunEvent.ASK, **_left(left))
+        interrupted = outcome == "interrupted"
+        return self._fire(RunEvent.GIVE_WAY if interrupted else RunEvent.END, outcome=outcome)
+
+    def _undo_all(self) -> list[str]:
+        return Rollback(
+            self._journal,
+            self._run_id,
+            self._plan,
+            self._actions,
+            self._context,
+            self._make_guard,
+        ).run()
+
+    def _write_evidence(self) -> None:
+        """A report that cannot be written is said, and stops neither commit nor teardown."""
+        try:
+            paths = dict(self._context.write_evidence())
+        except (DrkitError, OSError) as error:
+            self._context.emit(Note("error", "evidence", str(error)))
+            self._journal.append(self._run_id, "note", payload={"text": f"no evidence: {error}"})
+            return
+        self._journal.append(self._run_id, "note", payload={"evidence": paths})
+
+    def _walk(self) -> Walk:
+        stepper = Stepper(
+            self._journal, self._run_id, self._actions, self._context, self._milestone
+        )
+        return Walk(
+            self._journal,
+            self._run_id,
+            self._plan,
+            self._context,
+            stepper,
+            self._make_guard,
+            self._stop,
+        )
+
+    def _make_guard(self, step_id: str) -> StepGuard:
+        return StepGuard(
+            self._journal, self._run_id, step_id, self._epoch, self._lease, self._context.clock
+        )
+
+    def _own_epoch(self) -> int:
+        """The epoch this run records at cutover: chosen once, one after the recorded one."""
+        run = self._journal.run(self._run_id)
+        if run.epoch is not None:
+            return run.epoch
+        role = self._context.arbiter.read_role(self._plan.service_key)
+        epoch = (role.epoch if role else 0) + 1
+        self._journal.record(self._run_id, epoch=epoch)
+        return epoch
+
+    def _note_resumed(self) -> None:
+        entries = self._journal.entries(self._run_id)
+        if not any(entry.kind == "intent" for entry in entries):
+            return
+        steps = replay(entries, [step.id for step in self._plan.steps])
+        unknown = [
+            step_id
+            for step_id, progress in steps.items()
+            if progress.state in (StepState.INTENT, StepState.EFFECT_UNKNOWN)
+        ]
+        payload: dict[str, JSON] = {"pid": own_mark()[0], "unknown": unknown}
+        self._journal.append(self._run_id, "resumed", payload=payload)
+
+    def _milestone(self, event: RunEvent) -> None:
+        self._fire(event)
+
+    def _fire(self, event: RunEvent, **payload: JSON) -> RunRecord:
+        with self._lock:
+            run = self._journal.run(self._run_id)
+            after = run_after(run.state, event)
+            if after is run.state and event in MILESTONES:
+                return run
+            return self._journal.set_state(self._run_id, after, **payload)
+
+
+def _left(left: list[str]) -> dict[str, JSON]:
+    return {"reason": "; ".join(left), "hint": "`drkit runs resume` tries again", "left_over": left}

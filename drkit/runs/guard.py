@@ -1,0 +1,95 @@
+"""What a step asks before it acts: may this attempt still do something?"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+from drkit.clock import Clock
+from drkit.coordination.interface import Lease
+from drkit.runs.failures import StepStopped
+from drkit.runs.journal import ClaimLost, Journal
+from drkit.runs.lease import KeptLease
+from drkit.runs.records import JSON, PaidResource, paid_resources
+
+_SLICE_S = 0.2
+
+
+class StepGuard:
+    """One step's guard, through all its attempts. `settle` is won once: by the step's own result
+    or by whoever stopped waiting for it, never by both.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        run_id: str,
+        step_id: str,
+        epoch: int,
+        lease: KeptLease,
+        clock: Clock,
+    ) -> None:
+        self._journal = journal
+        self._run_id = run_id
+        self._step_id = step_id
+        self._epoch = epoch
+        self._lease = lease
+        self._clock = clock
+        self._stopped = threading.Event()
+        self._settled = threading.Lock()
+        self.attempt = 0
+        self.began_s = clock.elapsed_s()
+
+    @property
+    def epoch(self) -> int:
+        return self._epoch
+
+    def check(self) -> None:
+        self._unless_stopped()
+        if not self._journal.holds(self._run_id):
+            raise ClaimLost(
+                f"run {self._run_id} is executed by another process now",
+                hint="leave it to that one",
+            )
+        self._lease.prove(self._run_id, self._epoch)
+        self._unless_stopped()
+
+    def pause(self, seconds: float) -> None:
+        end_s = self._clock.elapsed_s() + seconds
+        while (rest_s := end_s - self._clock.elapsed_s()) > 0:
+            self._unless_stopped()
+            self._clock.sleep(min(rest_s, _SLICE_S))
+        self._unless_stopped()
+
+    def note(self, payload: Mapping[str, JSON]) -> None:
+        self._journal.append(
+            self._run_id, "note", step=self._step_id, attempt=self.attempt, payload=payload
+        )
+
+    def lease(self) -> Lease:
+        return self._lease.prove(self._run_id, self._epoch)
+
+    def paid(self) -> tuple[PaidResource, ...]:
+        return paid_resources(self._journal.entries(self._run_id))
+
+    def stop(self) -> None:
+        """The step is to end soon; its next `check` or `pause` raises."""
+        self._stopped.set()
+
+    @property
+    def stopped(self) -> bool:
+        return self._stopped.is_set()
+
+    def settle(self) -> bool:
+        """True for the first caller, who alone writes how the attempt ended."""
+        return self._settled.acquire(blocking=False)
+
+    def begin(self, attempt: int) -> None:
+        """The next attempt begins now: how it ends is open again."""
+        self.attempt = attempt
+        self.began_s = self._clock.elapsed_s()
+        self._settled = threading.Lock()
+
+    def _unless_stopped(self) -> None:
+        if self._stopped.is_set():
+            raise StepStopped(self._step_id)

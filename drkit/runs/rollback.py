@@ -1,0 +1,114 @@
+"""Taking back what began, in reverse, and proving that it is gone (R12); a drill's teardown too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from drkit.errors import DrkitError
+from drkit.runs.actions.interface import Action, Context, Done, StepCall
+from drkit.runs.failures import Meaning, failure_payload, meaning_of
+from drkit.runs.graph import began_in_reverse
+from drkit.runs.guard import StepGuard
+from drkit.runs.journal import Journal
+from drkit.runs.plan import Plan, PlannedStep
+from drkit.runs.records import JSON, Entry, paid_resources
+from drkit.runs.references import fill_outputs
+from drkit.runs.states import StepProgress, replay
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """Undoes the steps of one run that began, and no others."""
+
+    journal: Journal
+    run_id: str
+    plan: Plan
+    actions: Mapping[str, Action]
+    context: Context
+    make_guard: Callable[[str], StepGuard]
+
+    def run(self) -> list[str]:
+        """What is left over, in words; empty when all is undone and proved.
+
+        One undo that fails does not keep the others from being tried. May be called again: what
+        was undone already is left alone.
+        """
+        steps = replay(self.journal.entries(self.run_id), [step.id for step in self.plan.steps])
+        outputs = {each: step.output for each, step in steps.items() if step.output}
+        left = []
+        for step in began_in_reverse(self.plan, steps):
+            if self.actions[step.action].undo is None:
+                continue
+            if step.keep is not None:
+                self._note(step.id, {"text": f"stays as it is: {step.keep}"})
+            elif why := self._undo(step, steps[step.id], outputs):
+                left.append(f"{step.id}: {why}")
+        left += self._prove()
+        return left
+
+    def _undo(
+        self,
+        step: PlannedStep,
+        progress: StepProgress,
+        outputs: Mapping[str, Mapping[str, JSON]],
+    ) -> str | None:
+        """Why it could not be undone; None if it was."""
+        undo = self.actions[step.action].undo
+        assert undo is not None
+        guard = self.make_guard(step.id)
+        guard.begin(progress.attempt)
+        intent: dict[str, JSON] = {
+            "action": step.action,
+            "version": step.version,
+            "effect": step.effect.value,
+            "undo": True,
+        }
+        attempt = progress.attempt
+        self.journal.append(self.run_id, "intent", step=step.id, attempt=attempt, payload=intent)
+        arguments = fill_outputs(step.arguments, outputs)
+        call = StepCall(self.run_id, step.id, attempt, arguments, outputs, guard)
+        done = _done_of(progress) if progress.done else None
+        try:
+            guard.check()
+            proof = undo(call, done, self.context)
+        except Exception as error:
+            if meaning_of(error) in (Meaning.YIELD, Meaning.STOPPED):
+                raise
+            payload = failure_payload(error)
+            self._note(step.id, {"undo_failed": payload["error"], "hint": payload["hint"]})
+            return str(payload["error"])
+        self.journal.append(
+            self.run_id, "undone", step=step.id, attempt=attempt, payload={"proof": proof}
+        )
+        return None
+
+    def _prove(self) -> list[str]:
+        """Looks for what carries this run's tag: a list of what should not be there any more."""
+        entries = self.journal.entries(self.run_id)
+        if not _asked_for_money(entries):
+            return []
+        try:
+            found = self.context.compute.find({"drkit-run": self.run_id})
+        except DrkitError as error:
+            return [f"{self.plan.target} could not be asked what is left: {error.message}"]
+        left = [f"instance {each.id} on {self.plan.target} still exists" for each in found]
+        left += [
+            f"{paid.what} ({paid.key}) is not confirmed gone"
+            for paid in paid_resources(entries)
+            if paid.state != "CONFIRMED_GONE"
+        ]
+        text = "; ".join(left) or f"{self.plan.target} holds nothing with this run's tag"
+        self._note(None, {"left_over": left, "text": text})
+        return left
+
+    def _note(self, step_id: str | None, payload: Mapping[str, JSON]) -> None:
+        self.journal.append(self.run_id, "note", step=step_id, payload=payload)
+
+
+def _asked_for_money(entries: list[Entry]) -> bool:
+    return any("paid" in entry.payload for entry in entries if entry.kind == "note")
+
+
+def _done_of(progress: StepProgress) -> Done:
+    return Done(proof=str(progress.done.get("proof", "")), output=progress.output)

@@ -1,0 +1,187 @@
+"""The walk over the graph: steps start when what they need is done, each in its own thread."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from time import monotonic
+
+from drkit.errors import Interrupted, PlaceError
+from drkit.events import Progress
+from drkit.runs.actions.interface import Context
+from drkit.runs.failures import Meaning
+from drkit.runs.graph import finished, ready
+from drkit.runs.guard import StepGuard
+from drkit.runs.journal import Journal
+from drkit.runs.plan import Plan, PlannedStep
+from drkit.runs.records import JSON, StepState
+from drkit.runs.signals import StopRequest
+from drkit.runs.states import StepProgress, replay
+from drkit.runs.stepper import StepFailure, Stepper
+
+TICK_S = 0.1
+GRACE_S = 15.0
+"""How long steps that were told to stop are waited for before the run goes on without them."""
+
+Ended = tuple[PlannedStep, StepFailure | None, BaseException | None]
+
+
+class GiveWay(Exception):
+    """A failover of the same service asked this drill to end (R4)."""
+
+
+class StepOverdue(PlaceError):
+    """A step gave no result in its time; what it did is unknown."""
+
+
+@dataclass(slots=True)
+class Walk:
+    """One walk: `run` returns how it ended. Nothing of it survives in memory that is not in the
+    journal; a walk that dies is walked again by the next process.
+    """
+
+    journal: Journal
+    run_id: str
+    plan: Plan
+    context: Context
+    stepper: Stepper
+    make_guard: Callable[[str], StepGuard]
+    stop: StopRequest
+    _results: queue.Queue[Ended] = field(default_factory=queue.Queue)
+    _running: dict[str, StepGuard] = field(default_factory=dict)
+
+    def run(self) -> StepFailure | None:
+        """None when every step is done; else the failure that the run stops for.
+
+        Raises `Interrupted` on a signal and `GiveWay` for a failover; `BaseException`s of the
+        steps' threads, which stand for the death of the process, pass through.
+        """
+        failure: StepFailure | None = None
+        try:
+            while failure is None:
+                self._unless_asked_to_stop()
+                steps = self._skip_and_start()
+                if not self._running:
+                    if finished(self.plan, steps):
+                        return None
+                    raise RuntimeError(f"run {self.run_id}: no step can start, none is running")
+                failure = self._wait()
+        except KeyboardInterrupt:
+            self.stop.ask("SIGINT")
+            self._drain()
+            raise self._interrupted() from None
+        except (Interrupted, GiveWay):
+            self._drain()
+            raise
+        except BaseException:
+            self._stop_all()
+            raise
+        self._drain()
+        return failure
+
+    def _skip_and_start(self) -> Mapping[str, StepProgress]:
+        """Starts what may start, and writes down what this run skips."""
+        steps = self._steps()
+        for step in ready(self.plan, steps, self._running.keys()):
+            if step.skip is not None:
+                payload: dict[str, JSON] = {"reason": step.skip, "who": "plan"}
+                self.journal.append(self.run_id, "skipped", step=step.id, payload=payload)
+                return self._skip_and_start()
+            self._start(step, steps)
+        self._tell(steps)
+        return steps
+
+    def _start(self, step: PlannedStep, steps: Mapping[str, StepProgress]) -> None:
+        outputs = {
+            each: progress.output
+            for each, progress in steps.items()
+            if progress.state is StepState.DONE
+        }
+        guard = self.make_guard(step.id)
+        self._running[step.id] = guard
+
+        def work() -> None:
+            try:
+                failure = self.stepper.run(step, steps[step.id], outputs, guard)
+                self._results.put((step, failure, None))
+            except BaseException as error:
+                self._results.put((step, None, error))
+
+        threading.Thread(target=work, name=f"step {step.id}", daemon=True).start()
+
+    def _wait(self) -> StepFailure | None:
+        """The next failure that stops the run, if one comes within a tick."""
+        try:
+            step, failure, crash = self._results.get(timeout=TICK_S)
+        except queue.Empty:
+            return self._overdue()
+        self._running.pop(step.id, None)
+        if crash is not None:
+            raise crash
+        if failure is None or failure.meaning is Meaning.STOPPED:
+            return None
+        goes_on = step.on_failure == "continue" and failure.meaning is not Meaning.YIELD
+        if goes_on and self._steps()[step.id].state is StepState.FAILED:
+            return None
+        return failure
+
+    def _overdue(self) -> StepFailure | None:
+        now_s = self.context.clock.elapsed_s()
+        for step_id, guard in list(self._running.items()):
+            step = self.plan.step(step_id)
+            if now_s - guard.began_s <= step.timeout_s or not guard.settle():
+                continue
+            guard.stop()
+            self._running.pop(step_id)
+            why = f"no result within {step.timeout_s:.0f} s"
+            guard.note({"effect_unknown": why})
+            error = StepOverdue(
+                f"step {step_id} gave {why}",
+                hint="what it did is looked for before anything is done again",
+            )
+            return StepFailure(step, Meaning.UNKNOWN, error)
+        return None
+
+    def _unless_asked_to_stop(self) -> None:
+        if self.stop.name is not None:
+            raise self._interrupted()
+        if self.plan.kind == "drill" and self.journal.run(self.run_id).interrupted_by is not None:
+            raise GiveWay(self.run_id)
+
+    def _interrupted(self) -> Interrupted:
+        return Interrupted(
+            f"run {self.run_id} was interrupted by {self.stop.name}",
+            hint=f"`drkit runs resume {self.run_id}` goes on where it stands",
+        )
+
+    def _stop_all(self) -> None:
+        for guard in self._running.values():
+            guard.stop()
+
+    def _drain(self) -> None:
+        """Stops the other steps and waits for them; one that does not come back in time stays
+        EFFECT_UNKNOWN, and can do nothing more that asks its guard.
+        """
+        self._stop_all()
+        end_s = monotonic() + GRACE_S
+        while self._running and (rest_s := end_s - monotonic()) > 0:
+            try:
+                step, _, _ = self._results.get(timeout=rest_s)
+            except queue.Empty:
+                break
+            self._running.pop(step.id, None)
+        for guard in self._running.values():
+            if guard.settle():
+                guard.note({"effect_unknown": "it did not stop when it was told to"})
+
+    def _steps(self) -> dict[str, StepProgress]:
+        return replay(self.journal.entries(self.run_id), [step.id for step in self.plan.steps])
+
+    def _tell(self, steps: Mapping[str, StepProgress]) -> None:
+        over = sum(
+            progress.state in (StepState.DONE, StepState.SKIPPED) for progress in steps.values()
+        )
+        at = ", ".join(step.id for step in self.plan.steps if step.id in self._running)
+        self.context.emit(Progress(self.run_id, over, len(steps), "steps", at))

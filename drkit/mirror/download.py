@@ -1,0 +1,76 @@
+"""Reads one presigned URL from an offset: `file://`, `https://`, and `http://` on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from drkit.clock import Clock
+from drkit.http_client import answering, open_client
+from drkit.io_policy import STORE_REQUEST
+from drkit.stores.interface import StoreRefused, StoreUnreachable
+
+CHUNK_BYTES = 1024 * 1024
+_AGAIN = "the server will be asked again; if that fails too: drkit runs resume"
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def read_url(
+    url: str, *, offset: int, size_bytes: int, clock: Clock
+) -> Iterator[tuple[int, bytes]]:
+    """(offset, bytes) in order, from `offset` or, where a server cannot do that, from 0.
+
+    Never yields a byte past `size_bytes`. Errors name the host and never the URL, whose query is
+    a secret: `StoreUnreachable` (again may help), `NoAnswer`, `StoreRefused`.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return _read_file(Path(unquote(parts.path)), offset)
+    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+        return _read_http(url, parts.hostname or "", offset, size_bytes, clock)
+    raise StoreRefused(
+        f"a ticket names a URL of the kind {parts.scheme[:20]!r}",
+        hint="tickets hold https:// and file:// URLs only",
+    )
+
+
+def _read_file(path: Path, offset: int) -> Iterator[tuple[int, bytes]]:
+    try:
+        with path.open("rb", buffering=0) as file:
+            file.seek(offset)
+            while chunk := file.read(CHUNK_BYTES):
+                yield offset, chunk
+                offset += len(chunk)
+    except OSError as error:
+        raise StoreRefused(
+            f"{path}: {error.strerror or error}", hint="is the store's folder on this machine?"
+        ) from error
+
+
+def _read_http(
+    url: str, host: str, offset: int, size_bytes: int, clock: Clock
+) -> Iterator[tuple[int, bytes]]:
+    until_s = clock.elapsed_s() + STORE_REQUEST.for_bytes(size_bytes - offset)
+    headers = {"Accept-Encoding": "identity"}
+    if offset:
+        headers["Range"] = f"bytes={offset}-"
+    with answering(host), open_client(url, STORE_REQUEST) as client:
+        with client.stream("GET", url, headers=headers) as answer:
+            if answer.status_code == 200:
+                offset = 0
+            elif answer.status_code == 206:
+                if not answer.headers.get("content-range", "").startswith(f"bytes {offset}-"):
+                    raise StoreUnreachable(f"{host} sent another range", hint=_AGAIN)
+            elif answer.status_code in (408, 429) or answer.status_code >= 500:
+                raise StoreUnreachable(f"{host} answered {answer.status_code}", hint=_AGAIN)
+            else:
+                raise StoreRefused(
+                    f"{host} refused with {answer.status_code}",
+                    hint="the ticket may have expired: drkit runs resume mints a new one",
+                )
+            for chunk in answer.iter_raw(CHUNK_BYTES):
+                if clock.elapsed_s() > until_s:
+                    raise StoreUnreachable(f"{host} sends too slowly", hint=_AGAIN)
+                yield offset, chunk
+                offset += len(chunk)

@@ -1,0 +1,67 @@
+"""A ticket opens with its own key only, carries one model, and does not show its URLs."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from drkit.clock import ManualClock
+from drkit.errors import DamagedData, WrongKey
+from drkit.mirror.manifest import FileEntry, Manifest
+from drkit.mirror.ticket import Ticket, mint_ticket, open_ticket, seal_ticket
+from drkit.stores.folder import FolderStore
+
+KEY = bytes(range(32))
+MANIFEST = Manifest("tiny", "r1", (FileEntry("a b", 1, hashlib.sha256(b"x").hexdigest()),))
+
+
+@pytest.fixture
+def ticket(tmp_path: Path) -> Ticket:
+    return mint_ticket(FolderStore("s", tmp_path), MANIFEST, expires_s=60, clock=ManualClock())
+
+
+def test_it_names_one_url_for_each_file_and_its_end(ticket: Ticket, tmp_path: Path) -> None:
+    assert ticket.urls == {"a b": (tmp_path / "weights/tiny/r1/a b").as_uri()}
+    assert (ticket.expires_at - ManualClock().now()).total_seconds() == 60
+
+
+def test_what_was_sealed_is_opened_with_the_same_key(ticket: Ticket) -> None:
+    assert open_ticket(seal_ticket(ticket, KEY), KEY) == ticket
+
+
+def test_sealing_hides_and_never_gives_the_same_bytes(ticket: Ticket) -> None:
+    sealed = seal_ticket(ticket, KEY)
+    assert b"file:" not in sealed
+    assert b"tiny" not in sealed
+    assert seal_ticket(ticket, KEY) != sealed
+    assert "file:" not in repr(ticket)
+
+
+def test_another_key_does_not_open_it(ticket: Ticket) -> None:
+    with pytest.raises(WrongKey):
+        open_ticket(seal_ticket(ticket, KEY), bytes(32))
+
+
+def test_a_flipped_bit_anywhere_is_noticed(ticket: Ticket) -> None:
+    sealed = seal_ticket(ticket, KEY)
+    for at in range(0, len(sealed), 11):
+        damaged = bytearray(sealed)
+        damaged[at] ^= 1
+        with pytest.raises((WrongKey, DamagedData)):
+            open_ticket(bytes(damaged), KEY)
+    for cut in (0, 5, 20, len(sealed) - 1):
+        with pytest.raises((WrongKey, DamagedData)):
+            open_ticket(sealed[:cut], KEY)
+
+
+def test_a_ticket_whose_urls_are_not_those_of_its_files_is_refused(ticket: Ticket) -> None:
+    other = Ticket(ticket.manifest, {"../x": "file:///x"}, ticket.expires_at)
+    with pytest.raises(DamagedData):
+        open_ticket(seal_ticket(other, KEY), KEY)
+
+
+def test_a_short_key_is_not_taken(ticket: Ticket) -> None:
+    with pytest.raises(ValueError, match="32"):
+        seal_ticket(ticket, b"short")

@@ -1,0 +1,244 @@
+"""Probes against servers that hang, drip, lie, or answer for somebody else."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from drkit.clock import SystemClock
+from drkit.compute.interface import Endpoint
+from drkit.health.interface import Observation, Verdict
+from drkit.health.probes import HttpProber, token_counts
+
+MODEL = "Qwen3-4B"
+
+
+class Server:
+    """vLLM's routes; the fields are what is wrong with it."""
+
+    def __init__(self) -> None:
+        self.health = 200
+        self.models = [MODEL]
+        self.answer: dict[str, object] = {"model": MODEL, "usage": {"completion_tokens": 1}}
+        self.status = 200
+        self.hangs = False
+        self.drips = False
+        self.tokens: int | None = 5
+        self.tokens_per_read = 0
+        self.asked: list[dict[str, object]] = []
+        self.headers: list[dict[str, str]] = []
+
+    def reply(self, path: str, body: dict[str, object]) -> tuple[int, bytes]:
+        match path:
+            case "/health":
+                return self.health, b""
+            case "/v1/models":
+                return 200, json.dumps({"data": [{"id": each} for each in self.models]}).encode()
+            case "/metrics":
+                if self.tokens is None:
+                    return 404, b""
+                self.tokens += self.tokens_per_read
+                text = (
+                    f'vllm:generation_tokens_total{{engine="0",model_name="a b"}} {self.tokens}.0\n'
+                )
+                return 200, text.encode()
+            case "/v1/completions":
+                self.asked.append(body)
+                if self.hangs:
+                    time.sleep(2)
+                return self.status, json.dumps(self.answer).encode()
+        return 404, b""
+
+
+@contextmanager
+def serving(server: Server) -> Iterator[Endpoint]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(length)) if length else {}
+            server.headers.append(dict(self.headers))
+            status, content = server.reply(self.path, body)
+            self.send_response(status)
+            if server.drips and self.path == "/v1/completions":
+                self.send_header("Content-Length", "1000")
+                self.end_headers()
+                for _ in range(40):
+                    self.wfile.write(b" ")
+                    time.sleep(0.05)
+                return
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None:
+            """A test's server says nothing."""
+
+    class Quiet(ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            """A prober that hung up is no error here."""
+
+    http = Quiet(("127.0.0.1", 0), Handler)
+    threading.Thread(target=http.serve_forever, args=(0.05,), daemon=True).start()
+    yield Endpoint("http", "127.0.0.1", http.server_address[1])
+    http.shutdown()
+    http.server_close()
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def endpoint(server: Server) -> Iterator[Endpoint]:
+    with serving(server) as endpoint:
+        yield endpoint
+
+
+def observe(endpoint: Endpoint, *, timeout_s: float = 5, api_key: str | None = None) -> Observation:
+    prober = HttpProber(SystemClock(), completion_timeout_s=timeout_s)
+    return prober.observe(endpoint, model=MODEL, api_key=api_key)
+
+
+def verdicts(observation: Observation) -> dict[str, Verdict]:
+    return {result.probe: result.verdict for result in observation.results}
+
+
+def test_a_server_that_answers_for_itself_is_alive(endpoint, server) -> None:
+    seen = observe(endpoint, api_key="key")
+    assert seen.alive
+    assert seen.answered_by == MODEL
+    assert seen.endpoint_url == endpoint.url
+    assert all(result.latency_s is not None for result in seen.results)
+    assert server.asked[0]["max_tokens"] == 1
+    assert server.headers[-1]["Authorization"] == "Bearer key"
+    assert "Authorization" not in server.headers[0], "liveness needs no key and gets none"
+
+
+def test_every_round_asks_something_new(endpoint, server) -> None:
+    for _ in range(3):
+        observe(endpoint)
+    assert len({each["prompt"] for each in server.asked}) == 3
+
+
+def test_nobody_there_is_one_failure_and_nothing_else_is_claimed() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    seen = observe(Endpoint("http", "127.0.0.1", port))
+    assert not seen.alive
+    assert verdicts(seen) == {
+        "liveness": Verdict.FAILED,
+        "identity": Verdict.NOT_MEASURED,
+        "completion": Verdict.NOT_MEASURED,
+    }
+
+
+def test_H1_health_alone_proves_nothing_when_the_engine_hangs(endpoint, server) -> None:
+    server.hangs = True
+    seen = observe(endpoint, timeout_s=0.3)
+    assert verdicts(seen)["liveness"] is Verdict.PASSED
+    assert verdicts(seen)["completion"] is Verdict.FAILED
+    assert verdicts(seen)["progress"] is Verdict.FAILED
+    assert not seen.alive
+
+
+def test_H1_a_server_of_another_model_at_the_address_is_not_the_service(endpoint, server) -> None:
+    server.models = ["other"]
+    seen = observe(endpoint)
+    assert verdicts(seen)["identity"] is Verdict.FAILED
+    assert not seen.alive
+
+
+def test_H2_tokens_that_still_come_veto_a_completion_that_timed_out(endpoint, server) -> None:
+    server.hangs, server.tokens_per_read = True, 7
+    seen = observe(endpoint, timeout_s=0.3)
+    assert verdicts(seen)["completion"] is Verdict.NOT_MEASURED
+    assert verdicts(seen)["progress"] is Verdict.PASSED
+    assert Verdict.FAILED not in verdicts(seen).values()
+    assert not seen.alive, "it is no proof of health either"
+
+
+def test_H4_without_counters_progress_is_not_measured_and_the_timeout_counts(
+    endpoint, server
+) -> None:
+    server.hangs, server.tokens = True, None
+    seen = observe(endpoint, timeout_s=0.3)
+    assert verdicts(seen)["completion"] is Verdict.FAILED
+    assert verdicts(seen)["progress"] is Verdict.NOT_MEASURED
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"usage": {"completion_tokens": 1}},
+        {"model": None, "usage": {"completion_tokens": 1}},
+        ["not", "an", "object"],
+    ],
+    ids=str,
+)
+def test_H5_an_answer_that_names_no_model_does_not_count(endpoint, server, answer) -> None:
+    server.answer = answer
+    seen = observe(endpoint)
+    assert not seen.alive
+    assert seen.answered_by is None
+
+
+def test_H5_a_gateway_that_fell_back_does_not_count_and_says_who_answered(endpoint, server) -> None:
+    server.answer = {"model": "external-model", "usage": {"completion_tokens": 1}}
+    seen = observe(endpoint)
+    assert not seen.alive
+    assert seen.answered_by == "external-model"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "failed"),
+    [
+        ("health", 503, "liveness"),
+        ("status", 500, "completion"),
+        ("status", 401, "completion"),
+        ("answer", {"model": MODEL, "usage": {"completion_tokens": 0}}, "completion"),
+        ("answer", {"model": MODEL}, "completion"),
+    ],
+)
+def test_what_is_wrong_is_named(endpoint, server, field, value, failed) -> None:
+    setattr(server, field, value)
+    seen = observe(endpoint)
+    assert not seen.alive
+    assert [probe for probe, each in verdicts(seen).items() if each is Verdict.FAILED] == [failed]
+
+
+def test_a_server_that_drips_bytes_is_cut_off_at_the_deadline(endpoint, server) -> None:
+    server.drips, server.tokens = True, None
+    seen = observe(endpoint, timeout_s=0.3)
+    (completion,) = [each for each in seen.results if each.probe == "completion"]
+    assert completion.verdict is Verdict.FAILED
+    assert "in time" in completion.detail
+
+
+def test_the_host_header_of_an_endpoint_is_sent(endpoint, server) -> None:
+    observe(Endpoint("http", endpoint.host, endpoint.port, host_header="pod-1.example.net"))
+    assert {each["Host"] for each in server.headers} == {"pod-1.example.net"}
+
+
+def test_counters_are_summed_over_engines_and_nothing_else_is_taken_for_one() -> None:
+    text = (
+        "# HELP vllm:generation_tokens_total x\n"
+        'vllm:generation_tokens_total{engine="0"} 3.0\n'
+        'vllm:generation_tokens_total{engine="1"} 4.0\n'
+        'vllm:generation_tokens_total_created{engine="1"} 9.0\n'
+        'vllm:iteration_tokens_total_bucket{le="1.0"} 9.0\n'
+        'vllm:iteration_tokens_total_count{engine="0"} 2.0\n'
+        "vllm:prompt_tokens_total nonsense\n"
+    )
+    assert token_counts(text) == {
+        "vllm:generation_tokens_total": 7.0,
+        "vllm:iteration_tokens_total_count": 2.0,
+    }

@@ -1,0 +1,257 @@
+"""Starts, breaks and stops the sandbox: servers, sources, names, and the drill's own primary."""
+
+from __future__ import annotations
+
+import secrets as random_secrets
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from drkit.compute.interface import Endpoint
+from drkit.config.models import Config
+from drkit.config.places import LocalProvider
+from drkit.config.sources import QdrantSource, TreeSource, WeightsSource
+from drkit.errors import ConfigError
+from drkit.events import discard
+from drkit.sandbox.mapping import (
+    DRILL_PRIMARY,
+    TSIG_NAME,
+    Ports,
+    sandbox_config,
+    site_addresses,
+)
+from drkit.standins.processes import Processes, free_port
+from drkit.standins.stack import fill_qdrant, make_model, make_tree
+from drkit.traffic.interface import Namespace, ToSite
+from drkit.wiring import App
+
+_SEED = 20260101
+
+
+class Sandbox:
+    """The sandbox of one deployment, below `root`. Every method may be called twice."""
+
+    def __init__(self, config: Config, root: Path) -> None:
+        self._real = config
+        self._root = root
+        self._processes = Processes(root)
+        self._addresses = site_addresses(config)
+        self.ports = self._ports()
+        self.config = sandbox_config(config, root, self.ports)
+
+    def prepare(self, data: Path | None = None) -> None:
+        """Folders, secrets and sources; no process."""
+        for name in ("restic-password", "tsig-key"):
+            self._secret(self._root / name, as_base64=name == "tsig-key")
+        for number, (name, source) in enumerate(self.config.sources.items()):
+            if isinstance(source, TreeSource | WeightsSource):
+                self._source(name, source, number, data)
+
+    def is_up(self) -> bool:
+        return any(started.lives for started in self._processes.all().values())
+
+    def up(self, data: Path | None = None) -> None:
+        """Everything prepared, started, and set to the primary; returns when all answer."""
+        self.prepare(data)
+        names = self._start_servers()
+        self._processes.wait_ready(names)
+        for source in self.config.sources.values():
+            if isinstance(source, QdrantSource):
+                fill_qdrant(source.url, seed=_SEED)
+        if self.config.service:
+            self._point_switches("production", self._primary_endpoint(), only_unset=True)
+
+    def down(self) -> None:
+        """Stops every process, targets included. The data stays."""
+        app = self._app()
+        for name, provider in self._providers().items():
+            if isinstance(provider, LocalProvider):
+                compute = app.compute(name)
+                for instance in compute.find({}):
+                    compute.destroy(instance.id)
+        self._processes.stop_all()
+
+    def reset(self) -> None:
+        """Down, and the sandbox's folder deleted; what its links point to is not touched."""
+        self.down()
+        shutil.rmtree(self._root)
+
+    def status(self) -> list[Mapping[str, Any]]:
+        rows: list[Mapping[str, Any]] = [
+            {
+                "name": started.name,
+                "address": f"{started.host}:{started.port}",
+                "state": "running" if started.lives else "dead",
+                "pid": started.pid,
+            }
+            for started in self._processes.all().values()
+        ]
+        app = self._app()
+        for name in self.config.targets:
+            for instance in app.compute(name).find({}):
+                endpoint = instance.endpoint
+                address = f"{endpoint.host}:{endpoint.port}" if endpoint else ""
+                rows.append(
+                    {
+                        "name": f"{name} ({instance.id})",
+                        "address": address,
+                        "state": instance.state.value,
+                        "pid": "",
+                    }
+                )
+        return rows
+
+    def kill(self, site: str) -> None:
+        """Ends what runs on `site` at once."""
+        if site in self._processes.all():
+            self._processes.kill(site)
+        elif site in self.config.targets:
+            compute = self._app().compute(site)
+            for instance in compute.find({}):
+                compute.destroy(instance.id)
+        else:
+            known = [*self._processes.all(), *self.config.targets]
+            raise ConfigError(
+                f"nothing of the sandbox runs on {site!r}", hint=f"there are {', '.join(known)}"
+            )
+
+    def start_drill_primary(self) -> Endpoint:
+        """A copy of the primary for one drill, with the drill's names set to it."""
+        host = self._addresses[DRILL_PRIMARY]
+        self._start_model(DRILL_PRIMARY, host)
+        self._processes.wait_ready([DRILL_PRIMARY])
+        endpoint = Endpoint("http", host, self.ports.model)
+        self._point_switches("drill", endpoint, only_unset=False)
+        return endpoint
+
+    def kill_drill_primary(self) -> None:
+        self._processes.kill(DRILL_PRIMARY)
+
+    def _start_servers(self) -> list[str]:
+        start, data, ports = self._processes.start, self._root / "servers", self.ports
+        local = "127.0.0.1"
+        names = []
+        zones = sorted(
+            {zone for s in self.config.switch.values() if (zone := getattr(s, "zone", None))}
+        )
+        if zones:
+            arguments: list[str | Path] = ["--data", data / "dns", "--key-name", TSIG_NAME]
+            arguments += ["--key-file", self._root / "tsig-key"]
+            for zone in zones:
+                arguments += ["--zone", zone]
+            names.append(start("dns", "drkit.standins.dns", local, ports.dns, arguments).name)
+        service = self.config.service
+        if service:
+            model = service.external.model if service.external else "external-api"
+            external = start(
+                "external", "drkit.standins.external", local, ports.external, ["--model", model]
+            )
+            names.append(external.name)
+            for name, port in (("gateway", ports.gateway), ("drill-gateway", ports.drill_gateway)):
+                fallback = f"http://{local}:{ports.external}"
+                where = ["--data", data / name, "--external", fallback]
+                names.append(start(name, "drkit.standins.gateway", local, port, where).name)
+            names.append(self._start_model(service.primary, self._addresses[service.primary]))
+        if any(isinstance(source, QdrantSource) for source in self.config.sources.values()):
+            for name, port in (("qdrant", ports.qdrant), ("qdrant-restore", ports.qdrant_restore)):
+                where = ["--data", data / name]
+                names.append(start(name, "drkit.standins.qdrant", local, port, where).name)
+        return names
+
+    def _start_model(self, name: str, host: str) -> str:
+        service = self.config.service
+        assert service is not None
+        weights = self.config.sources[service.weights] if service.weights else None
+        assert isinstance(weights, WeightsSource)
+        arguments = ["--data", weights.path, "--served-model-name", service.model]
+        arguments += ["--instance", name]
+        self._processes.start(name, "drkit.standins.model", host, self.ports.model, arguments)
+        return name
+
+    def _primary_endpoint(self) -> Endpoint:
+        assert self.config.service is not None
+        return Endpoint("http", self._addresses[self.config.service.primary], self.ports.model)
+
+    def _point_switches(
+        self, namespace: Namespace, endpoint: Endpoint, *, only_unset: bool
+    ) -> None:
+        assert self.config.service is not None
+        destination = ToSite(self.config.service.primary, endpoint)
+        for switch in self._app().switches(namespace):
+            before = switch.read()
+            if switch.refusal(destination) is None and not (only_unset and before.value):
+                switch.apply(switch.plan(before, destination))
+
+    def _source(
+        self, name: str, source: TreeSource | WeightsSource, number: int, data: Path | None
+    ) -> None:
+        place, real = Path(source.path), self._real.sources[name]
+        theirs = Path(real.path) if isinstance(real, TreeSource | WeightsSource) else None
+        if data is not None and name == self._data_source():
+            theirs = data.resolve(strict=True)
+            if place.is_symlink() or not place.exists():
+                place.unlink(missing_ok=True)
+            elif place.is_dir():
+                shutil.rmtree(place)  # a tree that the sandbox made
+        if place.exists():
+            return
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if theirs is not None and theirs.is_dir():
+            place.symlink_to(theirs)
+            return
+        partial = place.with_name(f".{name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        if isinstance(source, WeightsSource):
+            make_model(partial, seed=_SEED)
+        else:
+            make_tree(partial, seed=_SEED + number, files=1500)
+        partial.replace(place)
+
+    def _data_source(self) -> str:
+        """The tree that --data stands for: sncp, or the first one."""
+        trees = [n for n, source in self._real.sources.items() if isinstance(source, TreeSource)]
+        if not trees:
+            raise ConfigError(
+                "--data needs a source of kind tree", hint="add one to schedules.yaml"
+            )
+        return "sncp" if "sncp" in trees else trees[0]
+
+    def _providers(self) -> dict[str, object]:
+        return {
+            name: place.provider
+            for places in (self.config.sites, self.config.targets)
+            for name, place in places.items()  # type: ignore[attr-defined]
+            if place.provider is not None
+        }
+
+    def _app(self) -> App:
+        return App(self.config, self._root, sandbox=True, emit=discard)
+
+    def _ports(self) -> Ports:
+        file = self._root / "ports.json"
+        try:
+            return Ports(**orjson.loads(file.read_bytes()))
+        except (FileNotFoundError, TypeError, ValueError):
+            pass
+        taken: set[int] = set()
+        while len(taken) < len(Ports.__dataclass_fields__):
+            taken.add(free_port(("127.0.0.1", *self._addresses.values())))
+        ports = Ports(*taken)
+        self._root.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(orjson.dumps(ports.to_json()))
+        return ports
+
+    def _secret(self, path: Path, *, as_base64: bool) -> None:
+        if path.exists():
+            return
+        import base64
+
+        raw = random_secrets.token_bytes(32)
+        text = base64.b64encode(raw).decode() if as_base64 else random_secrets.token_urlsafe(32)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(text + "\n")

@@ -14,7 +14,32 @@ import numpy as np
 from drkit.http_client import call_json
 from drkit.io_policy import QDRANT_CALL
 
-_WORDS = ["remember", "promise", "garden", "river", "letter", "music", "evening", "question", "answer", "quiet", "bright", "story", "friend", "journey", "morning", "silver", "window", "bread", "winter", "kindness", "doubt", "humour", "patience", "map"]
+_WORDS = [
+    "remember",
+    "promise",
+    "garden",
+    "river",
+    "letter",
+    "music",
+    "evening",
+    "question",
+    "answer",
+    "quiet",
+    "bright",
+    "story",
+    "friend",
+    "journey",
+    "morning",
+    "silver",
+    "window",
+    "bread",
+    "winter",
+    "kindness",
+    "doubt",
+    "humour",
+    "patience",
+    "map",
+]
 _VECTOR_SIZE = 64
 _POINTS = 1000
 COLLECTION, ALIAS = "memories-v1", "memories"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -151,8 +152,6 @@ def _signal(started: Started, how: signal.Signals) -> None:
 
 def _still_there(started: Started) -> bool:
     """Also reaps it, if it is a child of this process."""
-    try:
+    with contextlib.suppress(ChildProcessError):
         os.waitpid(started.pid, os.WNOHANG)
-    except ChildProcessError:
-        pass
     return started.lives

@@ -14,7 +14,7 @@ import numpy as np
 from drkit.http_client import call_json
 from drkit.io_policy import QDRANT_CALL
 
-_WORDS = [
+_WORDS = (
     "remember",
     "promise",
     "garden",
@@ -33,13 +33,12 @@ _WORDS = [
     "silver",
     "window",
     "bread",
-    "winter",
     "kindness",
     "doubt",
     "humour",
     "patience",
     "map",
-]
+)
 _VECTOR_SIZE = 64
 _POINTS = 1000
 COLLECTION, ALIAS = "memories-v1", "memories"
@@ -70,7 +69,7 @@ def make_model(root: Path, *, seed: int, layers: int = 6, width: int = 512) -> N
     root.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     vocabulary = 2048
-    shapes = {"model.embed_tokens.weight": (vocabulary, width)}
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (vocabulary, width)}
     for layer in range(layers):
         prefix = f"model.layers.{layer}."
         shapes |= {

@@ -152,7 +152,7 @@ class Sandbox:
             names.append(external.name)
             for name, port in (("gateway", ports.gateway), ("drill-gateway", ports.drill_gateway)):
                 fallback = f"http://{local}:{ports.external}"
-                where = ["--data", data / name, "--external", fallback]
+                where: list[str | Path] = ["--data", data / name, "--external", fallback]
                 names.append(start(name, "drkit.standins.gateway", local, port, where).name)
             names.append(self._start_model(service.primary, self._addresses[service.primary]))
         if any(isinstance(source, QdrantSource) for source in self.config.sources.values()):
@@ -224,7 +224,7 @@ class Sandbox:
         return {
             name: place.provider
             for places in (self.config.sites, self.config.targets)
-            for name, place in places.items()  # type: ignore[attr-defined]
+            for name, place in places.items()
             if place.provider is not None
         }
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from drkit.cli import config
+from drkit.cli import bootstrap, config, daemon, data, recovery, sandbox
 
 app = typer.Typer(
     name="drkit",
@@ -21,8 +21,13 @@ app = typer.Typer(
     "22 verification failed, 23 drill failed, 24 guard rail refused, 25 needs an operator, "
     "26 no capacity, 130 interrupted.",
 )
-# Modules whose commands stand at the top (`drkit backup`) are added without a name.
+# Without a name a module's commands stand at the top: `drkit backup`.
+app.add_typer(data.app)
+app.add_typer(recovery.app)
+app.add_typer(daemon.app)
 app.add_typer(config.app, name="config")
+app.add_typer(sandbox.app, name="sandbox")
+app.add_typer(bootstrap.app)
 
 
 def _print_version(wanted: bool) -> None:

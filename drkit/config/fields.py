@@ -14,6 +14,7 @@ from pydantic import (
     PlainSerializer,
 )
 
+from drkit.config.cron import parse_cron
 from drkit.units import parse_duration, write_duration
 
 SECRET_SCHEMES = ("env", "file", "cmd", "vault", "aws-sm", "gcp-sm")
@@ -80,8 +81,7 @@ Name = Annotated[str, AfterValidator(_check_name)]
 
 
 def _check_cron(value: str) -> str:
-    if len(value.split()) != 5 or not re.fullmatch(r"[0-9A-Za-z*/,\- ]+", value):
-        raise ValueError("a cron line has five fields: minute hour day month weekday")
+    parse_cron(value)
     return value
 
 

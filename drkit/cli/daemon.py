@@ -1,0 +1,35 @@
+"""`drkit daemon`: runs the schedules until it is stopped."""
+
+from __future__ import annotations
+
+import typer
+
+from drkit.cli.apps import opened
+from drkit.cli.options import Session, command
+
+app = typer.Typer()
+
+
+@command(app)
+def daemon(session: Session) -> None:
+    """Runs the schedules until SIGTERM or Ctrl-C; each job is a command with a deadline."""
+    from drkit.clock import SystemClock
+    from drkit.errors import ConfigError
+    from drkit.service.daemon import Daemon, launcher
+    from drkit.service.jobs import plan_jobs
+
+    with opened(session, servers=True) as opened_app:
+        jobs, left_out = plan_jobs(opened_app.config.schedules)
+        if not jobs:
+            raise ConfigError(
+                f"{session.config_path} schedules nothing that this version can run",
+                hint="add a job to `schedules`, such as {run: backup, every: 30m}",
+            )
+        Daemon(
+            jobs,
+            left_out,
+            launch=launcher(session.config_path, sandbox=session.sandbox),
+            folder=opened_app.state_dir / "daemon",
+            clock=SystemClock(),
+            emit=session.terminal.emit,
+        ).run()

@@ -1,0 +1,208 @@
+"""The daemon: a clock that starts commands. Each job is the command an operator would type.
+
+The scheduler only says when; what runs is a child process with a deadline, so a job that hangs
+takes nothing with it, and cron could do the same work.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from drkit.clock import Clock
+from drkit.config.cron import WEEKDAYS, CronLine
+from drkit.errors import GuardRefused
+from drkit.events import Emit, Note
+from drkit.service.children import Child, End, Ended, ProcessChild, supervise
+from drkit.service.jobs import LeftOut, PlannedJob
+
+_POLL_S = 0.2
+_LATE_S = 60
+# Exit statuses after which the next time may well be better: in part, locked.
+_PASSING = {3, 11}
+_LINES_TOLD = 20
+
+
+class Daemon:
+    """Runs `jobs` at their times until it is told to stop. One per `folder`, where logs are kept.
+
+    `launch(job, log)` starts a job. At the start every job of an interval runs once.
+    """
+
+    def __init__(
+        self,
+        jobs: Sequence[PlannedJob],
+        left_out: Sequence[LeftOut],
+        *,
+        launch: Callable[[PlannedJob, Path], Child],
+        folder: Path,
+        clock: Clock,
+        emit: Emit,
+    ) -> None:
+        self._jobs = jobs
+        self._left_out = left_out
+        self._launch = launch
+        self._folder = folder
+        self._clock = clock
+        self._emit = emit
+        self._stopping = False
+
+    def stop(self, *_signal: object) -> None:
+        """No job begins from now on, and those that run are asked to end. For signal handlers."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Until `stop`; then waits for the children. `GuardRefused` when one runs already."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with _only_one(self._folder / "lock"):
+            scheduler = self._schedule()
+            for left in self._left_out:
+                self._tell("warning", left.name, f"left out: {left.reason}")
+            former = {
+                number: signal.signal(number, self.stop)
+                for number in (signal.SIGTERM, signal.SIGINT)
+            }
+            try:
+                scheduler.start()
+                self._tell("info", "daemon", f"{len(self._jobs)} jobs; process {os.getpid()}")
+                while not self._stopping:
+                    self._clock.sleep(_POLL_S)
+            finally:
+                self._stopping = True
+                self._tell("info", "daemon", "stops: no new jobs, waits for those that run")
+                scheduler.shutdown(wait=True)
+                for number, handler in former.items():
+                    signal.signal(number, handler)
+            self._tell("info", "daemon", "stopped")
+
+    def run_job(self, job: PlannedJob) -> None:
+        """One time of one job, from start to end, in words."""
+        if self._stopping:
+            return
+        log = self._folder / f"{job.name}.log"
+        try:
+            child = self._launch(job, log)
+        except OSError as error:
+            self._tell("error", job.name, f"could not be started: {error}")
+            return
+        ended = supervise(
+            child,
+            deadline_s=job.deadline_s,
+            stopping=lambda: self._stopping,
+            clock=self._clock,
+        )
+        self._tell_end(job, ended, log)
+
+    def _tell_end(self, job: PlannedJob, ended: Ended, log: Path) -> None:
+        spent = f"{ended.spent_s:.1f} s"
+        lines = _last_lines(log)
+        if ended.how is not End.BY_ITSELF:
+            level = "info" if ended.how is End.STOPPED else "error"
+            self._tell(level, job.name, f"{ended.how.value} after {spent}")
+        elif ended.status == 0:
+            self._tell("info", job.name, f"done in {spent}" + (f": {lines[-1]}" if lines else ""))
+        else:
+            level = "warning" if ended.status in _PASSING else "error"
+            self._tell(level, job.name, f"exit status {ended.status} after {spent}; {log} says:")
+            for line in lines:
+                self._tell(level, job.name, f"  {line}")
+
+    def _schedule(self) -> Any:
+        from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED
+        from apscheduler.executors.pool import ThreadPoolExecutor
+        from apscheduler.schedulers.background import BackgroundScheduler
+        from apscheduler.triggers.interval import IntervalTrigger
+
+        logging.getLogger("apscheduler").setLevel(logging.CRITICAL)  # its events are told below
+        scheduler = BackgroundScheduler(
+            timezone="UTC",
+            executors={"default": ThreadPoolExecutor(max(1, len(self._jobs)))},
+            job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": _LATE_S},
+        )
+        for job in self._jobs:
+            if job.cron is not None:
+                when: dict[str, Any] = {"trigger": cron_trigger(job.cron)}
+            else:
+                when = {"trigger": IntervalTrigger(seconds=job.every_s or 0, timezone="UTC")}
+                when["next_run_time"] = self._clock.now()
+            scheduler.add_job(self.run_job, args=(job,), id=job.name, **when)
+        scheduler.add_listener(
+            lambda event: self._tell("warning", event.job_id, "still runs; this time is left out"),
+            EVENT_JOB_MAX_INSTANCES,
+        )
+        scheduler.add_listener(
+            lambda event: self._tell("warning", event.job_id, f"missed {_at(event)}"),
+            EVENT_JOB_MISSED,
+        )
+        return scheduler
+
+    def _tell(self, level: Any, subject: str, text: str) -> None:
+        self._emit(Note(level, subject, text))
+
+
+def launcher(config_path: Path, *, sandbox: bool) -> Callable[[PlannedJob, Path], Child]:
+    """Starts a job as `python -m drkit ...` on the same configuration, and keeps what it says."""
+
+    def launch(job: PlannedJob, log: Path) -> Child:
+        argv = [sys.executable, "-m", "drkit", *job.arguments, "--config", str(config_path)]
+        return ProcessChild([*argv, "--quiet", *(["--sandbox"] if sandbox else [])], log)
+
+    return launch
+
+
+def cron_trigger(line: CronLine) -> Any:
+    """The scheduler's trigger for `line`, with cron's meaning of days and weekdays."""
+    from apscheduler.triggers.combining import OrTrigger
+    from apscheduler.triggers.cron import CronTrigger
+
+    def trigger(**days: str) -> Any:
+        times = {"minute": line.minutes, "hour": line.hours, "month": line.months}
+        fixed = {name: ",".join(map(str, numbers)) for name, numbers in times.items()}
+        return CronTrigger(second="0", timezone="UTC", **fixed, **days)
+
+    day = ",".join(map(str, line.days))
+    weekday = ",".join(WEEKDAYS[number] for number in line.weekdays)
+    if line.either_day:
+        return OrTrigger([trigger(day=day), trigger(day_of_week=weekday)])
+    return trigger(day=day, day_of_week=weekday)
+
+
+def _at(event: Any) -> str:
+    at: datetime = event.scheduled_run_time
+    return f"its time at {at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _only_one(lock: Path) -> IO[str]:
+    """The lock, held while it is open; the kernel lets go of it when the process ends."""
+    file = lock.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        pid = file.read(20).strip() or "unknown"
+        file.close()
+        raise GuardRefused(
+            f"a daemon runs here already: process {pid} holds {lock}",
+            hint="stop that one first; one daemon runs all schedules",
+        ) from None
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file
+
+
+def _last_lines(log: Path) -> list[str]:
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 8192))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
+    return [line.rstrip() for line in text.splitlines() if line.strip()][-_LINES_TOLD:]

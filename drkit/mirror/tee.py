@@ -21,7 +21,7 @@ from drkit.stores.interface import Store
 CHUNK_BYTES = 4 * 1024 * 1024
 QUEUED_CHUNKS = 4
 PATIENCE_S = STORE_REQUEST.for_bytes(CHUNK_BYTES)
-_SLICE_S = 0.1
+_MOST_SLICE_S = 0.1
 _HELD_UP_SHARE = 2 / 3
 
 
@@ -59,6 +59,7 @@ class StoreWriter:
         self.bytes_sent = 0
         self.stored: list[str] = []
         self._patience_s = patience_s
+        self._slice_s = min(_MOST_SLICE_S, patience_s / 10)
         self._held_up_s = 0.0
         self._started_s = time.monotonic()
         self._progress = 0
@@ -82,13 +83,13 @@ class StoreWriter:
         seen, waited_s = self._progress, 0.0
         while self.failure is None:
             try:
-                self._queue.put(item, timeout=_SLICE_S)
+                self._queue.put(item, timeout=self._slice_s)
             except queue.Full:
                 if self._progress != seen:
                     seen, waited_s = self._progress, 0.0
-                waited_s += _SLICE_S
+                waited_s += self._slice_s
                 if any(other.starving for other in others):
-                    self._held_up_s += _SLICE_S
+                    self._held_up_s += self._slice_s
                 if waited_s >= self._patience_s:
                     self.give_up(f"took nothing for {waited_s:.0f} s")
                 elif self._held_up_s >= self._may_hold_up_s():
@@ -101,8 +102,8 @@ class StoreWriter:
         self.offer(_Stop())
         seen, waited_s = self._progress, 0.0
         while self.failure is None and self._thread.is_alive():
-            self._thread.join(_SLICE_S)
-            waited_s += _SLICE_S
+            self._thread.join(self._slice_s)
+            waited_s += self._slice_s
             if self._progress != seen:
                 seen, waited_s = self._progress, 0.0
             if waited_s >= self._patience_s:

@@ -6,6 +6,7 @@ import hashlib
 import random
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -137,6 +138,22 @@ def test_a_server_that_lies_is_found_out(serve: Serve, tmp_path: Path, answer: b
     ticket, _ = serve(lambda request, _number, _offset: request.send(200, answer))
     with pytest.raises(DamagedData, match=r"model\.bin"):
         fetch(ticket, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_never_ends_is_cut_off_at_the_size(serve: Serve, tmp_path: Path) -> None:
+    def endless(request: Handler, _number: int, _offset: int) -> None:
+        request.send_response(200)
+        request.end_headers()
+        request.close_connection = True
+        with suppress(OSError):
+            while True:
+                request.wfile.write(DATA)
+
+    ticket, requests = serve(endless)
+    with pytest.raises(DamagedData, match=r"model\.bin"):
+        fetch(ticket, tmp_path)
+    assert requests == [0]
     assert list(tmp_path.iterdir()) == []
 
 

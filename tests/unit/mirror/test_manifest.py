@@ -33,6 +33,11 @@ def test_bytes_are_canonical_and_read_back_the_same() -> None:
     assert made.folder == "weights/Qwen/Qwen3-4B/abc/"
 
 
+def test_a_file_that_is_a_folder_of_another_is_refused() -> None:
+    with pytest.raises(ValueError, match="a file and a folder"):
+        Manifest("m", "r", (FileEntry("a", 1, SHA), FileEntry("a/b/c", 1, SHA)))
+
+
 def changed(*path: str | int, to: object) -> bytes:
     value: Any = json.loads(manifest().to_bytes())
     at = value

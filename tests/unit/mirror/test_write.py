@@ -135,7 +135,7 @@ def test_without_the_cache_the_stores_are_asked_and_nothing_is_sent_again(
 @pytest.mark.parametrize(
     "trouble", [Trouble.UNREACHABLE, Trouble.REFUSES, Trouble.HANGS, Trouble.CRAWLS]
 )
-@pytest.mark.parametrize("after", [0, 2])
+@pytest.mark.parametrize("after", [0, 2, 5], ids=["all", "some", "the manifest"])
 def test_a_store_that_fails_is_told_and_stops_no_other(
     model: Path, stores: list[MemoryStore], trouble: Trouble, after: int
 ) -> None:
@@ -206,17 +206,37 @@ def test_an_object_of_the_right_size_that_nobody_vouches_for_is_sent_again(
 def test_another_content_under_the_same_revision_never_replaces_a_mirror(
     model: Path, stores: list[MemoryStore], cached: bool, lost: bool
 ) -> None:
+    shard = "model-00002-of-00002.safetensors"
     mirror(model, stores[:2])
     if lost:
-        del stores[0].objects[PREFIX + "extra/notes.txt"]
+        del stores[0].objects[PREFIX + shard]
     before = [dict(store.objects) for store in stores[:2]]
     if not cached:
         (model.parent / "cache.json").unlink()
-    (model / "extra" / "notes.txt").write_text("ABOUT")
-    with pytest.raises(GuardRefused, match=r"extra/notes\.txt is not what one holds"):
+    data = bytearray((model / shard).read_bytes())
+    data[-1] ^= 1
+    (model / shard).write_bytes(data)
+    for store in stores:
+        store.calls.clear()
+    with pytest.raises(GuardRefused, match=f"{shard} is not what one holds"):
         mirror(model, stores)
     assert [store.objects for store in stores[:2]] == before
+    assert "put" not in {call for store in stores[:2] for call, _ in store.calls}
     assert PREFIX + "manifest.json" not in stores[2].objects
+
+
+def test_another_content_that_is_known_from_before_is_refused_without_reading(
+    model: Path, stores: list[MemoryStore], reads: list[str]
+) -> None:
+    mirror(model, stores[:1])
+    (model.parent / "cache.json").unlink()
+    (model / "extra" / "notes.txt").write_text("ABOUT")
+    mirror(model, stores[1:])
+    reads.clear()
+    with pytest.raises(GuardRefused, match=r"extra/notes\.txt is not what one holds"):
+        mirror(model, stores[:1])
+    assert reads == []
+    assert stores[0].objects[PREFIX + "extra/notes.txt"] == b"about"
 
 
 def test_bytes_that_changed_while_the_time_did_not_are_damage(
@@ -232,14 +252,17 @@ def test_bytes_that_changed_while_the_time_did_not_are_damage(
     assert PREFIX + "manifest.json" not in stores[1].objects
 
 
+@pytest.mark.parametrize("mode", ["ab", "r+b"], ids=["it grows", "it is rewritten"])
 def test_a_file_that_changes_while_it_is_read_becomes_no_object(
-    model: Path, stores: list[MemoryStore]
+    model: Path, stores: list[MemoryStore], mode: str
 ) -> None:
     file = model / "model-00001-of-00002.safetensors"
+    changed: list[bool] = []
 
     def change(event: Event) -> None:
-        if "00001" in str(event) and file.stat().st_size < 10_000:
-            with file.open("ab") as opened:
+        if "00001" in str(event) and not changed:
+            changed.append(True)
+            with file.open(mode) as opened:
                 opened.write(b"more" * 1000)
 
     with pytest.raises(SourceUnreadable, match="changed while it was read"):

@@ -62,28 +62,39 @@ def check_repository(repository: Repository, *, read_data: bool, emit: Emit) -> 
         for name in names
         if not name.startswith(DATA)
     }
-    checks = {
-        store.name: _check_store(repository, store, names, wanted, expected, read_data, emit)
-        for store, names in listings.items()
-    }
+    checks: dict[str, StoreCheck] = {}
+    gone: set[bytes] | None = None
+    for store, names in listings.items():
+        if isinstance(names, DrkitError):
+            checks[store.name] = StoreCheck(0, 0, (names.message,), 0)
+            continue
+        bad: set[bytes] = set()
+        checks[store.name] = _check_store(
+            repository, store, names, wanted, expected, read_data, bad, emit
+        )
+        gone = bad if gone is None else gone & bad
     for name, reason in repository.unreachable.items():
         checks[name] = StoreCheck(0, 0, (reason,), 0)
-    return CheckReport(checks, tuple(_lost(repository)))
+    return CheckReport(checks, tuple(_lost(repository, gone or set())))
 
 
 def _check_store(
     repository: Repository,
     store: Store,
-    names: dict[str, int] | DrkitError,
+    names: dict[str, int],
     wanted: set[str],
     expected: Mapping[str, list[PackedBlob]],
     read_data: bool,
+    bad: set[bytes],
     emit: Emit,
 ) -> StoreCheck:
-    if isinstance(names, DrkitError):
-        return StoreCheck(0, 0, (names.message,), 0)
+    """One store's state; `bad` gets the blobs that it cannot give."""
     problems = []
     bytes_read = 0
+    sizes = repository.index.pack_sizes()
+    for pack_id, blobs in expected.items():
+        if pack_name(pack_id) not in names:
+            bad.update(blob.id for blob in blobs)
     held = sorted(wanted & names.keys())
     for done, name in enumerate(held):
         emit(Progress(f"check {store.name}", done, len(held), "packs", name))
@@ -91,11 +102,14 @@ def _check_store(
             if not name.startswith(DATA):
                 _check_unpacked(repository, store, name)
                 continue
-            blobs = expected[name.rpartition("/")[2]]
-            if (size := names[name]) < sum(blob.length for blob in blobs):
-                raise DamagedData(f"is cut off at {size} bytes", hint="")
+            pack_id = name.rpartition("/")[2]
+            blobs = expected[pack_id]
+            if names[name] != sizes[pack_id]:
+                bad.update(blob.id for blob in blobs)
+                raise DamagedData(f"has {names[name]} bytes, not {sizes[pack_id]}", hint="")
             if read_data:
-                bytes_read += _check_pack(repository, store, name, blobs)
+                bytes_read += names[name]
+                _check_pack(repository, store, name, blobs, bad)
         except DrkitError as error:
             problems.append(f"{name}: {error.message}")
     packs = sum(name.startswith(DATA) for name in held)
@@ -109,24 +123,41 @@ def _check_unpacked(repository: Repository, store: Store, name: str) -> None:
     repository.key.open(sealed)
 
 
-def _check_pack(repository: Repository, store: Store, name: str, blobs: list[PackedBlob]) -> int:
-    pack = store.get(name)
+def _check_pack(
+    repository: Repository, store: Store, name: str, blobs: list[PackedBlob], bad: set[bytes]
+) -> None:
+    try:
+        pack = store.get(name)
+    except DrkitError:
+        bad.update(blob.id for blob in blobs)
+        raise
     if hashlib.sha256(pack).hexdigest() != name.rpartition("/")[2]:
-        raise DamagedData("its bytes do not match its name", hint="")
+        wrong = [blob.id for blob in blobs if not _is_sound(repository, pack, blob)]
+        bad.update(wrong)
+        raise DamagedData(
+            f"its bytes do not match its name; blobs damaged: {len(wrong)} of {len(blobs)}", hint=""
+        )
     if list(read_header(pack, repository.key)) != blobs:
         raise DamagedData("its header and the index differ", hint="")
-    view = memoryview(pack)
     for blob in blobs:
-        content = repository.key.open(view[blob.offset : blob.offset + blob.length])
+        if not _is_sound(repository, pack, blob):
+            bad.add(blob.id)
+            raise DamagedData(f"blob {blob.id.hex()[:8]} has other content", hint="")
+
+
+def _is_sound(repository: Repository, pack: bytes, blob: PackedBlob) -> bool:
+    try:
+        sealed = memoryview(pack)[blob.offset : blob.offset + blob.length]
+        content = repository.key.open(sealed)
         if blob.raw_bytes:
             content = decompress(content, max_raw_bytes=blob.raw_bytes)
-        if hashlib.sha256(content).digest() != blob.id:
-            raise DamagedData(f"blob {blob.id.hex()[:8]} has other content", hint="")
-    return len(pack)
+    except DamagedData:
+        return False
+    return hashlib.sha256(content).digest() == blob.id
 
 
-def _lost(repository: Repository) -> list[str]:
-    """What the snapshots reach and no store can give: directories, and blobs that no index has."""
+def _lost(repository: Repository, gone: set[bytes]) -> list[str]:
+    """Paths that snapshots reach and no store can give: their blobs are `gone` or in no index."""
     lost: list[str] = []
     seen: set[str] = set()
 
@@ -143,8 +174,8 @@ def _lost(repository: Repository) -> list[str]:
             below = f"{path}/{node.name.decode('utf-8', 'backslashreplace')}"
             if node.type == "dir" and node.subtree:
                 visit(node.subtree, below)
-            elif any(repository.index.find(blob) is None for blob in node.content):
-                lost.append(f"{below}: a blob of it is in no index")
+            elif any(blob in gone or blob not in repository.index for blob in node.content):
+                lost.append(f"{below}: a part of it is in no store")
 
     for listed in repository.snapshots():
         visit(listed.snapshot.tree, "")

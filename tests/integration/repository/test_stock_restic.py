@@ -89,8 +89,7 @@ def test_restic_takes_a_point_as_parent_and_reads_nothing_again(
     three.backup(source)
     snapshot = three.latest(three.open()).id
     done = subprocess.run(
-        [str(restic), "-r", str(tmp_path / "gcs" / "repository"), "--no-cache"]
-        + ["backup", "sncp", "--parent", snapshot],
+        [str(restic), "-r", "gcs/repository", "--no-cache", "backup", "sncp", "--parent", snapshot],
         env={**os.environ, "RESTIC_PASSWORD": kit.PASSWORD},
         cwd=tmp_path,
         capture_output=True,

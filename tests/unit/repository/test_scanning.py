@@ -1,0 +1,150 @@
+"""What a scan takes, leaves out, reads again and does not read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from drkit.repository.compare import compare_tree
+from drkit.stores.memory import MemoryStore
+
+
+@pytest.fixture
+def alone(kit: ModuleType) -> Any:
+    return kit.Kit([MemoryStore("gcs")]).init()
+
+
+def test_an_odd_tree_comes_back_whole(kit: ModuleType, alone: Any, tmp_path: Path) -> None:
+    source = kit.make_odd_tree(tmp_path / "source")
+    (source / "raw").symlink_to(os.fsdecode(b"\xff\xfe"))
+    report = alone.backup(source)
+    assert report.roots["sncp"].unreadable == ()
+    alone.restore(tmp_path / "out")
+    assert kit.listing(tmp_path / "out") == kit.listing(source)
+    repository = alone.open()
+    tree = repository.find_node(alone.latest(repository).snapshot, "/sncp").subtree
+    assert compare_tree(repository, tree, tmp_path / "out", alone.emit) == ()
+    sparse = (tmp_path / "out" / "kinds" / "sparse").stat()
+    assert sparse.st_blocks * 512 < sparse.st_size / 2
+
+
+def test_an_unchanged_tree_is_not_read_and_adds_next_to_nothing(
+    kit: ModuleType, alone: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = kit.make_odd_tree(tmp_path / "source")
+    first = alone.backup(source)
+    opened: list[bytes] = []
+    real_open = os.open
+
+    def watched(path: Any, *arguments: Any, **options: Any) -> int:
+        opened.append(path)
+        return real_open(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", watched)
+    second = alone.backup(source)
+    assert not [path for path in opened if os.fsencode(source) in os.fsencode(path)]
+    assert (second.files_new, second.files_changed) == (0, 0)
+    assert second.files_unmodified == first.files_new
+    assert second.bytes_added < 2000
+    assert second.roots["sncp"].tree_id == first.roots["sncp"].tree_id
+
+
+@pytest.mark.parametrize("kept", ["size and mtime", "nothing"])
+def test_a_changed_file_is_read_even_with_its_old_time_and_size(
+    kit: ModuleType, alone: Any, tmp_path: Path, kept: str
+) -> None:
+    source = kit.make_plain_tree(tmp_path / "source")
+    alone.backup(source)
+    target = source / "notes" / "000.md"
+    status = target.stat()
+    target.write_bytes(b"X" * status.st_size)
+    if kept == "size and mtime":
+        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert alone.backup(source).files_changed == 1
+    alone.restore(tmp_path / "out")
+    assert (tmp_path / "out" / "notes" / "000.md").read_bytes() == b"X" * status.st_size
+
+
+def test_an_edit_in_a_large_file_costs_a_chunk_or_two(
+    kit: ModuleType, alone: Any, tmp_path: Path
+) -> None:
+    import random
+
+    source = tmp_path / "source"
+    source.mkdir()
+    data = random.Random(3).randbytes(40 << 20)
+    (source / "big").write_bytes(data)
+    alone.backup(source)
+    (source / "big").write_bytes(data[: 9 << 20] + b"inserted" + data[9 << 20 :])
+    assert alone.backup(source).bytes_added < 6 << 20
+    alone.restore(tmp_path / "out")
+    assert (tmp_path / "out" / "big").read_bytes() == (source / "big").read_bytes()
+
+
+def test_excluded_paths_stay_out(kit: ModuleType, alone: Any, tmp_path: Path) -> None:
+    source = kit.make_plain_tree(tmp_path / "source")
+    alone.backup(source, exclude=("*.bin", "notes/deep"))
+    alone.restore(tmp_path / "out")
+    names = {path.name for path in (tmp_path / "out").rglob("*")}
+    assert "large.bin" not in names
+    assert "deep" not in names
+    assert "003.md" in names
+
+
+def test_a_file_that_vanishes_is_named_and_the_run_goes_on(
+    kit: ModuleType, alone: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = kit.make_plain_tree(tmp_path / "source")
+    real_open = os.open
+
+    def vanishing(path: Any, *arguments: Any, **options: Any) -> int:
+        if os.fsencode(path).endswith(b"/003.md"):
+            raise PermissionError(13, "Permission denied", path)
+        return real_open(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", vanishing)
+    report = alone.backup(source)
+    ((path, why),) = report.roots["sncp"].unreadable
+    assert path.endswith("notes/003.md")
+    assert "ermission" in why
+    monkeypatch.undo()
+    alone.restore(tmp_path / "out")
+    assert (tmp_path / "out" / "notes" / "004.md").exists()
+    assert not (tmp_path / "out" / "notes" / "003.md").exists()
+
+
+def test_a_root_that_is_gone_keeps_its_former_tree(
+    kit: ModuleType, alone: Any, tmp_path: Path
+) -> None:
+    source = kit.make_plain_tree(tmp_path / "source")
+    first = alone.backup(source)
+    source.rename(tmp_path / "moved")
+    report = alone.backup(source)
+    assert report.roots["sncp"].error
+    assert report.roots["sncp"].tree_id == first.roots["sncp"].tree_id
+    assert alone.restore(tmp_path / "out").files == 15
+
+
+def test_a_former_tree_is_kept_unread(kit: ModuleType, alone: Any, tmp_path: Path) -> None:
+    source = kit.make_plain_tree(tmp_path / "source")
+    first = alone.backup(source)
+    (source / "later").write_text("later")
+    report = alone.backup(source, keep=True)
+    assert report.roots["sncp"].tree_id == first.roots["sncp"].tree_id
+    assert report.bytes_scanned == 0
+
+
+def test_a_root_that_is_a_link_is_followed_but_no_link_below_it(
+    kit: ModuleType, alone: Any, tmp_path: Path
+) -> None:
+    real = kit.make_plain_tree(tmp_path / "real")
+    (real / "notes" / "inner").symlink_to(tmp_path)
+    (tmp_path / "source").symlink_to(real)
+    alone.backup(tmp_path / "source")
+    alone.restore(tmp_path / "out")
+    assert (tmp_path / "out" / "notes" / "inner").is_symlink()
+    assert kit.listing(tmp_path / "out") == kit.listing(real)

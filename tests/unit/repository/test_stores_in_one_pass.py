@@ -1,0 +1,361 @@
+"""One scan to every store: who fails lags, who lags catches up, no store ever names too much."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from drkit.errors import GuardRefused, RepositoryLocked, TooFewCopies
+from drkit.events import StoreLagging
+from drkit.repository import locks
+from drkit.repository.check import check_repository
+from drkit.repository.layout import CONFIG, DATA, INDEX, LOCKS, SNAPSHOTS
+from drkit.repository.repository import init_repository, join_store
+from drkit.stores.interface import Buffer, StoreUnreachable
+from drkit.stores.memory import MemoryStore
+
+
+@pytest.fixture
+def three(kit: ModuleType) -> Any:
+    return kit.Kit([MemoryStore(name) for name in ("gcs", "s3", "b2")]).init()
+
+
+@pytest.fixture
+def source(kit: ModuleType, tmp_path: Path) -> Path:
+    return kit.make_plain_tree(tmp_path / "source")
+
+
+class Recorder(MemoryStore):
+    """Remembers what was put, in order, and calls `before` first."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.puts: list[str] = []
+        self.before: Any = lambda name: None
+
+    def put(self, name: str, data: Any, *, size_bytes: int) -> None:
+        self.before(name)
+        super().put(name, data, size_bytes=size_bytes)
+        self.puts.append(name)
+
+
+def names(store: MemoryStore, *folders: str) -> dict[str, int]:
+    wanted = folders or (DATA, INDEX, SNAPSHOTS)
+    return {i.name: i.size_bytes for folder in wanted for i in store.list(folder)}
+
+
+def content(store: MemoryStore) -> dict[str, bytes]:
+    return {name: store.get(name) for name in names(store)}
+
+
+def sound(kit: Any) -> bool:
+    return check_repository(kit.open(), read_data=True, emit=kit.emit).sound
+
+
+def test_S1_every_store_gets_the_same_bytes(three: Any, source: Path) -> None:
+    three.backup(source, min_copies=3)
+    first, *others = map(content, three.stores)
+    assert len(first) > 3
+    assert all(other == first for other in others)
+    for name, data in first.items():
+        assert hashlib.sha256(data).hexdigest() == name.rpartition("/")[2]
+
+
+def test_S1_a_retried_copy_is_not_sealed_again(three: Any, source: Path) -> None:
+    three.stores[2].down = True
+    three.backup(source)
+    three.stores[2].down = False
+    three.backup(source)
+    assert content(three.stores[2]) == content(three.stores[0])
+
+
+def test_S2_too_few_whole_copies_fail_loudly(three: Any, source: Path) -> None:
+    three.stores[0].puts_left = three.stores[1].puts_left = 2
+    with pytest.raises(TooFewCopies) as failure:
+        three.backup(source, min_copies=2)
+    assert "gcs" in failure.value.message
+    assert "whole in 1 of 2" in failure.value.message
+    assert not names(three.stores[0], SNAPSHOTS), "a store that missed a pack names no point"
+
+
+def test_S2_a_store_counts_only_with_the_snapshot(kit: ModuleType, source: Path) -> None:
+    stores = [Recorder("gcs"), Recorder("s3")]
+    two = kit.Kit(stores).init()
+
+    def refuse_snapshots(name: str) -> None:
+        if name.startswith(SNAPSHOTS):
+            raise StoreUnreachable("told to fail", hint="a test asked so")
+
+    stores[1].before = refuse_snapshots
+    report = two.backup(source)
+    assert [result.complete for result in report.stores] == [True, False]
+
+
+def test_S2_an_upload_thread_that_dies_of_a_bug_is_no_copy(kit: ModuleType, source: Path) -> None:
+    stores = [Recorder("gcs"), Recorder("s3")]
+    two = kit.Kit(stores).init()
+
+    def crash(name: str) -> None:
+        if name.startswith(SNAPSHOTS):
+            raise RuntimeError("a bug in an adapter")
+
+    stores[1].before = crash
+    report = two.backup(source)
+    assert [result.complete for result in report.stores] == [True, False]
+    assert "a bug in an adapter" in report.stores[1].reason
+
+
+def test_S3_each_store_gets_packs_then_index_then_snapshot(kit: ModuleType, source: Path) -> None:
+    store = Recorder("gcs")
+    alone = kit.Kit([store]).init()
+    alone.backup(source)
+    order = [
+        "pack" if name.startswith(DATA) else name.split("/")[1]
+        for name in store.puts
+        if name.startswith((DATA, INDEX, SNAPSHOTS))
+    ]
+    assert order == sorted(order, key=["pack", "index", "snapshots"].index)
+    assert order[-2:] == ["index", "snapshots"]
+
+
+@pytest.mark.parametrize("puts_left", [1, 2, 3, 4, 5])
+def test_S3_a_store_that_stops_at_any_put_names_nothing_that_it_lacks(
+    kit: ModuleType, three: Any, source: Path, puts_left: int
+) -> None:
+    three.stores[1].puts_left = puts_left
+    three.backup(source)
+    three.stores[1].puts_left = None
+    alone = kit.Kit([three.stores[1]])
+    report = check_repository(alone.open(), read_data=True, emit=alone.emit)
+    assert report.sound, report
+    three.backup(source)
+    assert content(three.stores[1]) == content(three.stores[0])
+
+
+def test_S3_lag_is_read_from_the_listing_not_remembered(three: Any, source: Path) -> None:
+    three.backup(source, min_copies=3)
+    for name in names(three.stores[1], DATA):
+        three.stores[1].delete(name)
+    report = three.backup(source)
+    assert all(result.complete for result in report.stores)
+    assert content(three.stores[1]) == content(three.stores[0])
+
+
+def test_S3_a_pack_cut_short_is_copied_again(three: Any, source: Path) -> None:
+    three.backup(source)
+    name, size = max(names(three.stores[1], DATA).items(), key=lambda item: item[1])
+    three.stores[1].put(name, b"x" * (size - 1), size_bytes=size - 1)
+    three.backup(source)
+    assert content(three.stores[1]) == content(three.stores[0])
+
+
+def test_S4_what_no_store_holds_is_stored_anew(three: Any, source: Path, tmp_path: Path) -> None:
+    three.backup(source)
+    victim = max(names(three.stores[0], DATA).items(), key=lambda item: item[1])[0]
+    for store in three.stores:
+        store.delete(victim)
+    report = three.backup(source)
+    assert report.files_changed > 0
+    assert any("no store holds" in warning for warning in three.warnings)
+    restored = three.restore(tmp_path / "out")
+    assert restored.files == 15
+
+
+def test_S4_a_lagging_store_is_served_before_anything_new_is_sent(
+    kit: ModuleType, source: Path
+) -> None:
+    stores = [MemoryStore("gcs"), Recorder("s3")]
+    two = kit.Kit(stores).init()
+    stores[1].down = True
+    two.backup(source)
+    missed = set(names(stores[0]))
+    stores[1].down = False
+    stores[1].puts.clear()
+    (source / "new.md").write_text("new")
+    two.backup(source)
+    sent = [name for name in stores[1].puts if not name.startswith(LOCKS)]
+    assert set(sent[: len(missed)]) == missed
+    assert len(sent) > len(missed)
+
+
+def test_S4_a_store_that_cannot_catch_up_gets_no_new_point(three: Any, source: Path) -> None:
+    three.stores[1].down = True
+    three.backup(source)
+    three.stores[1].down = False
+    three.stores[1].puts_left = 2  # its lock and one object
+    report = three.backup(source)
+    assert {r.store for r in report.stores if r.complete} == {"gcs", "b2"}
+    assert not names(three.stores[1], SNAPSHOTS)
+    assert any(isinstance(e, StoreLagging) and e.store == "s3" for e in three.events)
+
+
+def test_S8_init_never_rewrites_and_says_who_has_it(
+    kit: ModuleType, three: Any, source: Path
+) -> None:
+    before = {store.name: names(store, "") for store in three.stores}
+    report = init_repository(
+        three.stores, kit.PASSWORD, clock=three.clock, hostname="h", cost=kit.CHEAP
+    )
+    assert report.created == ()
+    assert report.already == ("gcs", "s3", "b2")
+    assert {store.name: names(store, "") for store in three.stores} == before
+
+
+def test_S8_a_config_damaged_in_one_store_stops_no_restore(
+    three: Any, source: Path, tmp_path: Path
+) -> None:
+    three.backup(source)
+    three.stores[0].damage(CONFIG, at=20)
+    assert three.restore(tmp_path / "out").files == 15
+    assert any("gcs: its config is damaged" in warning for warning in three.warnings)
+
+
+def test_S9_an_exclusive_lock_keeps_that_store_out(
+    kit: ModuleType, three: Any, source: Path
+) -> None:
+    exclusive(three, 1)
+    report = three.backup(source)
+    assert {r.store for r in report.stores if r.complete} == {"gcs", "b2"}
+    assert not names(three.stores[1], DATA)
+
+
+def test_S9_locked_everywhere_is_said_so(three: Any, source: Path) -> None:
+    for number in range(3):
+        exclusive(three, number)
+    with pytest.raises(RepositoryLocked, match="other-host"):
+        three.backup(source)
+
+
+def test_S9_a_store_whose_lock_is_lost_gets_no_snapshot(kit: ModuleType, source: Path) -> None:
+    stores = [Recorder("gcs"), Recorder("s3")]
+    two = kit.Kit(stores).init()
+
+    def unlock(name: str) -> None:
+        if name.startswith(INDEX):
+            for lock in names(stores[1], LOCKS):
+                stores[1].delete(lock)
+
+    stores[1].before = unlock
+    report = two.backup(source)
+    assert [result.complete for result in report.stores] == [True, False]
+    assert "lock was lost" in report.stores[1].reason
+    assert not names(stores[1], SNAPSHOTS)
+
+
+def test_S9_a_lock_too_old_to_be_trusted_is_no_lock(kit: ModuleType, source: Path) -> None:
+    store = Recorder("gcs")
+    alone = kit.Kit([store]).init()
+    store.before = lambda name: alone.clock.advance(
+        locks.LOST_AFTER_S if name.startswith(INDEX) else 0
+    )
+    with pytest.raises(TooFewCopies, match="lock was lost"):
+        alone.backup(source)
+    assert not names(store, SNAPSHOTS)
+
+
+def test_S9_the_lock_is_there_before_the_index_is_read_and_gone_at_the_end(
+    kit: ModuleType, source: Path
+) -> None:
+    seen: list[str] = []
+
+    class Watched(MemoryStore):
+        def list(self, prefix: str) -> Any:
+            if prefix == INDEX:
+                seen.append("index, locked" if names(self, LOCKS) else "index, unlocked")
+            return super().list(prefix)
+
+    store = Watched("gcs")
+    alone = kit.Kit([store]).init()
+    alone.backup(source)
+    assert seen
+    assert set(seen) == {"index, locked"}
+    assert not names(store, LOCKS)
+
+
+def test_S9_a_lock_that_a_dead_process_left_is_removed(three: Any, source: Path) -> None:
+    beyond_any_pid = 2**22 + 7
+    write_lock(three, 0, pid=beyond_any_pid, hostname="test-host", exclusive=True)
+    assert three.backup(source).stores[0].complete
+    assert not names(three.stores[0], LOCKS)
+
+
+def test_S10_a_hung_store_does_not_hold_up_the_others(
+    kit: ModuleType, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from drkit.repository import upload
+
+    monkeypatch.setattr(upload, "_CRAWLS_AFTER_S", 0.3)
+    monkeypatch.setattr(upload, "_GRACE_S", 0.1)
+    release = threading.Event()
+    stores = [Recorder("gcs"), Recorder("s3")]
+    two = kit.Kit(stores).init()
+    stores[1].before = lambda name: release.wait(30) if name.startswith(DATA) else None
+    try:
+        report = two.backup(source)
+    finally:
+        release.set()
+    assert [result.complete for result in report.stores] == [True, False]
+    assert "0 s" in report.stores[1].reason
+    assert not names(stores[1], SNAPSHOTS)
+
+
+def test_S12_an_empty_store_is_left_alone_until_it_is_joined(
+    kit: ModuleType, three: Any, source: Path
+) -> None:
+    three.backup(source)
+    newcomer = MemoryStore("b2")
+    three.stores = [*three.stores[:2], newcomer]
+    report = three.backup(source)
+    assert {r.store: r.complete for r in report.stores} == {"gcs": True, "s3": True, "b2": False}
+    assert not names(newcomer, "")
+    with pytest.raises(GuardRefused, match="b2 is empty"):
+        init_repository(three.stores, kit.PASSWORD, clock=three.clock, hostname="h")
+    assert not names(newcomer, "")
+    join_store(three.stores, newcomer, kit.PASSWORD)
+    assert all(result.complete for result in three.backup(source).stores)
+    assert content(newcomer) == content(three.stores[0])
+    assert sound(three)
+
+
+def test_S12_another_repository_is_refused_and_untouched(
+    kit: ModuleType, three: Any, source: Path
+) -> None:
+    other = kit.Kit([MemoryStore("b2")]).init()
+    before = names(other.stores[0], "")
+    three.stores = [*three.stores[:2], other.stores[0]]
+    for attempt in (
+        three.open,
+        lambda: init_repository(three.stores, kit.PASSWORD, clock=three.clock, hostname="h"),
+        lambda: join_store(three.stores, other.stores[0], kit.PASSWORD),
+    ):
+        with pytest.raises(GuardRefused):
+            attempt()
+    assert names(other.stores[0], "") == before
+
+
+def test_S12_a_folder_with_other_things_in_it_is_not_joined(kit: ModuleType, three: Any) -> None:
+    newcomer = MemoryStore("b2")
+    newcomer.put("repository/data/00/someone", b"x", size_bytes=1)
+    with pytest.raises(GuardRefused):
+        join_store(three.stores, newcomer, kit.PASSWORD)
+    assert names(newcomer, "") == {"repository/data/00/someone": 1}
+
+
+def exclusive(kit: Any, number: int) -> None:
+    write_lock(kit, number, pid=1, hostname="other-host", exclusive=True)
+
+
+def write_lock(kit: Any, number: int, **fields: object) -> None:
+    import orjson
+
+    from drkit.repository.tree import format_time
+
+    now_ns = int(kit.clock.now().timestamp()) * 1_000_000_000
+    sealed: Buffer = kit.open().key.seal(orjson.dumps({"time": format_time(now_ns), **fields}))
+    name = LOCKS + hashlib.sha256(sealed).hexdigest()
+    kit.stores[number].put(name, sealed, size_bytes=len(sealed))

@@ -95,6 +95,8 @@ class StoreWriter:
                 elif self._held_up_s >= self._may_hold_up_s():
                     self.give_up(f"held up the other stores for {self._held_up_s:.0f} s")
             else:
+                if self.failure is not None:
+                    self._let_go()  # its thread ended while this was queued
                 return
 
     def finish(self) -> None:

@@ -122,7 +122,7 @@ class _Execution:
         return self._fire(RunEvent.COMMIT)
 
     def _fail(self, failure: StepFailure) -> RunRecord:
-        """A drill always ends; a failover does what the step says; who may not act writes nothing."""
+        """A drill ends, a failover does what the step says, who may not act writes nothing."""
         error = failure.error
         if failure.meaning is Meaning.YIELD and error is not None:
             raise error

@@ -66,6 +66,14 @@ class StepGuard:
             self._run_id, "note", step=self._step_id, attempt=self.attempt, payload=payload
         )
 
+    def notes(self, name: str) -> list[Mapping[str, JSON]]:
+        payloads = (
+            entry.payload.get(name)
+            for entry in self._journal.entries(self._run_id)
+            if entry.kind == "note" and entry.step == self._step_id
+        )
+        return [payload for payload in payloads if isinstance(payload, Mapping)]
+
     def lease(self) -> Lease:
         return self._lease.prove(self._run_id, self._epoch)
 

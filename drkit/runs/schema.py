@@ -56,7 +56,7 @@ class Objectives(Strict):
 class Commit(Strict):
     """What happens once the target has been watched for `after_min` minutes."""
 
-    policy: Literal["commit", "ask", "rollback"] = "commit"
+    policy: Literal["commit", "ask"] = "commit"
     after_min: float = Field(30, ge=0)
 
 

@@ -65,7 +65,7 @@ class Stepper:
             if pause_s is None:
                 return failure
             try:
-                guard.pause(pause_s * self.context.time_scale)
+                guard.pause(pause_s / self.context.time_scale)
             except Exception:
                 return failure
 

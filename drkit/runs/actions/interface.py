@@ -67,6 +67,10 @@ class Guard(Protocol):
         """Writes a note of this step into the journal; durable when it returns."""
         ...
 
+    def notes(self, name: str) -> Sequence[Mapping[str, JSON]]:
+        """What this step has noted under `name` so far, in every attempt, oldest first."""
+        ...
+
     def lease(self) -> Lease:
         """The lease that the run holds now."""
         ...
@@ -100,7 +104,8 @@ class Context:
     """Everything that actions may use; built where adapters are built, for one run.
 
     `work_dir` is the run's own fresh folder. `switches` are those of the run's namespace, and
-    `compute` is the target's. `breakpoint(step, point)` does nothing outside the sandbox.
+    `compute` is the target's. Waits are divided by `time_scale`; `observe_s` and `settle_s` are as
+    they are to be. `breakpoint(step, point)` does nothing outside the sandbox.
     """
 
     plan: Plan

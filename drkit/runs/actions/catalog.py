@@ -1,0 +1,36 @@
+"""Every action by its name. A runbook can ask for these and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from drkit.runs.actions import (
+    acquire,
+    commit,
+    cutover,
+    deploy,
+    fence,
+    hold,
+    observe,
+    point,
+    preflight,
+    restore,
+    verify,
+    verify_public,
+)
+from drkit.runs.actions.interface import Action
+
+ACTIONS: Mapping[str, Action] = {
+    "hold": hold.ACTION,
+    "preflight": preflight.ACTION,
+    "acquire": acquire.ACTION,
+    "deploy": deploy.ACTION,
+    "fence": fence.ACTION,
+    "point": point.ACTION,
+    "restore": restore.ACTION,
+    "verify": verify.ACTION,
+    "cutover": cutover.ACTION,
+    "verify_public": verify_public.ACTION,
+    "observe": observe.ACTION,
+    "commit": commit.ACTION,
+}

@@ -1,0 +1,31 @@
+"""commit: from here on the target is where the service lives."""
+
+from __future__ import annotations
+
+from drkit.errors import ConfigError, NeedsOperator, VerificationFailed
+from drkit.runs.actions.deploy import endpoint_of
+from drkit.runs.actions.interface import Action, Context, Done, StepCall
+from drkit.runs.records import Effect
+
+
+def _run(call: StepCall, context: Context) -> Done:
+    plan, service = context.plan, context.config.service
+    if service is None:
+        raise ConfigError("schedules.yaml describes no service", hint="add its `service` section")
+    _, endpoint = endpoint_of(context, call.text("instance"))
+    seen = context.prober.observe(endpoint, model=service.model, api_key=context.api_key())
+    if not seen.alive:
+        raise VerificationFailed(
+            f"{plan.target} does not answer at {endpoint.url}, so it is not committed to",
+            hint=f"`drkit runs resume {call.run_id}` tries again once it answers",
+        )
+    # The first attempt asks; resuming the run is the operator's answer.
+    if plan.kind != "drill" and plan.commit_policy == "ask" and call.attempt == 1:
+        raise NeedsOperator(
+            f"{plan.service} is served by {plan.target}; the runbook asks before it commits",
+            hint=f"`drkit runs resume {call.run_id}` commits",
+        )
+    return Done(f"{plan.service} lives on {plan.target}", {"site": plan.target})
+
+
+ACTION = Action("commit", 1, Effect.WRITE, _run)

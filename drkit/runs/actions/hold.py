@@ -1,0 +1,57 @@
+"""hold: users go to the external API while there is no GPU. Costs nothing, loses nothing."""
+
+from __future__ import annotations
+
+from drkit.runs.actions.interface import Action, Context, Done, StepCall
+from drkit.runs.actions.pointing import alive_primary, holds_traffic, plan_json, point_to
+from drkit.runs.records import JSON, Effect
+from drkit.traffic.interface import Switch, ToExternal
+
+
+def _holders(context: Context) -> list[Switch]:
+    service = context.config.service
+    if service is None or service.external is None:
+        return []
+    return [switch for switch in context.switches if holds_traffic(switch)]
+
+
+def _look(call: StepCall, context: Context) -> Done | None:
+    """The protective hold may be on already; then it is adopted. Traffic that this run has
+    already moved to its target is not held any more.
+    """
+    role = context.arbiter.read_role(context.plan.service_key)
+    if role is not None and role.run_id == call.run_id:
+        return Done("traffic is on the target already", {"held": []})
+    holders = _holders(context)
+    if not holders or not all(switch.read().held for switch in holders):
+        return None
+    names = [switch.name for switch in holders]
+    return Done(f"{', '.join(names)} held already", {"held": names, "adopted": True})
+
+
+def _run(call: StepCall, context: Context) -> Done:
+    holders = _holders(context)
+    if not holders:
+        return Done("no switch can send users to an external API: they wait", {"held": []})
+    plans = [point_to(switch, ToExternal(), call, context) for switch in holders]
+    names = [plan.switch for plan in plans]
+    output: dict[str, JSON] = {"held": names, "switches": [plan_json(plan) for plan in plans]}
+    return Done(f"{', '.join(names)} shows users on the external API", output)
+
+
+def _undo(call: StepCall, _done: Done | None, context: Context) -> str:
+    """Released only if the primary answers again; otherwise the external API is where users are
+    best off (R8).
+    """
+    holders = [switch for switch in _holders(context) if switch.read().held]
+    if not holders:
+        return "nothing is held"
+    primary = alive_primary(context)
+    if primary is None:
+        return "stays on the external API: the primary does not verify"
+    for switch in holders:
+        point_to(switch, primary, call, context)
+    return f"released to {primary.site}, which answers again"
+
+
+ACTION = Action("hold", 1, Effect.TRAFFIC, _run, look=_look, undo=_undo)

@@ -1,0 +1,130 @@
+"""Is what came back the real thing? Every proof that can be made, made; then the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from drkit.compute.interface import Endpoint, Instance
+from drkit.config.places import Service
+from drkit.config.sources import TreeSource
+from drkit.errors import ConfigError, DrkitError
+from drkit.points.find import FoundPoint
+from drkit.runs.actions.deploy import endpoint_of
+from drkit.runs.actions.interface import Context, ProofsFailed, StepCall
+from drkit.runs.actions.point import find_point
+from drkit.runs.actions.tickets import find_weights, weights_source
+from drkit.runs.actions.vectors import prove_live, prove_restored
+from drkit.runs.records import JSON
+from drkit.verify.golden import verify_golden
+from drkit.verify.proof import Proof
+from drkit.verify.trees import verify_tree
+from drkit.verify.weights import verify_weights
+
+
+def prove_target(call: StepCall, context: Context) -> tuple[Endpoint, tuple[Proof, ...]]:
+    """Proves instance, weights, answers and every restored source; the endpoint that was proven.
+
+    Arguments of the step: instance, snapshot, restored. Raises `ProofsFailed`, whose message names
+    the files that are wrong; proofs that could not be made count as failed.
+    """
+    service = context.config.service
+    if service is None:
+        raise ConfigError("schedules.yaml describes no service", hint="add its `service` section")
+    instance, endpoint = endpoint_of(context, call.text("instance"))
+    found = find_point(context, call.text("snapshot"))
+    proofs = []
+    for proof in _proofs(call, context, service, found, instance, endpoint):
+        proofs.append(proof)
+        call.guard.pause(0)
+    if failed := [proof for proof in proofs if not proof.passed]:
+        raise ProofsFailed(
+            f"{len(failed)} of {len(proofs)} proofs failed: {'; '.join(map(_words, failed))}",
+            hint="nothing was pointed at it; `drkit runs show` has every proof",
+            proofs=proofs,
+        )
+    return endpoint, tuple(proofs)
+
+
+def _proofs(
+    call: StepCall,
+    context: Context,
+    service: Service,
+    found: FoundPoint,
+    instance: Instance,
+    endpoint: Endpoint,
+) -> Iterator[Proof]:
+    yield _prove_identity(context, service, endpoint)
+    yield _prove_weights(context, found, instance)
+    if found.point.golden is not None:
+        yield verify_golden(
+            found.point.golden, endpoint, model=service.model, api_key=context.api_key()
+        )
+    restored = call.arguments.get("restored")
+    brought = restored if isinstance(restored, dict) else {}
+    for name in found.point.sources:
+        if isinstance(place := brought.get(name), dict):
+            yield from _prove_source(context, found, name, place)
+        else:
+            yield from _prove_in_place(context, name)
+
+
+def _prove_identity(context: Context, service: Service, endpoint: Endpoint) -> Proof:
+    """The server answers with tokens, and names the model that it is to be (H5)."""
+    seen = context.prober.observe(endpoint, model=service.model, api_key=context.api_key())
+    if not seen.alive:
+        why = "; ".join(f"{each.probe}: {each.detail}" for each in seen.results)
+        return Proof("answers", endpoint.url, False, why)
+    if seen.answered_by != service.model:
+        detail = f"{seen.answered_by or 'nobody'} answered instead of {service.model}"
+        return Proof("answers", endpoint.url, False, detail)
+    return Proof("answers", endpoint.url, True, f"{service.model} answered with tokens")
+
+
+def _prove_weights(context: Context, found: FoundPoint, instance: Instance) -> Proof:
+    """Byte by byte where this machine can read them; else by what the bootstrap checked."""
+    service = context.config.service
+    part = found.point.weights.get(service.weights or "") if service else None
+    try:
+        manifest, _ = find_weights(context, part.manifest_digest if part else None)
+    except DrkitError as error:
+        return Proof("weights SHA-256", weights_source(context).model, False, error.message)
+    if instance.model_dir is None:
+        return Proof(
+            "weights SHA-256",
+            manifest.model,
+            True,
+            f"every byte was checked against manifest {manifest.digest[:12]} before the start",
+        )
+    return verify_weights(manifest, instance.model_dir, context.emit)
+
+
+def _prove_source(
+    context: Context, found: FoundPoint, name: str, place: dict[str, JSON]
+) -> Iterator[Proof]:
+    part = found.point.sources[name]
+    repository = context.repository()
+    node = repository.find_node(found.listed.snapshot, part.path)
+    root = Path(str(place["into"]))
+    yield verify_tree(repository, node, root, subject=name, emit=context.emit)
+    if part.kind == "qdrant" and place.get("url"):
+        yield from prove_restored(context, name, part.facts)
+
+
+def _prove_in_place(context: Context, name: str) -> Iterator[Proof]:
+    """What was not lost stays where it is; it has to be there."""
+    source = context.config.sources.get(name)
+    if isinstance(source, TreeSource):
+        there = Path(source.path).is_dir()
+        detail = f"{source.path} is in place" if there else f"{source.path} is not there"
+        yield Proof("in place", name, there, detail)
+    elif source is not None and source.kind == "qdrant":
+        yield prove_live(context, name)
+
+
+def _words(proof: Proof) -> str:
+    files = ", ".join(proof.files[:5])
+    more = f" and {len(proof.files) - 5} more" if len(proof.files) > 5 else ""
+    return f"{proof.check} of {proof.subject}: {proof.detail}" + (
+        f" ({files}{more})" if files else ""
+    )

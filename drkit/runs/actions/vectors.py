@@ -1,0 +1,90 @@
+"""Qdrant's part in restore and verify: collections go to the empty server meant for them.
+
+What is made there is noted before it is made, so that only that is ever dropped (Q3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from drkit.config.sources import QdrantSource
+from drkit.errors import ConfigError, DrkitError
+from drkit.runs.actions.interface import Context, StepCall
+from drkit.runs.records import JSON
+from drkit.verify.proof import Proof
+
+
+def restore_vectors(call: StepCall, context: Context, name: str, folder: Path) -> dict[str, JSON]:
+    """Restores the collections in `folder`. Raises `ConfigError` if there is no place for them."""
+    from drkit.sources.qdrant_restore import restore_qdrant
+
+    place = context.restore_qdrant_to(name)
+    if place is None:
+        raise ConfigError(
+            f"there is no Qdrant to restore {name} to",
+            hint=f"set sources.{name}.restore_to to an empty server",
+        )
+    url, api_key = place
+    collections = sorted(each.name for each in folder.iterdir() if each.is_dir())
+    _drop(call, context, name)
+    made: list[JSON] = list(collections)
+    call.guard.note({"made": {"source": name, "url": url, "collections": made}})
+    call.guard.check()
+    restore_qdrant(
+        folder, url, api_key, names={each: each for each in collections}, emit=context.emit
+    )
+    return {"url": url, "collections": made}
+
+
+def drop_restored(call: StepCall, context: Context) -> list[str]:
+    """Drops every collection that this run made on the servers it restored to; their names."""
+    dropped = []
+    for name, source in context.config.sources.items():
+        if isinstance(source, QdrantSource):
+            dropped += _drop(call, context, name)
+    return dropped
+
+
+def _drop(call: StepCall, context: Context, name: str) -> list[str]:
+    from drkit.sources.qdrant_restore import drop_restored as drop
+
+    made: dict[str, None] = {}
+    for note in call.guard.notes("made"):
+        collections = note.get("collections")
+        if note.get("source") == name and isinstance(collections, list):
+            made |= dict.fromkeys(map(str, collections))
+    place = context.restore_qdrant_to(name) if made else None
+    if place is None:
+        return []
+    url, api_key = place
+    call.guard.check()
+    drop(url, api_key, names=tuple(made))
+    return list(made)
+
+
+def prove_restored(context: Context, name: str, facts: Mapping[str, Any]) -> Iterator[Proof]:
+    """Counts, aliases and recorded queries of the collections where they were restored to."""
+    from drkit.sources.qdrant_rest import QdrantRest
+    from drkit.verify.qdrant import verify_qdrant
+
+    place = context.restore_qdrant_to(name)
+    if place is None:
+        yield Proof("qdrant", name, False, "there is no server that it was restored to")
+        return
+    url, api_key = place
+    yield from verify_qdrant(QdrantRest(url, api_key), facts, {each: each for each in facts})
+
+
+def prove_live(context: Context, name: str) -> Proof:
+    """The server that was not lost still answers."""
+    from drkit.sources.qdrant_rest import read_live
+
+    source = context.config.sources.get(name)
+    assert isinstance(source, QdrantSource)
+    try:
+        collections = read_live(source.url, None)
+    except DrkitError as error:
+        return Proof("in place", name, False, error.message)
+    return Proof("in place", name, True, f"{len(collections)} collections at {source.url}")

@@ -95,8 +95,7 @@ class StoreWriter:
                 elif self._held_up_s >= self._may_hold_up_s():
                     self.give_up(f"held up the other stores for {self._held_up_s:.0f} s")
             else:
-                if self.failure is not None:
-                    self._let_go()  # its thread ended while this was queued
+                self._let_go_if_failed()
                 return
 
     def finish(self) -> None:
@@ -121,6 +120,11 @@ class StoreWriter:
         self._let_go()
         self._queue.put(_End(aborted=True))
         self._queue.put(_Stop())
+
+    def _let_go_if_failed(self) -> None:
+        """For what was queued while the thread was ending."""
+        if self.failure is not None:
+            self._let_go()
 
     def _let_go(self) -> None:
         while True:

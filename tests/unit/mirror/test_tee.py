@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from drkit.mirror import tee
 from drkit.mirror.tee import StoreWriter, offer_all
 from drkit.stores.interface import Buffer
 from drkit.stores.memory import MemoryStore, Trouble
@@ -62,9 +63,10 @@ def test_S10_a_store_that_slows_the_others_down_beyond_the_bound_drops_out() -> 
     assert slow.objects == {}
 
 
-def test_S10_a_slow_store_that_is_alone_holds_nobody_up() -> None:
+def test_S10_a_slow_store_that_is_alone_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tee, "_HELD_UP_SHARE", 0)
     slow = SlowStore("slow")
-    writer = StoreWriter(slow, patience_s=2)
+    writer = StoreWriter(slow, patience_s=1)
     writer.begin("a", "a", 8000)
     for _ in range(8):
         offer_all([writer], CHUNK)

@@ -16,7 +16,7 @@ from drkit.clock import Clock
 GRACE_S = 20.0
 """How long a child may tidy up after SIGTERM before it is killed."""
 
-_POLL_S = 0.1
+_POLL_S = 0.125
 
 
 class Child(Protocol):

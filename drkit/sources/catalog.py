@@ -1,0 +1,62 @@
+"""Which kinds of source this version cuts. Mirrored weights are no source: see drkit.mirror."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from drkit.clock import Clock
+from drkit.config import sources as configured
+from drkit.config.secret_refs import check_references, references
+from drkit.errors import NotInThisVersion
+from drkit.secrets.interface import Secrets
+from drkit.sources.interface import Source
+
+Opener = Callable[[str, configured.SourceConfig, Secrets, Clock], Source]
+
+
+def open_source(
+    name: str, config: configured.SourceConfig, secrets: Secrets, *, clock: Clock
+) -> Source:
+    """The source; nothing is asked of it yet. Raises `MissingCredential`, `NotInThisVersion`."""
+    check_references(references(config, at=f"sources.{name}"), secrets.missing)
+    opener = OPENERS.get(config.kind)
+    if opener is None:
+        raise NotInThisVersion(config.kind, hint=f"sources.{name} has no adapter yet")
+    return opener(name, config, secrets, clock)
+
+
+def _open_tree(
+    name: str, config: configured.SourceConfig, _secrets: Secrets, clock: Clock
+) -> Source:
+    from drkit.sources.tree import TreeSource
+
+    assert isinstance(config, configured.TreeSource)
+    return TreeSource(name, Path(config.path).expanduser(), config.exclude, clock)
+
+
+def _open_command(
+    name: str, config: configured.SourceConfig, _secrets: Secrets, clock: Clock
+) -> Source:
+    from drkit.sources.command import CommandSource
+
+    assert isinstance(config, configured.CommandSource)
+    return CommandSource(name, config.argv, config.filename, clock)
+
+
+def _open_qdrant(
+    name: str, config: configured.SourceConfig, secrets: Secrets, clock: Clock
+) -> Source:
+    from drkit.sources.qdrant import QdrantSource
+    from drkit.sources.qdrant_rest import QdrantRest
+
+    assert isinstance(config, configured.QdrantSource)
+    api_key = secrets.resolve(config.api_key).reveal() if config.api_key else None
+    return QdrantSource(name, QdrantRest(config.url, api_key), config.collections, clock)
+
+
+OPENERS: Mapping[str, Opener] = {
+    "tree": _open_tree,
+    "command": _open_command,
+    "qdrant": _open_qdrant,
+}

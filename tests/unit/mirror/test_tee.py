@@ -67,13 +67,13 @@ def test_S10_a_slow_store_that_is_alone_holds_nobody_up(monkeypatch: pytest.Monk
     monkeypatch.setattr(tee, "_HELD_UP_SHARE", 0)
     slow = SlowStore("slow")
     writer = StoreWriter(slow, patience_s=1)
-    writer.begin("a", "a", 8000)
-    for _ in range(8):
+    writer.begin("a", "a", 12_000)
+    for _ in range(12):
         offer_all([writer], CHUNK)
     writer.end()
     writer.finish()
     assert writer.failure is None
-    assert slow.objects == {"a": CHUNK * 8}
+    assert slow.objects == {"a": CHUNK * 12}
 
 
 @pytest.mark.parametrize("trouble", [Trouble.REFUSES, Trouble.HANGS])

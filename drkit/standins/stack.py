@@ -99,10 +99,22 @@ def make_model(root: Path, *, seed: int, layers: int = 6, width: int = 512) -> N
             "torch_dtype": "bfloat16",
         },
     )
-    tokens = [chr(code) if 32 <= code < 127 else f"<0x{code:02X}>" for code in range(256)]
-    tokens += [f"{_WORDS[n % len(_WORDS)]}{n}" for n in range(256, vocabulary)]
+    tokens = [
+        *_byte_characters(),
+        *(f"{_WORDS[n % len(_WORDS)]}{n}" for n in range(256, vocabulary)),
+    ]
     vocab = {token: number for number, token in enumerate(tokens)}
-    _write_json(root / "tokenizer.json", {"model": {"type": "BPE", "vocab": vocab, "merges": []}})
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+    _write_json(
+        root / "tokenizer.json",
+        {
+            "version": "1.0",
+            "added_tokens": [],
+            "pre_tokenizer": byte_level,
+            "decoder": byte_level,
+            "model": {"type": "BPE", "vocab": vocab, "merges": []},
+        },
+    )
     _write_json(root / "tokenizer_config.json", {"tokenizer_class": "Qwen2Tokenizer"})
 
 
@@ -151,3 +163,10 @@ def _write_safetensors(
 
 def _write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=1))
+
+
+def _byte_characters() -> list[str]:
+    """The character that byte-level BPE writes for each byte: itself where it is printable."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = iter(range(256, 512))
+    return [chr(byte) if byte in printable else chr(next(others)) for byte in range(256)]

@@ -12,13 +12,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drkit.cli.printable import printable
-from drkit.errors import DrkitError
+from drkit.errors import ConfigError, DrkitError
 
 if TYPE_CHECKING:
     from drkit.cli.options import Session
 
 BUG = 1
 INTERRUPTED = 130
+
+# Libraries that only an extra of the package brings.
+EXTRAS = {
+    "qdrant_edge": "qdrant",
+    "starlette": "sandbox",
+    "uvicorn": "sandbox",
+    "psycopg": "postgres",
+}
 
 # With several causes, the first of these decides; the others follow in ascending order.
 PRECEDENCE = (22, 23, 21, 25)
@@ -63,6 +71,9 @@ def exit_status_of(error: BaseException, session: Session) -> int:
             return BUG
         case SystemExit():
             raise error
+        case ModuleNotFoundError(name=str(name)) if name.partition(".")[0] in EXTRAS:
+            told = (_not_installed(name.partition(".")[0]),)
+            status = told[0].exit_status
         case Exception():
             told = (_bug(error, session),)
             status = BUG
@@ -79,6 +90,14 @@ class _Words(DrkitError):
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message, hint=hint)
+
+
+def _not_installed(library: str) -> DrkitError:
+    extra = EXTRAS[library]
+    return ConfigError(
+        f"this needs {library}, which is not installed",
+        hint=f"it comes with the extra: pip install 'drkit[{extra}]'",
+    )
 
 
 def _tell(told: Sequence[DrkitError], status: int, json_lines: bool) -> None:

@@ -6,6 +6,7 @@ from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 from drkit.cli.printable import printable
@@ -52,7 +53,12 @@ class LiveDisplay:
                 TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
                 TextColumn("{task.fields[text]}", markup=False),
-                TextColumn("{task.fields[detail]}", markup=False, style="dim"),
+                TextColumn(
+                    "{task.fields[detail]}",
+                    markup=False,
+                    style="dim",
+                    table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
+                ),
                 console=self._console,
                 refresh_per_second=8,
             )

@@ -121,6 +121,21 @@ def test_twice_verbose_shows_the_traceback(
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_a_library_of_an_extra_is_asked_for_by_the_extra(
+    session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = ModuleNotFoundError("No module named 'qdrant_edge'", name="qdrant_edge")
+
+    assert exit_status_of(error, session) == 2
+    assert "pip install 'drkit[qdrant]'" in capsys.readouterr().err
+
+
+def test_a_module_of_ours_that_is_missing_is_a_bug(session: Session) -> None:
+    error = ModuleNotFoundError("No module named 'drkit.x'", name="drkit.x")
+
+    assert exit_status_of(error, session) == 1
+
+
 def test_an_interruption_is_130(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_status_of(KeyboardInterrupt(), session) == 130
     assert capsys.readouterr().err.startswith("error: interrupted\nhint: ")

@@ -6,11 +6,13 @@ from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
-from rich.table import Column
 from rich.text import Text
 
 from drkit.cli.printable import printable
 from drkit.events import Progress as ProgressEvent
+
+BAR_COLUMNS = 24
+GAPS = 6
 
 
 class LiveDisplay:
@@ -33,8 +35,15 @@ class LiveDisplay:
             completed=event.done,
             total=event.total,
             text=text,
-            detail=printable(event.detail),
+            detail=self._cut(printable(event.detail), len(event.task) + len(text)),
         )
+
+    def _cut(self, detail: str, taken: int) -> str:
+        """The end of `detail`, which tells most of a path, as far as the line has room."""
+        room = self._console.width - taken - BAR_COLUMNS - GAPS
+        if len(detail) <= room:
+            return detail
+        return f"…{detail[1 - room :]}" if room > 8 else ""
 
     def note(self, text: str) -> None:
         self._console.print(Text(text), soft_wrap=True)
@@ -51,14 +60,9 @@ class LiveDisplay:
             self._progress = Progress(
                 SpinnerColumn(),
                 TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=24),
+                BarColumn(bar_width=BAR_COLUMNS),
                 TextColumn("{task.fields[text]}", markup=False),
-                TextColumn(
-                    "{task.fields[detail]}",
-                    markup=False,
-                    style="dim",
-                    table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
-                ),
+                TextColumn("{task.fields[detail]}", markup=False, style="dim"),
                 console=self._console,
                 refresh_per_second=8,
             )

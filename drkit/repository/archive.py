@@ -98,8 +98,13 @@ def write_point(
             target=_refresh, args=(locks, fan_out, stop), name="lock refresh", daemon=True
         ).start()
         writer = BlobWriter(repository.index, repository.key, fan_out, repository.clock)
-        with ThreadPoolExecutor(max(2, os.cpu_count() or 2), "archive") as pool:
-            nodes, reports, counts = _write_roots(repository, roots, writer, pool, emit)
+        threads = max(2, os.cpu_count() or 2)
+        with (
+            ThreadPoolExecutor(threads, "chunks") as savers,
+            ThreadPoolExecutor(threads, "files") as pool,
+        ):
+            scanner = Scanner(writer, repository.chunker, pool, savers, emit)
+            nodes, reports, counts = _write_roots(repository, roots, scanner, emit)
         files = finish(reports)
         nodes.append(_own_folder(writer, files, time))
         tree = writer.save(BlobKind.TREE, encode_tree(nodes)).hex()
@@ -145,11 +150,9 @@ def write_point(
 def _write_roots(
     repository: Repository,
     roots: Mapping[str, FreshTree | FormerTree],
-    writer: BlobWriter,
-    pool: ThreadPoolExecutor,
+    scanner: Scanner,
     emit: Emit,
 ) -> tuple[list[Node], dict[str, RootReport], tuple[int, int, int, int]]:
-    scanner = Scanner(writer, repository.chunker, pool, emit)
     nodes: list[Node] = []
     reports: dict[str, RootReport] = {}
     new = changed = unmodified = size = 0

@@ -56,11 +56,18 @@ class Scanner:
     """Scans trees with a pool of threads that read, hash, compress and seal."""
 
     def __init__(
-        self, writer: BlobWriter, chunker: Chunker, pool: ThreadPoolExecutor, emit: Emit
+        self,
+        writer: BlobWriter,
+        chunker: Chunker,
+        pool: ThreadPoolExecutor,
+        savers: ThreadPoolExecutor,
+        emit: Emit,
     ) -> None:
+        """`pool` reads files; `savers` take the chunks of large ones, and never wait for others."""
         self._writer = writer
         self._chunker = chunker
         self._pool = pool
+        self._savers = savers
         self._emit = emit
         self._lock = threading.Lock()
 
@@ -193,19 +200,37 @@ class Scanner:
     def _read_chunks(
         self, descriptor: int, status: os.stat_result
     ) -> tuple[tuple[bytes, ...], os.stat_result]:
-        buffer = bytearray(WINDOW_BYTES)
-        blobs, filled, total, at_end = [], 0, 0, False
+        if status.st_size < WINDOW_BYTES:
+            whole = memoryview(_read_up_to(descriptor, status.st_size + 1))
+            if len(whole) <= status.st_size:
+                chunks = self._chunker.cut(whole, is_last=True)
+                blobs = tuple(self._writer.save(BlobKind.DATA, chunk) for chunk in chunks)
+                return blobs, _with_size(status, len(whole))
+            os.lseek(descriptor, 0, os.SEEK_SET)  # it grows: read it as one of unknown size
+        return self._read_windows(descriptor, status)
+
+    def _read_windows(
+        self, descriptor: int, status: os.stat_result
+    ) -> tuple[tuple[bytes, ...], os.stat_result]:
+        """Reads into one buffer while the chunks of the other one are hashed and sealed."""
+        blobs: list[bytes] = []
+        buffers = (bytearray(WINDOW_BYTES), bytearray(WINDOW_BYTES))
+        earlier: list[Future[bytes]] = []
+        turn, filled, total, at_end = 0, 0, 0, False
         while not at_end:
-            while filled < len(buffer) and not at_end:
-                read = os.readv(descriptor, [memoryview(buffer)[filled:]])
+            view = memoryview(buffers[turn])
+            while filled < len(view) and not at_end:
+                read = os.readv(descriptor, [view[filled:]])
                 filled, at_end = filled + read, read == 0
-            used = 0
-            for chunk in self._chunker.cut(memoryview(buffer)[:filled], is_last=at_end):
-                blobs.append(self._writer.save(BlobKind.DATA, chunk))
-                used += len(chunk)
+            chunks = list(self._chunker.cut(view[:filled], is_last=at_end))
+            saving = [self._savers.submit(self._writer.save, BlobKind.DATA, c) for c in chunks]
+            used = sum(map(len, chunks))
             total += used
-            buffer[: filled - used] = buffer[used:filled]
+            blobs += [future.result() for future in earlier]  # the other buffer is free from here
+            earlier, turn = saving, 1 - turn
+            buffers[turn][: filled - used] = view[used:filled]
             filled -= used
+        blobs += [future.result() for future in earlier]
         return tuple(blobs), _with_size(status, total)
 
 

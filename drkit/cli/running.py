@@ -146,12 +146,12 @@ def _follow(
 
 def _report(session: Session, app: App, journal: Journal, run_id: str, log: Path) -> int:
     from drkit.operations.status import record_proof
-    from drkit.runs.evidence.words import summary_lines
+    from drkit.runs.evidence.as_lines import evidence_lines
     from drkit.wiring.run import keep_evidence, write_evidence
 
     run = journal.run(run_id)
     evidence, paths = write_evidence(app, journal, run_id)
-    for line in summary_lines(evidence):
+    for line in evidence_lines(evidence):
         session.terminal.say(line)
     session.terminal.result(
         "run_ended",

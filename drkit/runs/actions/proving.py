@@ -14,7 +14,7 @@ from drkit.runs.actions.deploy import endpoint_of
 from drkit.runs.actions.interface import Context, ProofsFailed, StepCall
 from drkit.runs.actions.point import find_point
 from drkit.runs.actions.tickets import find_weights, weights_source
-from drkit.runs.actions.vectors import prove_live, prove_restored
+from drkit.runs.actions.vectors import prove_restored
 from drkit.runs.records import JSON
 from drkit.verify.golden import verify_golden
 from drkit.verify.proof import Proof
@@ -118,8 +118,6 @@ def _prove_in_place(context: Context, name: str) -> Iterator[Proof]:
         there = Path(source.path).is_dir()
         detail = f"{source.path} is in place" if there else f"{source.path} is not there"
         yield Proof("in place", name, there, detail)
-    elif source is not None and source.kind == "qdrant":
-        yield prove_live(context, name)
 
 
 def _words(proof: Proof) -> str:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from drkit.config.sources import QdrantSource
-from drkit.errors import ConfigError, DrkitError
+from drkit.errors import ConfigError
 from drkit.runs.actions.interface import Context, StepCall
 from drkit.runs.records import JSON
 from drkit.verify.proof import Proof
+from drkit.verify.qdrant import verify_qdrant
 
 
 def restore_vectors(call: StepCall, context: Context, name: str, folder: Path) -> dict[str, JSON]:
@@ -66,25 +67,9 @@ def _drop(call: StepCall, context: Context, name: str) -> list[str]:
 
 def prove_restored(context: Context, name: str, facts: Mapping[str, Any]) -> Iterator[Proof]:
     """Counts, aliases and recorded queries of the collections where they were restored to."""
-    from drkit.sources.qdrant_rest import QdrantRest
-    from drkit.verify.qdrant import verify_qdrant
-
     place = context.restore_qdrant_to(name)
     if place is None:
         yield Proof("qdrant", name, False, "there is no server that it was restored to")
         return
     url, api_key = place
-    yield from verify_qdrant(QdrantRest(url, api_key), facts, {each: each for each in facts})
-
-
-def prove_live(context: Context, name: str) -> Proof:
-    """The server that was not lost still answers."""
-    from drkit.sources.qdrant_rest import read_live
-
-    source = context.config.sources.get(name)
-    assert isinstance(source, QdrantSource)
-    try:
-        collections = read_live(source.url, None)
-    except DrkitError as error:
-        return Proof("in place", name, False, error.message)
-    return Proof("in place", name, True, f"{len(collections)} collections at {source.url}")
+    yield from verify_qdrant(facts, url, api_key)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from drkit.runs.evidence.as_html import evidence_html
 from drkit.runs.evidence.as_json import evidence_json
+from drkit.runs.evidence.as_lines import evidence_lines
 from drkit.runs.evidence.build import build_evidence
 from drkit.runs.evidence.values import Evidence, Verdict
-from drkit.runs.evidence.words import summary_lines as evidence_lines
 
 __all__ = [
     "Evidence",

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drkit.runs.evidence.values import Evidence, Segment, StepLine, Verdict
-from drkit.runs.evidence.words import proof_words
 from drkit.runs.records import StepState
 from drkit.units import format_bytes, format_duration
 
@@ -101,7 +100,6 @@ def evidence_html(evidence: Evidence) -> str:
             _bar(axis, g.begin_s, g.end_s, "gap", "drkit was not running") for g in evidence.gaps
         ],
         share=lambda seconds: round(100 * seconds / scale_s, 3),
-        proofs_said=proof_words(evidence.proofs),
         step_words=lambda step: _step_words(step, evidence),
     )
 

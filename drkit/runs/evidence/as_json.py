@@ -61,6 +61,8 @@ def evidence_json(evidence: Evidence) -> bytes:
             "within": data.within,
             "worst": data.worst or None,
             "snapshot_id": data.snapshot_id or None,
+            "stores": list(data.stores),
+            "weights": data.weights or None,
             "sources": [_source(source) for source in data.sources],
         },
         "phases": [_phase(phase) for phase in evidence.phases],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from drkit.runs.evidence.entry_words import entry_words
 from drkit.runs.evidence.facts import costs, data_loss, left_over, outputs_by_action, proofs
 from drkit.runs.evidence.timeline import clock_axis, end_of, gaps, phase_lines, step_lines
 from drkit.runs.evidence.values import (
@@ -15,7 +16,7 @@ from drkit.runs.evidence.values import (
     ShownOverride,
     StepLine,
 )
-from drkit.runs.evidence.words import consequence, entry_words, headline, judge
+from drkit.runs.evidence.words import consequence, headline, judge
 from drkit.runs.plan import Plan
 from drkit.runs.records import Entry, RunRecord, StepState, paid_resources
 
@@ -34,14 +35,16 @@ def build_evidence(
     end_s = end_of(entries, axis, ended, now)
     steps = step_lines(plan, entries, axis, end_s, ended=ended)
     clocks = measure(run, plan, steps, end_s)
-    data = data_loss(run, plan, outputs_by_action(steps, entries))
+    outputs = outputs_by_action(steps, entries)
+    data = data_loss(run, plan, outputs)
     paid = paid_resources(entries)
-    left = left_over(run, steps, paid)
+    left = left_over(run, steps, entries, paid, outputs)
+    made = proofs(entries)
     verdict = judge(run, clocks, data)
     return Evidence(
         run_id=run.id,
         verdict=verdict,
-        headline=headline(run, verdict, steps, clocks, data, plan.lost),
+        headline=headline(run, verdict, steps, made, clocks, data, plan.lost),
         consequence=consequence(run, verdict, steps, left),
         kind=run.kind,
         service=run.service,
@@ -68,7 +71,7 @@ def build_evidence(
         gaps=gaps(entries, axis),
         clocks=clocks,
         data=data,
-        proofs=proofs(entries),
+        proofs=made,
         costs=costs(paid, now),
         left_over=left,
         overrides=tuple(ShownOverride(o.name, o.real, o.sandbox) for o in overrides),

@@ -1,4 +1,4 @@
-"""What the steps' outputs say about data, money and what is left over.
+"""What the steps' outputs say about proofs, data, money and what is left over.
 
 A step's output is read by the name of its action, and only for the keys that docs/evidence.md
 lists; what is absent stays unknown.
@@ -19,7 +19,9 @@ from drkit.runs.evidence.values import (
     StepLine,
 )
 from drkit.runs.plan import Plan
-from drkit.runs.records import Entry, PaidResource, RunRecord, StepState
+from drkit.runs.records import Entry, PaidResource, RunRecord, RunState, StepState
+
+_NOTHING = Output(None)
 
 
 def outputs_by_action(steps: Sequence[StepLine], entries: Iterable[Entry]) -> dict[str, Output]:
@@ -57,28 +59,29 @@ def proofs(entries: Iterable[Entry]) -> tuple[ShownProof, ...]:
 def data_loss(run: RunRecord, plan: Plan, outputs: Mapping[str, Output]) -> DataLoss:
     """RPO of every source of the chosen point: from its cut to the moment service was lost, which
     is the first failed probe or, without one, the run's beginning.
+
+    Only sources that were lost count, in a drill all; of these, those that have a limit, if any
+    has. Nothing is lost where none of them was; nothing is known where no point was chosen.
     """
-    point, restored = outputs.get("point", Output(None)), outputs.get("restore", Output(None))
+    point, restore = outputs.get("point", _NOTHING), outputs.get("restore", _NOTHING)
     lost_at = run.first_failed_probe_at or run.created_at
-    brought = dict(restored.parts("restored"))
+    brought = dict(restore.parts("restored"))
     sources = tuple(
         _source(name, source, brought.get(name), plan, lost_at)
         for name, source in point.parts("sources")
     )
-    measured = [
-        (source.loss_s, source.name)
-        for source in sources
-        if source.affected and source.loss_s is not None and source.target_s is not None
-    ]
-    loss_s, worst = max(measured, default=(None, ""))
-    if loss_s is None and not sources and run.point_cut_at is not None:
-        loss_s = max(0.0, (lost_at - run.point_cut_at).total_seconds())
+    affected = [source for source in sources if source.affected and source.loss_s is not None]
+    measured = [source for source in affected if source.target_s is not None] or affected
+    worst = max(measured, key=lambda source: source.loss_s or 0.0, default=None)
+    loss_s = worst.loss_s if worst else 0.0 if sources else None
     return DataLoss(
         loss_s=loss_s,
         target_s=plan.rpo_min * 60,
-        worst=worst,
+        worst=worst.name if worst else "",
         sources=sources,
         snapshot_id=point.text("snapshot_id"),
+        stores=point.texts("stores"),
+        weights=_weights(outputs.get("deploy", _NOTHING)),
     )
 
 
@@ -89,23 +92,28 @@ def _source(
     target_min = source.number("rpo_min")
     lives_on = source.text("lives_on")
     affected = plan.kind == "drill" or lives_on in plan.lost
-    there = brought or Output(None)
-    size = there.whole("bytes")
+    there = brought or _NOTHING
     return SourceLine(
         name=name,
         kind=source.text("kind"),
+        lives_on=lives_on,
         cut_at=cut_at,
         loss_s=None if cut_at is None else max(0.0, (lost_at - cut_at).total_seconds()),
         target_s=None if target_min is None else target_min * 60,
         affected=affected,
         restored=brought is not None,
-        into=there.text("into", "url"),
-        origin=there.text("store"),
+        into=tuple(place for place in (there.text("into"), there.text("url")) if place),
         files=there.whole("files"),
-        size_bytes=size,
+        size_bytes=there.whole("bytes"),
         took_s=there.number("seconds"),
-        remark="" if affected else f"stayed on {lives_on}; nothing of it was lost",
     )
+
+
+def _weights(deploy: Output) -> str:
+    digest, files = deploy.text("manifest_digest"), deploy.whole("files")
+    if not digest or files is None:
+        return ""
+    return f"{files} files by manifest {digest[:12]}, fetched by the new machine itself"
 
 
 def costs(paid: Sequence[PaidResource], now: datetime) -> tuple[CostLine, ...]:
@@ -125,26 +133,42 @@ def costs(paid: Sequence[PaidResource], now: datetime) -> tuple[CostLine, ...]:
 
 
 def left_over(
-    run: RunRecord, steps: Sequence[StepLine], paid: Sequence[PaidResource]
+    run: RunRecord,
+    steps: Sequence[StepLine],
+    entries: Sequence[Entry],
+    paid: Sequence[PaidResource],
+    outputs: Mapping[str, Output],
 ) -> tuple[LeftOver, ...]:
     """What the run made, and whether it is proved to be gone; what serves now is wanted."""
-    serves = run.kind == "failover" and not any(step.undo for step in steps)
-    made = []
-    for resource in paid:
-        name = resource.instance_id or f"request {resource.key}"
-        if resource.state == "CONFIRMED_GONE":
-            detail = f"{resource.what}: looked for by tag and not found"
-            made.append(LeftOver(name, True, detail))
-        elif serves and resource.state == "ADOPTED":
-            detail = f"{resource.what}: in use, ${resource.usd_per_hour:.2f} an hour"
-            made.append(LeftOver(name, False, detail, wanted=True))
-        elif resource.state == "REQUESTED":
-            made.append(LeftOver(name, False, f"{resource.what}: asked for, answer not recorded"))
-        else:
-            made.append(
-                LeftOver(name, False, f"{resource.what}: ${resource.usd_per_hour:.2f} an hour")
-            )
+    serves = run.state is RunState.COMMITTED
+    made = [_paid_thing(resource, serves) for resource in paid]
+    restored = outputs.get("restore", _NOTHING)
     for step in steps:
-        if step.state is StepState.UNDONE:
-            continue
+        if step.action == "restore" and (step.undo or any(restored.parts("restored"))):
+            made.append(_made_by(step, "restored data", serves))
+        elif step.action == "cutover" and run.kind == "drill" and step.segments:
+            made.append(_made_by(step, "the drill's names", serves))
+    looked = [Output(e.payload) for e in entries if e.kind == "note" and "left_over" in e.payload]
+    if looked:
+        found = looked[-1].texts("left_over")
+        said = looked[-1].text("text")
+        made.append(LeftOver("anything with this run's tag", gone=not found, detail=said))
     return tuple(made)
+
+
+def _paid_thing(resource: PaidResource, serves: bool) -> LeftOver:
+    name = f"{resource.what} ({resource.instance_id or resource.key})"
+    price = f"${resource.usd_per_hour:.2f} an hour"
+    if resource.state == "CONFIRMED_GONE":
+        never = "never came to be" if resource.instance_id is None else "destroyed and looked for"
+        return LeftOver(name, gone=True, detail=never)
+    if resource.state == "REQUESTED":
+        detail = f"asked for, and no answer was recorded; {price} if it exists"
+        return LeftOver(name, gone=False, detail=detail)
+    return LeftOver(name, gone=False, detail=f"exists, {price}", wanted=serves)
+
+
+def _made_by(step: StepLine, what: str, serves: bool) -> LeftOver:
+    if step.state is StepState.UNDONE:
+        return LeftOver(what, gone=True, detail=step.undo_proof)
+    return LeftOver(what, gone=False, detail=step.undo_error or step.proof, wanted=serves)

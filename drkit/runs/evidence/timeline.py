@@ -148,6 +148,8 @@ class _Story:
                 self.state, self.undo_failed, self.undone = StepState.UNDONE, {}, entry.payload
             case "state":
                 self.close(at_s, StepState.EFFECT_UNKNOWN)
+            case "note" if "effect_unknown" in entry.payload:
+                self.close(at_s, StepState.EFFECT_UNKNOWN)
             case "note" if "undo_failed" in entry.payload:
                 self.close(at_s, StepState.FAILED)
                 self.undo_failed = entry.payload

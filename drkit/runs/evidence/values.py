@@ -120,17 +120,16 @@ class SourceLine:
 
     name: str
     kind: str
+    lives_on: str
     cut_at: datetime | None
     loss_s: float | None
     target_s: float | None
     affected: bool
     restored: bool
-    into: str
-    origin: str
+    into: tuple[str, ...]
     files: int | None
     size_bytes: int | None
     took_s: float | None
-    remark: str
 
     @property
     def within(self) -> bool | None:
@@ -141,20 +140,25 @@ class SourceLine:
 
 @dataclass(frozen=True, slots=True)
 class DataLoss:
-    """RPO: the worst source that has a target decides. `loss_s` None: no point was chosen."""
+    """RPO: the worst source that has a limit decides. `loss_s` None: no point was chosen.
+
+    `stores` held the point; `weights` says in a line what came from the mirror.
+    """
 
     loss_s: float | None
     target_s: float
     worst: str
     sources: tuple[SourceLine, ...]
     snapshot_id: str
+    stores: tuple[str, ...]
+    weights: str
 
     @property
     def within(self) -> bool | None:
         if self.loss_s is None:
             return None
         return self.loss_s <= self.target_s and all(
-            source.within is not False for source in self.sources
+            source.within is not False for source in self.sources if source.affected
         )
 
 

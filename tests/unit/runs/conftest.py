@@ -1,0 +1,236 @@
+"""A world of fakes for runs: a clock turned by hand, memory adapters, and actions that leave marks.
+
+`World` is what survives a crash: the database, the providers, the switches. `Crash` stands for
+kill -9: it passes through the engine as the death of the process does.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from drkit.clock import ManualClock
+from drkit.compute.interface import Endpoint
+from drkit.compute.memory import MemoryCompute
+from drkit.config.load import load_config
+from drkit.config.models import Config
+from drkit.coordination.memory import MemoryArbiter
+from drkit.events import Event
+from drkit.health.memory import MemoryProber
+from drkit.runs.actions.interface import Action, Context, Done, Effect, StepCall
+from drkit.runs.engine import execute
+from drkit.runs.journal import Journal
+from drkit.runs.plan import Plan, make_plan
+from drkit.runs.records import RunRecord
+from drkit.runs.schema import Runbook, load_runbook
+from drkit.state.database import Database, open_database
+from drkit.traffic.interface import Setting
+from drkit.traffic.memory import MemorySwitch
+
+ROOT = Path(__file__).parents[3]
+EFFECTS = {
+    "hold": Effect.TRAFFIC,
+    "acquire": Effect.PAID,
+    "deploy": Effect.WRITE,
+    "fence": Effect.FENCE,
+    "restore": Effect.WRITE,
+    "cutover": Effect.TRAFFIC,
+    "commit": Effect.WRITE,
+}
+
+
+class Crash(BaseException):
+    """The process dies here."""
+
+
+@dataclass
+class Marks:
+    """What fake actions did to the world: how often, in which order, what is there now."""
+
+    count: Counter[str] = field(default_factory=Counter)
+    order: list[str] = field(default_factory=list)
+    there: set[str] = field(default_factory=set)
+    undone: list[str] = field(default_factory=list)
+    fail: dict[str, list[Exception]] = field(default_factory=dict)
+    undo_fail: dict[str, list[Exception]] = field(default_factory=dict)
+    during: dict[str, Callable[[StepCall, Context], None]] = field(default_factory=dict)
+
+    def action(self, name: str) -> Action:
+        effect = EFFECTS.get(name, Effect.READ)
+
+        def run(call: StepCall, context: Context) -> Done:
+            if name in self.during:
+                self.during[name](call, context)
+            if self.fail.get(name):
+                raise self.fail[name].pop(0)
+            call.guard.check()
+            self.count[name] += 1
+            self.order.append(name)
+            self.there.add(name)
+            return Done(f"{name} is done", {"instance_id": "i-1", "snapshot_id": "s-1"})
+
+        def look(_call: StepCall, _context: Context) -> Done | None:
+            return Done(f"{name} was there", {"instance_id": "i-1"}) if name in self.there else None
+
+        def undo(_call: StepCall, _done: Done | None, _context: Context) -> str:
+            if self.undo_fail.get(name):
+                raise self.undo_fail[name].pop(0)
+            self.undone.append(name)
+            self.there.discard(name)
+            return f"{name} is gone"
+
+        undoable = effect in (Effect.TRAFFIC, Effect.PAID) or name == "restore"
+        return Action(
+            name, 1, effect, run, look if effect.must_look else None, undo if undoable else None
+        )
+
+
+@dataclass
+class World:
+    """Everything outside the process."""
+
+    tmp_path: Path
+    config: Config
+    runbook: Runbook
+    clock: ManualClock
+    database: Database
+    compute: MemoryCompute
+    arbiter: MemoryArbiter
+    prober: MemoryProber
+    switches: tuple[MemorySwitch, ...]
+    marks: Marks = field(default_factory=Marks)
+    events: list[Event] = field(default_factory=list)
+    copied: dict[str, bytes] = field(default_factory=dict)
+    copies_work: bool = True
+    reports: int = 0
+
+    @property
+    def fakes(self) -> dict[str, Action]:
+        return {step.action: self.marks.action(step.action) for step in self.runbook.steps}
+
+    def journal(self) -> Journal:
+        """A journal as a new process would open it."""
+
+        def copy(name: str, content: bytes) -> bool:
+            if self.copies_work:
+                self.copied[name] = content
+            return self.copies_work
+
+        return Journal(self.database, self.clock, copy)
+
+    def plan(self, kind: str = "failover", actions: Mapping[str, Action] | None = None) -> Plan:
+        return make_plan(
+            self.runbook,
+            config=self.config,
+            kind=kind,  # type: ignore[arg-type]
+            target="coreweave",
+            actions=actions or self.fakes,
+        )
+
+    def context(self, plan: Plan, **changes: Any) -> Context:
+        def report() -> dict[str, str]:
+            self.reports += 1
+            return {"json": "evidence.json"}
+
+        context = Context(
+            plan=plan,
+            config=self.config,
+            clock=self.clock,
+            emit=self.events.append,
+            work_dir=self.tmp_path / "work",
+            namespace=plan.namespace,
+            compute=self.compute,
+            switches=self.switches,
+            arbiter=self.arbiter,
+            holder="here",
+            prober=self.prober,
+            repository=lambda: SimpleNamespace(  # type: ignore[arg-type,return-value]
+                snapshots=lambda: [SimpleNamespace(id="s-1")],
+                unreachable={},
+                key=SimpleNamespace(derive=lambda purpose, length=32: bytes(length)),
+            ),
+            stores=(),
+            api_key=lambda: None,
+            primary=Endpoint("http", "203.0.113.10", 8000),
+            gateway_url=None,
+            public_record="llm.example.org",
+            restore_qdrant_to=lambda _name: None,
+            time_scale=1.0,
+            observe_s=60.0,
+            settle_s=10.0,
+            breakpoint=lambda _step, _point: None,
+            write_evidence=report,
+        )
+        return replace(context, **changes)
+
+    def start(self, kind: str = "failover", **changes: Any) -> RunRecord:
+        """Opens a run and executes it with the fake actions."""
+        plan = self.plan(kind)
+        journal = self.journal()
+        run = journal.open_run(plan, sandbox=False)
+        return execute(journal, run.id, self.fakes, self.context(plan, **changes))
+
+    def resume(self, run_id: str, **changes: Any) -> RunRecord:
+        """Takes the run up as a new process does, once the old one's threads are dead too."""
+        wait_for_steps()
+        journal = self.journal()
+        return execute(journal, run_id, self.fakes, self.context(journal.plan(run_id), **changes))
+
+    def crash_at(self, step: str, point: str) -> Callable[[str, str], None]:
+        def breakpoint(at_step: str, at_point: str) -> None:
+            if (at_step, at_point) == (step, point):
+                raise Crash(f"{step} {point}")
+
+        return breakpoint
+
+
+def wait_for_steps() -> None:
+    for thread in threading.enumerate():
+        if thread.name.startswith("step "):
+            thread.join(timeout=10)
+            assert not thread.is_alive(), thread.name
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    clock = ManualClock()
+    config = load_config(ROOT / "schedules.yaml")
+    gateway = config.switch["gateway"].model_copy(update={"drill_url": "http://127.0.0.1:8081"})
+    made = World(
+        tmp_path=tmp_path,
+        config=config.model_copy(update={"switch": {**config.switch, "gateway": gateway}}),
+        runbook=load_runbook(ROOT / "runbooks" / "primary-gpu-down.yaml"),
+        clock=clock,
+        database=open_database(tmp_path / "state.sqlite", clock=clock),
+        compute=MemoryCompute(clock),
+        arbiter=MemoryArbiter(clock),
+        prober=MemoryProber(clock),
+        switches=(
+            MemorySwitch(
+                "dns",
+                "llm.example.org",
+                carries_external=False,
+                setting=Setting(False, "http://203.0.113.10:8000"),
+            ),
+            MemorySwitch(
+                "gateway",
+                "http://127.0.0.1:8080",
+                setting=Setting(False, "http://203.0.113.10:8000"),
+            ),
+        ),
+    )
+    yield made
+    wait_for_steps()
+    made.database.close()
+
+
+@pytest.fixture
+def crash() -> type[Crash]:
+    return Crash

@@ -6,7 +6,8 @@ import re
 
 _SHORT = {7: "a", 8: "b", 12: "f", 10: "n", 13: "r", 9: "t", 11: "v", 34: '"', 92: "\\"}
 _LETTERS = {letter: code for code, letter in _SHORT.items()} | {"'": 39}
-_ESCAPE = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|[0-7]{3}|.)", re.I | re.S)
+_HEX = "[0-9a-fA-F]"
+_ESCAPE = re.compile(rf"\\(x{_HEX}{{2}}|u{_HEX}{{4}}|U{_HEX}{{8}}|[0-7]{{3}}|.)", re.DOTALL)
 
 
 def quote(raw: bytes) -> str:

@@ -91,7 +91,7 @@ def evidence_html(evidence: Evidence) -> str:
         evidence.clocks.total_s or evidence.clocks.exec_s,
     )
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(
+    page = template.render(
         e=evidence,
         tone=_TONES.get(evidence.verdict, "care"),
         axis=axis,
@@ -102,6 +102,8 @@ def evidence_html(evidence: Evidence) -> str:
         share=lambda seconds: round(100 * seconds / scale_s, 3),
         step_words=lambda step: _step_words(step, evidence),
     )
+    # A file's name need not be text; what is none is shown by its number.
+    return page.encode(errors="backslashreplace").decode()
 
 
 def timeline_axis(evidence: Evidence) -> Axis:

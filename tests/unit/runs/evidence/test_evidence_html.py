@@ -156,3 +156,12 @@ def test_an_open_run_and_an_empty_journal_have_a_page_too(stories: ModuleType) -
     for entries in (story.entries, []):
         page = Page(evidence_html(build_evidence(run, plan, entries, now=stories.START)))
         assert "is not over" in page.text
+
+
+def test_a_file_name_that_is_no_text_can_be_written_as_utf_8(stories: ModuleType) -> None:
+    plan = stories.make_plan()
+    bad = stories.proof("tree", "sncp", "wrong", passed=False, files=["notes/\udce9t\udce9.md"])
+    story = stories.Story(plan).intent(1, "verify").failed(2, "verify", "wrong", proofs=[bad])
+    run = story.record(stories.RunState.RUNNING)
+    html = evidence_html(build_evidence(run, plan, story.entries, now=stories.START))
+    assert b"notes/\\udce9t\\udce9.md" in html.encode()

@@ -1,41 +1,97 @@
-"""Which kinds of arbiter this version opens."""
+"""Where lease, epoch and role record can lie in this version.
+
+To add one: a `Place` in a file of its own, its opener here, its row in
+tests/conformance/test_arbiter.py, and the proof that its conditional writes hold.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from drkit.clock import Clock
 from drkit.config.secret_refs import check_references, references
-from drkit.config.stores import ArbiterConfig, FolderStore, StoreArbiter, StoreConfig
-from drkit.config.stores import FolderArbiter as FolderArbiterConfig
-from drkit.coordination.folder import FolderArbiter
+from drkit.config.stores import (
+    ArbiterConfig,
+    FolderArbiter,
+    FolderStore,
+    StoreArbiter,
+    StoreConfig,
+)
+from drkit.coordination.arbiter import Place, PlacedArbiter
+from drkit.coordination.folder import FolderPlace
 from drkit.coordination.interface import Arbiter
-from drkit.errors import NotInThisVersion
+from drkit.coordination.mounts import network_filesystem, read_mountinfo
+from drkit.coordination.sightings import FolderSightings
+from drkit.errors import ConfigError, NotInThisVersion
 from drkit.secrets.interface import Secrets
+from drkit.stores.catalog import folder_root
+
+Opener = Callable[[ArbiterConfig, Mapping[str, StoreConfig]], Place]
 
 
 def open_arbiter(
     config: ArbiterConfig | None,
-    *,
     stores: Mapping[str, StoreConfig],
     state_dir: Path,
     secrets: Secrets,
     clock: Clock,
 ) -> Arbiter:
-    """The arbiter; without one configured, a folder in `state_dir`. Raises `NotInThisVersion`."""
+    """The arbiter; without one in the configuration it is a folder in `state_dir`.
+
+    `state_dir` also keeps when this machine saw each lease change. Raises `MissingCredential`,
+    then `NotInThisVersion`, and `ConfigError` for a place that no arbiter may be on (R1).
+    """
+    sightings = FolderSightings(state_dir / "leases-seen")
     if config is None:
-        return FolderArbiter(state_dir / "arbiter", clock)
+        config = FolderArbiter(kind="folder", path=str(state_dir / "arbiter"))
     check_references(references(config, at="arbiter"), secrets.missing)
-    if isinstance(config, FolderArbiterConfig):
-        return FolderArbiter(Path(config.path), clock)
-    kind = config.kind
     if isinstance(config, StoreArbiter):
         store = stores[config.store]
-        if isinstance(store, FolderStore):
-            root = Path(store.path).expanduser() / store.prefix.strip("/")
-            return FolderArbiter(root / "arbiter", clock)
-        kind = f"store arbiter on {store.kind}"  # type: ignore[assignment]
-    raise NotInThisVersion(
-        kind, hint="this version has arbiters in a folder, or in a store of kind folder"
+        check_references(references(store, at=f"stores.{config.store}"), secrets.missing)
+    opener = OPENERS.get(config.kind)
+    if opener is None:
+        raise _not_yet(config.kind)
+    return PlacedArbiter(opener(config, stores), sightings, clock)
+
+
+def _open_folder(config: ArbiterConfig, _stores: Mapping[str, StoreConfig]) -> Place:
+    assert isinstance(config, FolderArbiter)
+    return _local_folder(Path(config.path).expanduser().absolute(), "arbiter.path")
+
+
+def _open_in_store(config: ArbiterConfig, stores: Mapping[str, StoreConfig]) -> Place:
+    assert isinstance(config, StoreArbiter)
+    store = stores[config.store]
+    if store.kind == "b2":
+        raise ConfigError(
+            f"arbiter: the store {config.store} is of kind b2, which has no conditional writes",
+            hint="name a gcs or s3 store, a PostgreSQL database, or a local folder",
+        )
+    if not isinstance(store, FolderStore):
+        raise _not_yet(f"arbiter in a {store.kind} store")
+    return _local_folder(folder_root(store).absolute() / "arbiter", f"stores.{config.store}.path")
+
+
+OPENERS: Mapping[str, Opener] = {
+    "folder": _open_folder,
+    "store": _open_in_store,
+}
+
+
+def _local_folder(root: Path, field: str) -> FolderPlace:
+    kind = network_filesystem(root, read_mountinfo())
+    if kind is not None:
+        raise ConfigError(
+            f"{field}: {root} is on a network file system ({kind}), whose locks do not hold",
+            hint="an arbiter in a folder is for one machine: name a local one",
+        )
+    return FolderPlace(root)
+
+
+def _not_yet(kind: str) -> NotInThisVersion:
+    return NotInThisVersion(
+        kind,
+        hint="this version keeps lease and role in a folder, or in a store of kind folder; "
+        "--sandbox rehearses every kind",
     )

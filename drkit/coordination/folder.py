@@ -1,185 +1,93 @@
-"""The arbiter in a folder, for one machine: each change under a file lock, written whole (R1).
+"""Leases and roles in a folder, for one machine: a locked file decides who comes first.
 
-`lease-<service>` and `role-<service>` are JSON files. flock is released by the kernel when its
-holder dies, so that no stale lock is left behind.
+The kernel drops the lock of a process that is killed, and the state is replaced by a rename; so a
+crash leaves the state of before or of after, and nothing to clean up.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
-import secrets
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
-from typing import Any
+from urllib.parse import quote
 
-import orjson
+from drkit.coordination.arbiter import Step
+from drkit.coordination.codec import MOST_BYTES, decode, encode
+from drkit.coordination.interface import ArbiterUnreachable
+from drkit.coordination.rules import ServiceState
+from drkit.io_policy import ADMIN_CALL
+from drkit.stores.durable import make_folders, write_file
 
-from drkit.clock import Clock
-from drkit.coordination.interface import (
-    ArbiterUnreachable,
-    Lease,
-    LeaseHeld,
-    LeaseLost,
-    RoleRecord,
-)
-from drkit.errors import GuardRefused
+_PAUSE_S = 0.02
 
 
-class FolderArbiter:
-    """Processes of one machine, through one folder. Network file systems are no place for it."""
+class FolderPlace:
+    """`Place` in `root`, which is made when something is written."""
 
-    def __init__(self, root: Path, clock: Clock) -> None:
+    def __init__(self, root: Path, *, patience_s: float = ADMIN_CALL.total_s) -> None:
         self._root = root
-        self._clock = clock
-        self._seen: dict[str, tuple[str, float]] = {}
+        self._patience_s = patience_s
 
-    def read_role(self, service: str) -> RoleRecord | None:
-        values = self._read(self._path("role", service))
-        return _role(values) if values else None
+    def read(self, service: str) -> ServiceState:
+        with self._explained(service):
+            return self._read(service)
 
-    def acquire(self, service: str, holder: str, *, ttl_s: float) -> Lease:
-        with self._locked():
-            path = self._path("lease", service)
-            values = self._read(path)
-            if values and values["holder"] != holder and not self._expired(service, values):
-                raise LeaseHeld(
-                    f"{values['holder']} holds the lease of {service}",
-                    hint=f"wait for it, or stop it; it is free {values['ttl_s']:.0f} s "
-                    "after its last renewal",
-                )
-            return self._write_lease(path, Lease(service, holder, ttl_s, secrets.token_hex(8)))
+    def change(self, service: str, step: Step) -> ServiceState:
+        with self._explained(service), self._locked(service):
+            state = self._read(service)
+            changed = step(state)
+            if changed != state:
+                write_file(self._path(service, "json"), encode(changed))
+            return changed
 
-    def renew(self, lease: Lease) -> Lease:
-        with self._locked():
-            path = self._path("lease", lease.service)
-            self._require(lease)
-            return self._write_lease(path, replace(lease, token=secrets.token_hex(8)))
+    def _read(self, service: str) -> ServiceState:
+        path = self._path(service, "json")
+        try:
+            with path.open("rb") as file:
+                data = file.read(MOST_BYTES + 1)
+        except FileNotFoundError:
+            return ServiceState()
+        return decode(data, service=service, found_in=str(path))
 
-    def release(self, lease: Lease) -> None:
-        with self._locked():
-            values = self._read(self._path("lease", lease.service))
-            if values and values["token"] == lease.token:
-                self._path("lease", lease.service).unlink()
-
-    def record_role(self, lease: Lease, record: RoleRecord) -> None:
-        with self._locked():
-            self._require(lease)
-            former = self.read_role(record.service)
-            if former and record.epoch <= former.epoch:
-                raise GuardRefused(
-                    f"epoch {record.epoch} of {record.service} is not after {former.epoch}",
-                    hint="somebody else moved the service meanwhile: drkit status",
-                )
-            self._write(
-                self._path("role", record.service),
-                {
-                    "service": record.service,
-                    "epoch": record.epoch,
-                    "site": record.site,
-                    "endpoint_url": record.endpoint_url,
-                    "since": record.since.isoformat(),
-                    "run_id": record.run_id,
-                    "snapshots": list(record.snapshots),
-                },
-            )
-
-    def _expired(self, service: str, values: Mapping[str, Any]) -> bool:
-        """Counted on this machine's clock since it last saw the lease change (T1)."""
-        now_s = self._clock.elapsed_s()
-        token, since_s = self._seen.get(service, ("", now_s))
-        if token != values["token"]:
-            # One machine, one clock: within one boot the time of writing may be trusted.
-            since_s = float(values["elapsed_s"]) if values["boot"] == _boot_id() else now_s
-            self._seen[service] = (values["token"], since_s)
-        return now_s - since_s > float(values["ttl_s"])
-
-    def _require(self, lease: Lease) -> None:
-        values = self._read(self._path("lease", lease.service))
-        if values is None or values["token"] != lease.token or self._expired(lease.service, values):
-            raise LeaseLost(
-                f"the lease of {lease.service} is no longer {lease.holder}'s",
-                hint="look who acts now: drkit status; then drkit runs resume",
-            )
-
-    def _write_lease(self, path: Path, lease: Lease) -> Lease:
-        self._write(
-            path,
-            {
-                "service": lease.service,
-                "holder": lease.holder,
-                "ttl_s": lease.ttl_s,
-                "token": lease.token,
-                "elapsed_s": self._clock.elapsed_s(),
-                "boot": _boot_id(),
-            },
-        )
-        return lease
+    def _path(self, service: str, ending: str) -> Path:
+        return self._root / f"service-{quote(service, safe='')}.{ending}"
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, service: str) -> Iterator[None]:
+        make_folders(self._root)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        handle = os.open(self._path(service, "lock"), flags, 0o600)
         try:
-            self._root.mkdir(parents=True, exist_ok=True)
-            with (self._root / "mutex").open("ab") as mutex:
-                fcntl.flock(mutex, fcntl.LOCK_EX)
-                yield
-        except OSError as error:
-            raise self._unreachable(error) from error
-
-    def _path(self, kind: str, service: str) -> Path:
-        safe = "".join(c if c.isalnum() or c in "-_" else "." for c in service)
-        return self._root / f"{kind}-{safe}-{hashlib.sha256(service.encode()).hexdigest()[:8]}"
-
-    def _read(self, path: Path) -> dict[str, Any] | None:
-        try:
-            values: dict[str, Any] = orjson.loads(path.read_bytes())
-            return values
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise self._unreachable(error) from error
-
-    def _write(self, path: Path, values: Mapping[str, Any]) -> None:
-        partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        try:
-            with partial.open("xb") as file:
-                file.write(orjson.dumps(values))
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-            folder = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            waited_s = 0.0
+            while not _try_lock(handle):
+                if waited_s >= self._patience_s:
+                    raise ArbiterUnreachable(
+                        f"{self._root}: another process has kept the lock for {waited_s:.0f} s",
+                        hint="is a drkit process stopped? `drkit runs list` names them",
+                    )
+                time.sleep(_PAUSE_S)
+                waited_s += _PAUSE_S
+            yield
         finally:
-            partial.unlink(missing_ok=True)
+            os.close(handle)
 
-    def _unreachable(self, error: Exception) -> ArbiterUnreachable:
-        return ArbiterUnreachable(
-            f"the arbiter in {self._root}: {error}",
-            hint="bring the folder back; nothing automatic happens until then",
-        )
-
-
-def _role(values: Mapping[str, Any]) -> RoleRecord:
-    return RoleRecord(
-        service=values["service"],
-        epoch=values["epoch"],
-        site=values["site"],
-        endpoint_url=values["endpoint_url"],
-        since=datetime.fromisoformat(values["since"]),
-        run_id=values["run_id"],
-        snapshots=tuple(values["snapshots"]),
-    )
+    @contextmanager
+    def _explained(self, service: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ArbiterUnreachable(
+                f"{self._root}: lease and role of {service}: {error.strerror or error}",
+                hint="see that the arbiter's folder is there, may be written, and has room",
+            ) from error
 
 
-def _boot_id() -> str:
+def _try_lock(handle: int) -> bool:
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return "unknown"
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

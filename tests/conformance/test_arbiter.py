@@ -1,112 +1,313 @@
-"""The contract of drkit.coordination.interface.Arbiter, made executable."""
+"""What `Arbiter` promises, executed on every adapter. To add one: its row in `ARBITERS`.
 
-import multiprocessing
+A row gives, for a folder, a function that opens the same arbiter as another machine with its own
+clock would.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from drkit.clock import ManualClock, SystemClock
-from drkit.coordination.folder import FolderArbiter
-from drkit.coordination.interface import LeaseHeld, LeaseLost, RoleRecord
-from drkit.coordination.memory import MemoryArbiter
+from drkit.clock import ManualClock
+from drkit.coordination.arbiter import PlacedArbiter
+from drkit.coordination.folder import FolderPlace
+from drkit.coordination.interface import (
+    Arbiter,
+    ArbiterUnreachable,
+    Lease,
+    LeaseHeld,
+    LeaseLost,
+    RoleRecord,
+)
+from drkit.coordination.memory import MemoryArbiter, MemoryPlace
+from drkit.coordination.sightings import MemorySightings
 from drkit.errors import GuardRefused
 
-JOIN = {
-    "memory": lambda folder, clock: MemoryArbiter(clock),
-    "folder": lambda folder, clock: FolderArbiter(folder / "arbiter", clock),
+Machine = Callable[[ManualClock], Arbiter]
+
+
+def _memory(_folder: Path) -> tuple[Machine, Callable[[], None]]:
+    place = MemoryPlace()
+    return lambda clock: MemoryArbiter(clock, place), lambda: setattr(place, "down", True)
+
+
+def _folder(folder: Path) -> tuple[Machine, Callable[[], None]]:
+    def break_it() -> None:
+        for path in (folder / "arbiter").iterdir():
+            path.unlink()
+            path.mkdir()
+
+    return (
+        lambda clock: PlacedArbiter(FolderPlace(folder / "arbiter"), MemorySightings(), clock),
+        break_it,
+    )
+
+
+ARBITERS: dict[str, Callable[[Path], tuple[Machine, Callable[[], None]]]] = {
+    "memory": _memory,
+    "folder": _folder,
 }
 
 
+@pytest.fixture(params=sorted(ARBITERS))
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Machine, Callable[[], None]]:
+    return ARBITERS[request.param](tmp_path)
+
+
 @pytest.fixture
-def clock():
-    return ManualClock()
+def machine(opened: tuple[Machine, Callable[[], None]]) -> Machine:
+    return opened[0]
 
 
-@pytest.fixture(params=JOIN, ids=list(JOIN))
-def arbiter(request, tmp_path: Path, clock):
-    return JOIN[request.param](tmp_path, clock)
+def role(epoch: int, site: str = "lambda", service: str = "chat") -> RoleRecord:
+    return RoleRecord(
+        service,
+        epoch,
+        site,
+        f"http://10.0.0.{epoch}:8000",
+        datetime(2026, 1, 1, 12, 30, 15, 250, tzinfo=UTC),
+        f"run-{epoch}",
+        ("aa" * 32, "bb" * 32),
+    )
 
 
-def role(epoch: int, site: str = "coreweave") -> RoleRecord:
-    since = datetime(2026, 1, 1, tzinfo=UTC)
-    return RoleRecord("s", epoch, site, "http://127.0.0.2:8000", since, "run", ("a", "b"))
+def test_the_lease_goes_to_one_and_is_refused_to_another(machine: Machine) -> None:
+    first, second = machine(ManualClock()), machine(ManualClock())
+    lease = first.acquire("chat", "a", ttl_s=60)
+    assert (lease.service, lease.holder, lease.ttl_s) == ("chat", "a", 60)
+    with pytest.raises(LeaseHeld, match="a holds the lease of chat"):
+        second.acquire("chat", "b", ttl_s=60)
+    first.renew(lease)
 
 
-def test_R1_only_one_holder_has_the_lease_until_it_expires(arbiter, clock) -> None:
-    arbiter.acquire("s", "one", ttl_s=10)
-    with pytest.raises(LeaseHeld, match="one"):
-        arbiter.acquire("s", "two", ttl_s=10)
-    arbiter.acquire("other service", "two", ttl_s=10)
-    clock.advance(10.1)
-    assert arbiter.acquire("s", "two", ttl_s=10).holder == "two"
+def test_services_have_leases_and_roles_of_their_own(machine: Machine) -> None:
+    arbiter = machine(ManualClock())
+    production = arbiter.acquire("chat", "a", ttl_s=60)
+    drill = arbiter.acquire("chat/drill", "b", ttl_s=60)
+    arbiter.record_role(production, role(1))
+    assert arbiter.read_role("chat/drill") is None
+    arbiter.record_role(drill, role(7, "coreweave", "chat/drill"))
+    assert arbiter.read_role("chat") == role(1)
+    with pytest.raises(GuardRefused):
+        arbiter.record_role(drill, role(9, "coreweave", "chat"))
+    assert arbiter.read_role("chat") == role(1)
 
 
-def test_the_holder_may_take_its_own_lease_again(arbiter) -> None:
-    first = arbiter.acquire("s", "one", ttl_s=10)
-    assert arbiter.acquire("s", "one", ttl_s=10).token != first.token
-    with pytest.raises(LeaseLost):
-        arbiter.renew(first)
-
-
-def test_T1_a_renewal_counts_from_when_it_was_made(arbiter, clock) -> None:
-    lease = arbiter.acquire("s", "one", ttl_s=10)
-    clock.advance(9)
-    arbiter.renew(lease)
-    clock.advance(9)
+def test_a_released_lease_is_free_at_once(machine: Machine) -> None:
+    first, second = machine(ManualClock()), machine(ManualClock())
+    lease = first.acquire("chat", "a", ttl_s=60)
+    first.release(lease)
+    first.release(lease)
+    second.acquire("chat", "b", ttl_s=60)
+    first.release(lease)
     with pytest.raises(LeaseHeld):
-        arbiter.acquire("s", "two", ttl_s=10)
+        first.acquire("chat", "a", ttl_s=60)
 
 
-def test_a_lease_that_ran_out_can_neither_be_renewed_nor_used(arbiter, clock) -> None:
-    lease = arbiter.acquire("s", "one", ttl_s=10)
-    clock.advance(10.1)
+def test_a_holder_takes_its_own_lease_again_and_the_old_token_is_void(machine: Machine) -> None:
+    before, resumed = machine(ManualClock()), machine(ManualClock())
+    old = before.acquire("chat", "run-1", ttl_s=60)
+    new = resumed.acquire("chat", "run-1", ttl_s=60)
+    assert new.token != old.token
+    for call in (lambda: before.renew(old), lambda: before.record_role(old, role(1))):
+        with pytest.raises(LeaseLost):
+            call()
+    before.release(old)
+    resumed.record_role(new, role(1))
+
+
+def test_each_renewal_has_a_token_of_its_own_and_voids_the_one_before(machine: Machine) -> None:
+    arbiter = machine(ManualClock())
+    old = arbiter.acquire("chat", "a", ttl_s=60)
+    new = arbiter.renew(old)
+    assert new.token != old.token
     with pytest.raises(LeaseLost):
+        arbiter.renew(old)
+    arbiter.renew(new)
+
+
+def test_T1_expiry_is_counted_from_when_the_waiter_last_saw_the_lease_change(
+    machine: Machine,
+) -> None:
+    # The waiter's wall clock and count are years ahead: neither says anything of the holder's.
+    holder_clock, waiter_clock = ManualClock(), ManualClock(datetime(2036, 1, 1, tzinfo=UTC))
+    waiter_clock.advance(1e6)
+    holder, waiter = machine(holder_clock), machine(waiter_clock)
+    holder.acquire("chat", "a", ttl_s=60)
+    with pytest.raises(LeaseHeld):
+        waiter.acquire("chat", "b", ttl_s=60)
+    waiter_clock.advance(59)
+    with pytest.raises(LeaseHeld):
+        waiter.acquire("chat", "b", ttl_s=60)
+    waiter_clock.advance(1)
+    waiter.acquire("chat", "b", ttl_s=60)
+
+
+def test_T1_a_renewal_starts_the_waiters_count_again(machine: Machine) -> None:
+    holder_clock, waiter_clock = ManualClock(), ManualClock()
+    holder, waiter = machine(holder_clock), machine(waiter_clock)
+    lease = holder.acquire("chat", "a", ttl_s=60)
+    for _ in range(5):
+        with pytest.raises(LeaseHeld):
+            waiter.acquire("chat", "b", ttl_s=60)
+        holder_clock.advance(50)
+        waiter_clock.advance(50)
+        lease = holder.renew(lease)
+    with pytest.raises(LeaseHeld):
+        waiter.acquire("chat", "b", ttl_s=60)
+
+
+def test_T1_a_holder_sees_its_lease_end_no_later_than_any_waiter(machine: Machine) -> None:
+    clock = ManualClock()
+    arbiter = machine(clock)
+    lease = arbiter.acquire("chat", "a", ttl_s=60)
+    clock.advance(60)
+    with pytest.raises(LeaseLost, match="ran out"):
         arbiter.renew(lease)
+    with pytest.raises(LeaseLost, match="ran out"):
+        arbiter.record_role(lease, role(1))
+    assert arbiter.read_role("chat") is None
+    # Nobody took it meanwhile: it may be acquired again, which is a new lease.
+    arbiter.record_role(arbiter.acquire("chat", "a", ttl_s=60), role(1))
+
+
+def test_T2_a_lease_ends_in_suspend_too(machine: Machine) -> None:
+    clock = ManualClock()
+    arbiter = machine(clock)
+    lease = arbiter.acquire("chat", "a", ttl_s=60)
+    clock.advance(8 * 3600)  # the lid was closed; elapsed_s runs on
     with pytest.raises(LeaseLost):
         arbiter.record_role(lease, role(1))
-    assert arbiter.read_role("s") is None
 
 
-def test_a_released_lease_is_free_and_releasing_a_lost_one_frees_nothing(arbiter) -> None:
-    lease = arbiter.acquire("s", "one", ttl_s=10)
-    arbiter.release(lease)
-    arbiter.acquire("s", "two", ttl_s=10)
-    arbiter.release(lease)
+def test_a_lease_that_was_taken_over_is_lost_and_changes_nothing(machine: Machine) -> None:
+    clock = ManualClock()
+    first, second = machine(clock), machine(clock)
+    old = first.acquire("chat", "a", ttl_s=60)
+    first.record_role(old, role(1))
     with pytest.raises(LeaseHeld):
-        arbiter.acquire("s", "three", ttl_s=10)
+        second.acquire("chat", "b", ttl_s=60)
+    clock.advance(60)
+    new = second.acquire("chat", "b", ttl_s=60)
+    with pytest.raises(LeaseLost):
+        first.renew(old)
+    with pytest.raises(LeaseLost):
+        first.record_role(old, role(2, "vast"))
+    first.release(old)
+    assert second.read_role("chat") == role(1)
+    second.record_role(new, role(2, "coreweave"))
 
 
-def test_R1_the_role_record_survives_and_its_epoch_only_rises(arbiter) -> None:
-    lease = arbiter.acquire("s", "one", ttl_s=10)
-    arbiter.record_role(lease, role(2))
-    for epoch in (1, 2):
-        with pytest.raises(GuardRefused):
-            arbiter.record_role(lease, role(epoch, "vast"))
-    assert arbiter.read_role("s") == role(2)
+def test_R1_without_the_lease_no_role_is_recorded(machine: Machine) -> None:
+    arbiter = machine(ManualClock())
+    lease = arbiter.acquire("chat", "a", ttl_s=60)
+    forged = Lease("chat", "a", 60, "0" * 32)
+    with pytest.raises(LeaseLost):
+        arbiter.record_role(forged, role(1))
+    arbiter.release(lease)
+    with pytest.raises(LeaseLost):
+        arbiter.record_role(lease, role(1))
+    assert arbiter.read_role("chat") is None
+
+
+def test_R1_an_arbiter_that_cannot_be_read_is_never_taken_for_an_empty_one(
+    opened: tuple[Machine, Callable[[], None]],
+) -> None:
+    machine, break_it = opened
+    arbiter = machine(ManualClock())
+    lease = arbiter.acquire("chat", "a", ttl_s=60)
+    arbiter.record_role(lease, role(1))
+    break_it()
+    for call in (
+        lambda: arbiter.read_role("chat"),
+        lambda: arbiter.acquire("chat", "b", ttl_s=60),
+        lambda: arbiter.renew(lease),
+        lambda: arbiter.record_role(lease, role(2)),
+    ):
+        with pytest.raises(ArbiterUnreachable):
+            call()
+
+
+def test_R2_every_machine_reads_the_role_that_was_recorded_last(machine: Machine) -> None:
+    first, second = machine(ManualClock()), machine(ManualClock())
+    assert second.read_role("chat") is None
+    lease = first.acquire("chat", "a", ttl_s=60)
+    first.record_role(lease, role(1))
+    assert second.read_role("chat") == role(1)
+    first.record_role(first.renew(lease), role(2, "coreweave"))
+    assert second.read_role("chat") == role(2, "coreweave")
+
+
+def test_the_role_outlives_the_lease(machine: Machine) -> None:
+    arbiter = machine(ManualClock())
+    lease = arbiter.acquire("chat", "a", ttl_s=60)
     arbiter.record_role(lease, role(3))
+    arbiter.release(lease)
+    assert arbiter.read_role("chat") == role(3)
+    arbiter.acquire("chat", "b", ttl_s=60)
+    assert arbiter.read_role("chat") == role(3)
 
 
-def _race(folder: Path, name: str, barrier, won) -> None:
-    arbiter = FolderArbiter(folder, SystemClock())
-    barrier.wait()
-    try:
-        arbiter.acquire("s", name, ttl_s=60)
-        won.put(name)
-    except LeaseHeld:
-        won.put(None)
+@pytest.mark.parametrize("epoch", [4, 5, 0, -1])
+def test_S14_an_epoch_that_is_not_greater_is_refused_and_the_old_record_stays(
+    machine: Machine, epoch: int
+) -> None:
+    arbiter = machine(ManualClock())
+    lease = arbiter.acquire("chat", "a", ttl_s=60)
+    arbiter.record_role(lease, role(5))
+    with pytest.raises(GuardRefused, match="not after epoch 5"):
+        arbiter.record_role(lease, role(epoch, "vast"))
+    assert arbiter.read_role("chat") == role(5)
 
 
-def test_R1_of_processes_that_race_for_the_lease_one_gets_it(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
-    barrier, won = context.Barrier(4), context.Queue()
-    racers = [
-        context.Process(target=_race, args=(tmp_path / "a", f"racer {n}", barrier, won))
-        for n in range(4)
-    ]
-    for racer in racers:
-        racer.start()
-    outcomes = [won.get(timeout=30) for _ in racers]
-    for racer in racers:
-        racer.join()
-    assert sum(outcome is not None for outcome in outcomes) == 1
+def test_S14_the_record_keeps_which_snapshots_were_listed_when_the_epoch_began(
+    machine: Machine,
+) -> None:
+    arbiter = machine(ManualClock())
+    lease = arbiter.acquire("chat", "a", ttl_s=60)
+    listed = tuple(f"{number:064x}" for number in range(500))
+    arbiter.record_role(lease, replace(role(1), snapshots=listed, endpoint_url=None, run_id=None))
+    found = arbiter.read_role("chat")
+    assert found is not None
+    assert found.snapshots == listed
+    assert (found.endpoint_url, found.run_id) == (None, None)
+
+
+def test_two_at_a_barrier_get_one_lease(machine: Machine) -> None:
+    for turn in range(10):
+        arbiters = [machine(ManualClock()) for _ in range(4)]
+        barrier = threading.Barrier(len(arbiters))
+        won: list[str] = []
+        lost: list[str] = []
+
+        def race(
+            arbiter: Arbiter,
+            holder: str,
+            service: str = f"chat-{turn}",
+            barrier: threading.Barrier = barrier,
+            won: list[str] = won,
+            lost: list[str] = lost,
+        ) -> None:
+            barrier.wait(timeout=20)
+            try:
+                arbiter.acquire(service, holder, ttl_s=60)
+                won.append(holder)
+            except LeaseHeld:
+                lost.append(holder)
+
+        racers = [
+            threading.Thread(target=race, args=(arbiter, f"h{number}"))
+            for number, arbiter in enumerate(arbiters)
+        ]
+        for racer in racers:
+            racer.start()
+        for racer in racers:
+            racer.join(timeout=30)
+        assert len(won) == 1
+        assert len(lost) == 3

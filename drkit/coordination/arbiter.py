@@ -1,0 +1,81 @@
+"""The arbiter on any place that can compare and swap one small state per service."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Protocol
+
+from drkit.clock import Clock
+from drkit.coordination.interface import Lease, RoleRecord
+from drkit.coordination.rules import ServiceState, acquired, recorded, released, renewed
+from drkit.coordination.sightings import Sightings, left_s
+
+Step = Callable[[ServiceState], ServiceState]
+
+
+class Place(Protocol):
+    """Where the states lie. Both methods raise `ArbiterUnreachable`, and what `step` raises."""
+
+    def read(self, service: str) -> ServiceState:
+        """The state as it was last written whole; empty if there is none."""
+        ...
+
+    def change(self, service: str, step: Step) -> ServiceState:
+        """Replaces the state by `step(state)`, atomically and durably: no other change comes
+        between reading and writing. `step` may be called again. Returns the new state.
+        """
+        ...
+
+
+class PlacedArbiter:
+    """`Arbiter`: the rules, this machine's count of time, and a place."""
+
+    def __init__(self, place: Place, sightings: Sightings, clock: Clock) -> None:
+        self._place = place
+        self._sightings = sightings
+        self._clock = clock
+
+    def read_role(self, service: str) -> RoleRecord | None:
+        return self._place.read(service).role
+
+    def acquire(self, service: str, holder: str, *, ttl_s: float) -> Lease:
+        wanted = Lease(service, holder, ttl_s, _new_token())
+        started_s = self._clock.elapsed_s()
+        self._place.change(
+            service, lambda state: acquired(state, wanted, left_s=self._left_s(state))
+        )
+        return self._own(wanted, started_s)
+
+    def renew(self, lease: Lease) -> Lease:
+        token = _new_token()
+        started_s = self._clock.elapsed_s()
+        state = self._place.change(
+            lease.service,
+            lambda state: renewed(state, lease, token, left_s=self._left_s(state)),
+        )
+        assert state.lease is not None
+        return self._own(state.lease, started_s)
+
+    def release(self, lease: Lease) -> None:
+        self._place.change(lease.service, lambda state: released(state, lease))
+
+    def record_role(self, lease: Lease, record: RoleRecord) -> None:
+        self._place.change(
+            lease.service,
+            lambda state: recorded(state, lease, record, left_s=self._left_s(state)),
+        )
+
+    def _left_s(self, state: ServiceState) -> float:
+        if state.lease is None:
+            return 0.0
+        return left_s(self._sightings, state.lease, self._clock.elapsed_s())
+
+    def _own(self, lease: Lease, started_s: float) -> Lease:
+        """A lease of our own is counted from before it was written: it ends here first."""
+        self._sightings.save(lease.service, (lease.token, started_s))
+        return lease
+
+
+def _new_token() -> str:
+    return secrets.token_hex(16)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import orjson
@@ -20,17 +21,21 @@ from drkit.runs.process import lives, started_mark
 
 _READY_WITHIN_S = 30.0
 _STOPS_WITHIN_S = 5.0
+_PORTS = range(20000, 32000)  # below those that outgoing connections take
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A process of the sandbox. `mark` tells it from a later one with the same pid."""
+    """A process of the sandbox. `mark` tells it from a later one with the same pid; one that was
+    `killed` on purpose stays dead until the sandbox goes down.
+    """
 
     name: str
     pid: int
     mark: str | None
     host: str
     port: int
+    killed: bool = False
 
     @property
     def lives(self) -> bool:
@@ -51,11 +56,20 @@ class Processes:
             return {}
 
     def start(
-        self, name: str, module: str, host: str, port: int, arguments: Sequence[str | Path]
+        self,
+        name: str,
+        module: str,
+        host: str,
+        port: int,
+        arguments: Sequence[str | Path],
+        *,
+        revive: bool = False,
     ) -> Started:
-        """Starts `python -m module` unless it runs already. It is remembered before it is ready."""
+        """Starts `python -m module` unless it runs already, or was killed and `revive` is not
+        given. It is remembered before it is ready.
+        """
         known = self.all()
-        if name in known and known[name].lives:
+        if name in known and (known[name].lives or (known[name].killed and not revive)):
             return known[name]
         self._logs.mkdir(parents=True, exist_ok=True)
         argv = [sys.executable, "-m", module, "--host", host, "--port", str(port)]
@@ -76,7 +90,7 @@ class Processes:
         until_s = time.monotonic() + _READY_WITHIN_S
         for name in names:
             started = self.all()[name]
-            while not _answers(started.host, started.port):
+            while not started.killed and not _answers(started.host, started.port):
                 if not started.lives or time.monotonic() > until_s:
                     raise PlaceError(
                         f"the sandbox's {name} did not start: {self._last_words(name)}",
@@ -86,7 +100,9 @@ class Processes:
 
     def kill(self, name: str) -> None:
         """Ends the process at once, as a machine that is taken away."""
-        self._end([self.all()[name]], signal.SIGKILL)
+        known = self.all()
+        self._remember({**known, name: replace(known[name], killed=True)})
+        self._end([known[name]], signal.SIGKILL)
 
     def stop_all(self) -> None:
         """Asks all to stop, and ends those that do not."""
@@ -121,17 +137,22 @@ class Processes:
 def free_port(hosts: Sequence[str] = ("127.0.0.1",)) -> int:
     """A port that is free now on every one of `hosts`, for TCP and UDP."""
     while True:
-        with socket.socket() as first:
-            first.bind((hosts[0], 0))
-            port: int = first.getsockname()[1]
-        try:
-            for host in hosts:
-                for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-                    with socket.socket(socket.AF_INET, kind) as probe:
-                        probe.bind((host, port))
-        except OSError:
-            continue
-        return port
+        port = random.SystemRandom().choice(_PORTS)
+        if all(is_free(host, port) for host in hosts):
+            return port
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether a server could listen there, for TCP and UDP."""
+    try:
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            with socket.socket(socket.AF_INET, kind) as probe:
+                if kind == socket.SOCK_STREAM:  # what a closed connection still holds is free
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((host, port))
+    except OSError:
+        return False
+    return True
 
 
 def _answers(host: str, port: int) -> bool:

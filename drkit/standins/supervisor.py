@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import secrets as random_secrets
 import shutil
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import orjson
 
 from drkit.compute.interface import Endpoint
+from drkit.compute.local_record import read_process
 from drkit.config.models import Config
 from drkit.config.places import LocalProvider
 from drkit.config.sources import QdrantSource, TreeSource, WeightsSource
@@ -23,12 +26,14 @@ from drkit.sandbox.mapping import (
     sandbox_config,
     site_addresses,
 )
-from drkit.standins.processes import Processes, free_port
+from drkit.standins.disk import write_atomically
+from drkit.standins.processes import Processes, free_port, is_free
 from drkit.standins.stack import fill_qdrant, make_model, make_tree
 from drkit.traffic.interface import Namespace, ToSite
 from drkit.wiring import App
 
 _SEED = 20260101
+_DIES_WITHIN_S = 5.0
 
 
 class Sandbox:
@@ -54,7 +59,15 @@ class Sandbox:
         return any(started.lives for started in self._processes.all().values())
 
     def up(self, data: Path | None = None) -> None:
-        """Everything prepared, started, and set to the primary; returns when all answer."""
+        """Everything prepared, started, and set to the primary; returns when all answer.
+
+        What `kill` ended stays dead: it comes back after `down`.
+        """
+        if not self.is_up():
+            self._processes.stop_all()  # forgets those that were killed
+            moved = self._move_from_taken_ports()
+        else:
+            moved = False
         self.prepare(data)
         names = self._start_servers()
         self._processes.wait_ready(names)
@@ -62,7 +75,7 @@ class Sandbox:
             if isinstance(source, QdrantSource):
                 fill_qdrant(source.url, seed=_SEED)
         if self.config.service:
-            self._point_switches("production", self._primary_endpoint(), only_unset=True)
+            self._point_switches("production", self._primary_endpoint(), only_unset=not moved)
 
     def down(self) -> None:
         """Stops every process, targets included. The data stays."""
@@ -106,14 +119,26 @@ class Sandbox:
 
     def kill(self, site: str) -> None:
         """Ends what runs on `site` at once."""
-        if site in self._processes.all():
-            self._processes.kill(site)
-        elif site in self.config.targets:
-            compute = self._app().compute(site)
-            for instance in compute.find({}):
-                compute.destroy(instance.id)
-        else:
-            known = [*self._processes.all(), *self.config.targets]
+        running = self._processes.all()
+        living_there = [
+            "qdrant"
+            for source in self.config.sources.values()
+            if isinstance(source, QdrantSource) and source.lives_on == site
+        ]
+        names = [name for name in dict.fromkeys([site, *living_there]) if name in running]
+        provider = self._providers().get(site)
+        instances = (
+            self._app().compute(site).find({}) if isinstance(provider, LocalProvider) else []
+        )
+        for name in names:
+            self._processes.kill(name)
+        for instance in instances:
+            assert isinstance(provider, LocalProvider)
+            if process := read_process(Path(provider.path) / instance.id):
+                process.send(signal.SIGKILL)
+                process.wait(_DIES_WITHIN_S)
+        if not names and not instances:
+            known = [*running, *self.config.targets]
             raise ConfigError(
                 f"nothing of the sandbox runs on {site!r}", hint=f"there are {', '.join(known)}"
             )
@@ -121,7 +146,7 @@ class Sandbox:
     def start_drill_primary(self) -> Endpoint:
         """A copy of the primary for one drill, with the drill's names set to it."""
         host = self._addresses[DRILL_PRIMARY]
-        self._start_model(DRILL_PRIMARY, host)
+        self._start_model(DRILL_PRIMARY, host, revive=True)
         self._processes.wait_ready([DRILL_PRIMARY])
         endpoint = Endpoint("http", host, self.ports.model)
         self._point_switches("drill", endpoint, only_unset=False)
@@ -161,14 +186,19 @@ class Sandbox:
                 names.append(start(name, "drkit.standins.qdrant", local, port, where).name)
         return names
 
-    def _start_model(self, name: str, host: str) -> str:
+    def _start_model(self, name: str, host: str, *, revive: bool = False) -> str:
         service = self.config.service
         assert service is not None
         weights = self.config.sources[service.weights] if service.weights else None
-        assert isinstance(weights, WeightsSource)
-        arguments = ["--data", weights.path, "--served-model-name", service.model]
-        arguments += ["--instance", name]
-        self._processes.start(name, "drkit.standins.model", host, self.ports.model, arguments)
+        folder = self._root / "servers" / "model"
+        if isinstance(weights, WeightsSource):
+            folder = Path(weights.path)
+        elif not (folder / "tokenizer.json").exists():  # a service whose weights nobody protects
+            make_model(folder, seed=_SEED)
+        arguments: list[str | Path] = ["--data", folder, "--instance", name]
+        arguments += ["--served-model-name", service.model]
+        module, port = "drkit.standins.model", self.ports.model
+        self._processes.start(name, module, host, port, arguments, revive=revive)
         return name
 
     def _primary_endpoint(self) -> Endpoint:
@@ -232,26 +262,33 @@ class Sandbox:
         return App(self.config, self._root, sandbox=True, emit=discard)
 
     def _ports(self) -> Ports:
-        file = self._root / "ports.json"
         try:
-            return Ports(**orjson.loads(file.read_bytes()))
+            return Ports(**orjson.loads((self._root / "ports.json").read_bytes()))
         except (FileNotFoundError, TypeError, ValueError):
-            pass
+            return self._choose_ports()
+
+    def _move_from_taken_ports(self) -> bool:
+        """True: ports are others now, because somebody else listens on one of ours."""
+        ours = {"127.0.0.1": {*self.ports.to_json().values()} - {self.ports.model}}
+        if self.config.service:
+            ours[self._addresses[self.config.service.primary]] = {self.ports.model}
+        if all(is_free(host, port) for host, ports in ours.items() for port in ports):
+            return False
+        self.ports = self._choose_ports()
+        self.config = sandbox_config(self._real, self._root, self.ports)
+        return True
+
+    def _choose_ports(self) -> Ports:
         taken: set[int] = set()
         while len(taken) < len(Ports.__dataclass_fields__):
             taken.add(free_port(("127.0.0.1", *self._addresses.values())))
         ports = Ports(*taken)
-        self._root.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(orjson.dumps(ports.to_json()))
+        write_atomically(self._root / "ports.json", orjson.dumps(ports.to_json()))
         return ports
 
     def _secret(self, path: Path, *, as_base64: bool) -> None:
         if path.exists():
             return
-        import base64
-
         raw = random_secrets.token_bytes(32)
         text = base64.b64encode(raw).decode() if as_base64 else random_secrets.token_urlsafe(32)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(text + "\n")
+        write_atomically(path, f"{text}\n".encode(), mode=0o600)

@@ -1,0 +1,90 @@
+"""Each third-party library has one home; what is declared is used, and what is used is declared."""
+
+import re
+import tomllib
+
+from source_tree import PROJECT, imports, modules, third_party
+
+# library -> where it may be imported. A folder ends in /.
+HOMES: dict[str, tuple[str, ...]] = {
+    "apscheduler": ("drkit/service/daemon.py",),
+    "cryptography": ("drkit/repository/sealing.py", "drkit/mirror/ticket.py"),
+    "dns": ("drkit/traffic/rfc2136.py", "drkit/standins/"),
+    "httpx": ("drkit/http_client.py",),
+    "jinja2": ("drkit/runs/evidence/as_html.py",),
+    "markupsafe": ("drkit/runs/evidence/as_html.py",),
+    "numpy": ("drkit/repository/", "drkit/standins/"),
+    "orjson": ("drkit/",),
+    "pydantic": ("drkit/config/", "drkit/points/point.py", "drkit/runs/schema.py"),
+    "pydantic_core": ("drkit/config/", "drkit/runs/schema.py"),
+    "pyfastcdc": ("drkit/repository/chunker.py",),
+    "qdrant_edge": ("drkit/sources/qdrant_snapshot.py", "drkit/standins/qdrant_engine.py"),
+    "rich": ("drkit/cli/live.py",),
+    "ruamel": ("drkit/config/yaml_text.py",),
+    "sqlalchemy": ("drkit/state/", "drkit/runs/journal.py", "drkit/runs/rows.py"),
+    "starlette": ("drkit/standins/",),
+    "typer": ("drkit/cli/",),
+    "uvicorn": ("drkit/standins/serve.py",),
+    "zstandard": ("drkit/repository/compression.py",),
+}
+
+# distribution -> the name that is imported, where they differ
+IMPORT_NAMES = {
+    "dnspython": "dns",
+    "ruamel.yaml": "ruamel",
+    "qdrant-edge-py": "qdrant_edge",
+    "psycopg[binary]": "psycopg",
+}
+# Used without being imported: SQLAlchemy loads it by the database's URL.
+NEVER_IMPORTED = {"psycopg"}
+# They come with a library that is declared.
+COME_WITH = {"markupsafe": "jinja2", "pydantic_core": "pydantic"}
+
+# Too slow for every command: only where they are used, never when the command line is built.
+HEAVY = {"apscheduler", "cryptography", "httpx", "jinja2", "numpy", "rich", "sqlalchemy"}
+
+
+def test_each_library_is_imported_in_its_home_only() -> None:
+    strays = [
+        f"{module} imports {library}"
+        for module in modules()
+        for library in third_party(module)
+        if not module.startswith(HOMES.get(library, ("-",)))
+    ]
+
+    assert strays == []
+
+
+def test_no_home_is_empty() -> None:
+    for library, homes in HOMES.items():
+        for home in homes:
+            users = [module for module in modules() if module.startswith(home)]
+            assert any(library in third_party(module) for module in users), f"{library} in {home}"
+
+
+def test_what_is_declared_is_used_and_what_is_used_is_declared() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    required = [
+        *project["dependencies"],
+        *extras["qdrant"],
+        *extras["sandbox"],
+        *extras["postgres"],
+    ]
+    names = {re.split(r"[<>=]", requirement)[0] for requirement in required} - {"drkit[qdrant]"}
+    declared = {IMPORT_NAMES.get(name, name) for name in names}
+    used = {library for module in modules() for library in third_party(module)}
+
+    assert declared - NEVER_IMPORTED == used - set(COME_WITH)
+
+
+def test_the_command_line_imports_nothing_heavy_at_its_top() -> None:
+    found = [
+        f"{module} imports {name}"
+        for module in modules()
+        if module.startswith("drkit/cli/") and module != "drkit/cli/live.py"
+        for name, at_top in imports(module)
+        if at_top and name.partition(".")[0] in HEAVY
+    ]
+
+    assert found == []

@@ -21,7 +21,7 @@ from drkit.runs.process import own_mark
 from drkit.runs.records import JSON, RunRecord, RunState, StepState
 from drkit.runs.rollback import Rollback
 from drkit.runs.signals import StopRequest, stop_requests
-from drkit.runs.states import MILESTONES, RUN_TABLE, RunEvent, replay, run_after
+from drkit.runs.states import MILESTONE_OF, MILESTONES, RUN_TABLE, RunEvent, replay, run_after
 from drkit.runs.stepper import StepFailure, Stepper
 from drkit.runs.walk import GiveWay, Walk
 
@@ -106,6 +106,7 @@ class _Execution:
             self._fire(RunEvent.START)
         elif run.state is RunState.NEEDS_OPERATOR:
             self._fire(RunEvent.RESUME)
+        self._catch_up()
         try:
             failure = self._walk().run()
         except GiveWay:
@@ -220,6 +221,15 @@ class _Execution:
         ]
         payload: dict[str, JSON] = {"pid": own_mark()[0], "unknown": unknown}
         self._journal.append(self._run_id, "resumed", payload=payload)
+
+    def _catch_up(self) -> None:
+        """Passes the milestones of steps that are done: a crash may have come between the two."""
+        steps = replay(self._journal.entries(self._run_id), [each.id for each in self._plan.steps])
+        for step in self._plan.steps:
+            if steps[step.id].state is StepState.DONE:
+                for kind in ("intent", "done"):
+                    if event := MILESTONE_OF.get((step.action, kind)):
+                        self._fire(event)
 
     def _milestone(self, event: RunEvent) -> None:
         self._fire(event)

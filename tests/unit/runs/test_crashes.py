@@ -1,0 +1,87 @@
+"""Every step, every point: the process dies there and the run is resumed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from drkit.runs.records import RunState
+
+if TYPE_CHECKING:
+    from conftest import Crash, World
+
+STEPS = (
+    "hold",
+    "preflight",
+    "acquire",
+    "deploy",
+    "fence",
+    "point",
+    "restore",
+    "verify",
+    "cutover",
+    "verify_public",
+    "observe",
+    "commit",
+)
+POINTS = ("before-intent", "after-intent", "after-effect", "after-record")
+
+
+@pytest.mark.parametrize("kind", ["failover", "drill"])
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("step", STEPS)
+def test_a_crash_anywhere_is_resumed_and_nothing_is_done_twice(
+    world: World, crash: type[Crash], step: str, point: str, kind: str
+) -> None:
+    with pytest.raises(crash):
+        world.start(kind, breakpoint=world.crash_at(step, point))
+    (died,) = world.journal().runs()
+    assert not died.state.ended
+    run = world.resume(died.id)
+    assert run.state is (RunState.COMMITTED if kind == "failover" else RunState.DONE)
+    assert run.outcome == ("committed" if kind == "failover" else "passed")
+    assert run.plan_checksum == died.plan_checksum == world.journal().plan(run.id).checksum
+    for name, action in world.fakes.items():
+        if action.effect.must_look:
+            assert world.marks.count[name] == 1, name
+        else:
+            assert world.marks.count[name] in (1, 2), name
+    entries = world.journal().entries(run.id)
+    assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
+    elapsed = [entry.elapsed_s for entry in entries]
+    assert elapsed == sorted(elapsed)
+
+
+@pytest.mark.parametrize("point", ["after-intent", "after-effect"])
+def test_what_a_crash_left_open_is_named_when_the_run_is_taken_up(
+    world: World, crash: type[Crash], point: str
+) -> None:
+    with pytest.raises(crash):
+        world.start(breakpoint=world.crash_at("acquire", point))
+    run = world.resume(world.journal().run("latest").id)
+    (resumed,) = [e for e in world.journal().entries(run.id) if e.kind == "resumed"]
+    assert "acquire" in resumed.payload["unknown"]
+    (done,) = [
+        e for e in world.journal().entries(run.id) if e.step == "acquire" and e.kind == "done"
+    ]
+    assert done.payload["adopted"] is (point == "after-effect")
+
+
+@pytest.mark.parametrize("undone_before", [0, 1, 2])
+def test_a_rollback_that_dies_is_finished_by_the_next_process(
+    world: World, crash: type[Crash], undone_before: int
+) -> None:
+    from drkit.errors import VerificationFailed
+
+    world.marks.fail["verify"] = [VerificationFailed("wrong", hint="look")]
+    order = ["restore", "acquire", "hold"]
+    dies_at = order[undone_before]
+    world.marks.undo_fail[dies_at] = [crash("in the undo")]  # type: ignore[list-item]
+    with pytest.raises(crash):
+        world.start()
+    died = world.journal().run("latest")
+    assert died.state is RunState.ROLLING_BACK
+    run = world.resume(died.id)
+    assert run.state is RunState.ROLLED_BACK
+    assert sorted(world.marks.undone) == ["acquire", "hold", "restore"]

@@ -1,0 +1,315 @@
+"""The engine on fakes: order, retries, failures, rollback, drills, signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from drkit.compute.interface import EffectUnknown
+from drkit.errors import Interrupted, PlaceError, VerificationFailed
+from drkit.runs.records import RunState, StepState
+from drkit.runs.states import replay
+
+if TYPE_CHECKING:
+    from conftest import World
+
+
+def _steps(world: World, run_id: str):
+    journal = world.journal()
+    return replay(journal.entries(run_id), [step.id for step in journal.plan(run_id).steps])
+
+
+def test_the_order_of_the_journal_follows_the_graph(world: World) -> None:
+    run = world.start()
+    assert (run.state, run.outcome) == (RunState.COMMITTED, "committed")
+    journal = world.journal()
+    seq = {(entry.step, entry.kind): entry.seq for entry in journal.entries(run.id)}
+    for step in journal.plan(run.id).steps:
+        for need in step.needs:
+            assert seq[need, "done"] < seq[step.id, "intent"], (need, step.id)
+    states = [e.payload["to"] for e in journal.entries(run.id) if e.kind == "state"]
+    assert states == [
+        "PLANNED",
+        "PREFLIGHT",
+        "RUNNING",
+        "VERIFIED",
+        "CUTOVER",
+        "OBSERVING",
+        "COMMITTED",
+    ]
+    assert all(count == 1 for count in world.marks.count.values())
+    assert world.reports == 1
+
+
+def test_each_effect_happens_between_its_intent_and_its_result(world: World) -> None:
+    seen = {}
+
+    def notice(name):
+        def during(call, _context):
+            entries = world.journal().entries(call.run_id)
+            kinds = [entry.kind for entry in entries if entry.step == call.step_id]
+            seen[name] = kinds
+
+        return during
+
+    world.marks.during = {name: notice(name) for name in world.fakes}
+    world.start()
+    assert set(seen) == set(world.fakes)
+    assert all(kinds == ["intent"] for kinds in seen.values()), seen
+
+
+def test_a_place_that_fails_once_is_tried_again_and_each_try_is_in_the_journal(
+    world: World,
+) -> None:
+    world.marks.fail["cutover"] = [PlaceError("no answer", hint="wait")]
+    run = world.start()
+    assert run.state is RunState.COMMITTED
+    kinds = [e.kind for e in world.journal().entries(run.id) if e.step == "cutover"]
+    assert kinds == ["intent", "failed", "intent", "done"]
+
+
+def test_a_wrong_proof_is_not_tried_again_and_rolls_the_run_back(world: World) -> None:
+    world.marks.fail["verify"] = [VerificationFailed("a bit flipped", hint="look")]
+    run = world.start()
+    assert (run.state, run.outcome) == (RunState.ROLLED_BACK, "rolled back")
+    assert _steps(world, run.id)["verify"].attempt == 1
+    assert world.marks.count["cutover"] == 0
+    assert world.marks.there.isdisjoint({"acquire", "hold", "restore"})
+
+
+def test_R12_rollback_undoes_exactly_what_began_in_reverse(world: World) -> None:
+    world.marks.fail["verify"] = [VerificationFailed("wrong", hint="look")]
+    run = world.start()
+    entries = world.journal().entries(run.id)
+    began = [e.step for e in entries if e.kind == "intent" and not e.payload.get("undo")]
+    undoable = [step for step in began if world.fakes[step].undo is not None]
+    assert world.marks.undone == list(reversed(undoable))
+    assert "cutover" not in world.marks.undone
+    undo_intents = [e.step for e in entries if e.kind == "intent" and e.payload.get("undo")]
+    assert undo_intents == world.marks.undone
+
+
+def test_R12_one_undo_that_fails_does_not_stop_the_others_and_resume_finishes_it(
+    world: World,
+) -> None:
+    world.marks.fail["verify"] = [VerificationFailed("wrong", hint="look")]
+    world.marks.undo_fail["acquire"] = [PlaceError("no answer", hint="wait")]
+    run = world.start()
+    assert run.state is RunState.ROLLBACK_FAILED
+    assert not run.state.ended
+    assert {"restore", "hold"} <= set(world.marks.undone)
+    assert "acquire" in world.marks.there
+    before = list(world.marks.undone)
+    run = world.resume(run.id)
+    assert run.state is RunState.ROLLED_BACK
+    assert world.marks.undone == [*before, "acquire"]
+
+
+def test_a_step_that_may_fail_does_not_stop_the_run_and_stays_failed(world: World) -> None:
+    world.marks.fail["hold"] = [PlaceError("down", hint="wait")] * 3
+    run = world.start()
+    assert run.state is RunState.COMMITTED
+    assert _steps(world, run.id)["hold"].state is StepState.FAILED
+
+
+def test_a_failed_preflight_waits_for_an_operator_and_resume_tries_it_again(world: World) -> None:
+    world.marks.fail["preflight"] = [VerificationFailed("no mirror", hint="mirror it")]
+    run = world.start()
+    assert (run.state, run.ended_at, run.outcome) == (RunState.NEEDS_OPERATOR, None, None)
+    assert world.marks.undone == []
+    assert world.marks.count["acquire"] == 0
+    run = world.resume(run.id)
+    assert run.state is RunState.COMMITTED
+    assert world.marks.count["hold"] == 1
+
+
+def test_R5_a_step_that_does_not_return_is_unknown_and_never_failed(world: World) -> None:
+    def hang(call, _context):
+        call.guard.pause(10_000)
+
+    world.marks.during["deploy"] = hang
+    run = world.start()
+    assert run.state is RunState.ROLLED_BACK
+    kinds = [e.kind for e in world.journal().entries(run.id) if e.step == "deploy"]
+    assert kinds == ["intent", "note"]
+    assert _steps(world, run.id)["deploy"].state is StepState.EFFECT_UNKNOWN
+
+
+def test_R5_a_call_without_an_answer_is_looked_at_and_not_sent_again(world: World) -> None:
+    marks = world.marks
+
+    def made_but_no_answer(_call, _context):
+        if not marks.there & {"acquire"}:
+            marks.there.add("acquire")
+            marks.count["acquire"] += 1
+            raise EffectUnknown("no answer", hint="look")
+
+    marks.during["acquire"] = made_but_no_answer
+    run = world.start()
+    assert run.state is RunState.COMMITTED
+    assert marks.count["acquire"] == 1
+    entries = [e for e in world.journal().entries(run.id) if e.step == "acquire"]
+    assert [entry.kind for entry in entries] == ["intent", "note", "intent", "done"]
+    assert entries[-1].payload["adopted"] is True
+
+
+def test_R5_an_attempt_that_lost_its_claim_sends_nothing(world: World) -> None:
+    def taken_over(call, _context):
+        world.journal().claim(call.run_id)
+
+    world.marks.during["acquire"] = taken_over
+    plan = world.plan()
+    journal = world.journal()
+    run = journal.open_run(plan, sandbox=False)
+    from drkit.runs.engine import execute
+    from drkit.runs.journal import ClaimLost
+
+    with pytest.raises(ClaimLost):
+        execute(journal, run.id, world.fakes, world.context(plan))
+    assert world.marks.count["acquire"] == 0
+
+
+def test_R6_the_plan_is_frozen_and_a_changed_one_is_refused(world: World) -> None:
+    world.marks.fail["preflight"] = [VerificationFailed("no", hint="mend")]
+    run = world.start()
+    with world.database.write() as connection:
+        from drkit.state.schema import RUNS
+
+        text = world.journal().plan(run.id).to_json()
+        connection.execute(RUNS.update().values(plan=text.replace('"lambda"', '"other"')))
+    from drkit.errors import DamagedData
+
+    with pytest.raises(DamagedData, match="frozen plan"):
+        world.journal().plan(run.id)
+    before = dict(world.marks.count)
+    journal = world.journal()
+    with pytest.raises(DamagedData):
+        from drkit.runs.engine import execute
+
+        execute(journal, run.id, world.fakes, world.context(world.plan()))
+    assert dict(world.marks.count) == before
+
+
+def test_R6_an_action_of_another_version_needs_an_operator(world: World) -> None:
+    from dataclasses import replace
+
+    from drkit.runs.engine import execute
+
+    plan = world.plan()
+    journal = world.journal()
+    run = journal.open_run(plan, sandbox=False)
+    newer = {**world.fakes, "restore": replace(world.fakes["restore"], version=2)}
+    run = execute(journal, run.id, newer, world.context(plan))
+    assert run.state is RunState.NEEDS_OPERATOR
+    assert not world.marks.count
+    assert world.resume(run.id).state is RunState.COMMITTED
+
+
+def test_R11_a_drill_is_torn_down_by_the_engine_and_proved(world: World) -> None:
+    run = world.start("drill")
+    assert (run.state, run.outcome, run.namespace) == (RunState.DONE, "passed", "drill")
+    assert world.marks.there.isdisjoint({"acquire", "hold", "restore", "cutover"})
+    states = [e.payload["to"] for e in world.journal().entries(run.id) if e.kind == "state"]
+    assert states[-3:] == ["EVIDENCE", "TEARDOWN", "DONE"]
+    assert world.arbiter.read_role("assistant") is None
+
+
+def test_R11_a_drill_that_fails_verify_moves_no_switch_and_destroys_its_instance(
+    world: World,
+) -> None:
+    world.marks.fail["verify"] = [VerificationFailed("model-1.safetensors", hint="look")]
+    run = world.start("drill")
+    assert (run.state, run.outcome) == (RunState.DONE, "failed")
+    assert world.marks.count["cutover"] == 0
+    assert "acquire" in world.marks.undone
+    reasons = [e.payload.get("reason") for e in world.journal().entries(run.id)]
+    assert "model-1.safetensors" in reasons
+
+
+def test_R11_a_teardown_that_fails_keeps_the_drill_open_until_it_is_done(world: World) -> None:
+    world.marks.undo_fail["acquire"] = [PlaceError("no answer", hint="wait")]
+    run = world.start("drill")
+    assert (run.state, run.ended_at) == (RunState.NEEDS_OPERATOR, None)
+    run = world.resume(run.id)
+    assert (run.state, run.outcome) == (RunState.DONE, "passed")
+    assert "acquire" not in world.marks.there
+
+
+def test_a_drill_without_names_of_its_own_skips_what_needs_one_and_says_so(world: World) -> None:
+    gateway = world.config.switch["gateway"].model_copy(update={"drill_url": None})
+    world.config = world.config.model_copy(update={"switch": {"gateway": gateway}})
+    run = world.start("drill")
+    assert (run.state, run.outcome) == (RunState.DONE, "passed")
+    skipped = {e.step: e.payload for e in world.journal().entries(run.id) if e.kind == "skipped"}
+    assert set(skipped) == {"hold", "cutover", "verify_public"}
+    assert all("drill_record" in str(payload["reason"]) for payload in skipped.values())
+
+
+def test_R4_a_failover_interrupts_the_drill_of_its_service(world: World) -> None:
+    def failover_begins(_call, _context):
+        if world.journal().open_run_of("assistant", "production") is None:
+            world.journal().open_run(world.plan("failover"), sandbox=False)
+        # Whatever the engine starts after this is too late.
+
+    world.marks.during["deploy"] = failover_begins
+    run = world.start("drill")
+    assert (run.state, run.outcome) == (RunState.INTERRUPTED, "interrupted")
+    assert run.interrupted_by is not None
+    assert world.marks.count["verify"] == 0
+    assert "acquire" not in world.marks.there
+
+
+def test_a_signal_leaves_a_run_that_resume_continues(world: World) -> None:
+    def asked_to_stop(call, _context):
+        if call.attempt == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+            call.guard.pause(10)
+
+    world.marks.during["deploy"] = asked_to_stop
+    former = signal.getsignal(signal.SIGTERM)
+    plan = world.plan()
+    journal = world.journal()
+    run = journal.open_run(plan, sandbox=False)
+    from drkit.runs.engine import execute
+
+    with pytest.raises(Interrupted) as caught:
+        execute(journal, run.id, world.fakes, world.context(plan))
+    assert run.id in caught.value.hint
+    assert signal.getsignal(signal.SIGTERM) is former
+    stopped = world.journal().run(run.id)
+    assert (stopped.state, stopped.pid) == (RunState.RUNNING, None)
+    assert world.resume(run.id).state is RunState.COMMITTED
+    assert world.marks.count["acquire"] == 1
+
+
+def test_a_run_that_ended_is_left_alone(world: World) -> None:
+    run = world.start()
+    count = len(world.journal().entries(run.id))
+    assert world.resume(run.id) == run
+    assert len(world.journal().entries(run.id)) == count
+
+
+def test_a_lease_that_another_holds_lets_nothing_begin(world: World) -> None:
+    from drkit.coordination.interface import LeaseHeld
+
+    world.arbiter.acquire("assistant", "somebody else", ttl_s=60)
+    with pytest.raises(LeaseHeld):
+        world.start()
+    assert not world.marks.count
+
+
+def test_a_lease_taken_over_stops_the_run_before_its_next_effect(world: World) -> None:
+    from drkit.coordination.interface import LeaseLost
+
+    def taken(_call, _context):
+        world.clock.advance(1000)
+        world.arbiter.acquire("assistant", "somebody else", ttl_s=10_000)
+
+    world.marks.during["acquire"] = taken
+    with pytest.raises(LeaseLost):
+        world.start()
+    assert world.marks.count["acquire"] == 0
+    assert world.marks.undone == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,10 @@ from drkit.coordination.interface import Lease
 from drkit.coordination.memory import MemoryPlace
 from drkit.coordination.rules import ServiceState
 
-PLACES = {"memory": lambda _folder: MemoryPlace(), "folder": FolderPlace}
+PLACES: dict[str, Callable[[Path], Place]] = {
+    "memory": lambda _folder: MemoryPlace(),
+    "folder": FolderPlace,
+}
 
 
 @pytest.mark.parametrize("kind", sorted(PLACES))

@@ -198,15 +198,24 @@ def wait_for_steps() -> None:
             assert not thread.is_alive(), thread.name
 
 
+@pytest.fixture(scope="session")
+def deployment() -> tuple[Config, Runbook]:
+    """The repository's own deployment and runbook, read once."""
+    return (
+        load_config(ROOT / "schedules.yaml"),
+        load_runbook(ROOT / "runbooks" / "primary-gpu-down.yaml"),
+    )
+
+
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, deployment: tuple[Config, Runbook]) -> Iterator[World]:
     clock = ManualClock()
-    config = load_config(ROOT / "schedules.yaml")
+    config, runbook = deployment
     gateway = config.switch["gateway"].model_copy(update={"drill_url": "http://127.0.0.1:8081"})
     made = World(
         tmp_path=tmp_path,
         config=config.model_copy(update={"switch": {**config.switch, "gateway": gateway}}),
-        runbook=load_runbook(ROOT / "runbooks" / "primary-gpu-down.yaml"),
+        runbook=runbook,
         clock=clock,
         database=open_database(tmp_path / "state.sqlite", clock=clock),
         compute=MemoryCompute(clock),

@@ -194,6 +194,58 @@ def test_S4_a_store_that_cannot_catch_up_gets_no_new_point(three: Any, source: P
     assert any(isinstance(e, StoreLagging) and e.store == "s3" for e in three.events)
 
 
+def test_S1_a_damaged_copy_is_never_copied_on(three: Any, source: Path) -> None:
+    three.stores[2].down = True
+    three.backup(source)
+    three.stores[2].down = False
+    name = max(names(three.stores[0], DATA).items(), key=lambda item: item[1])[0]
+    three.stores[0].damage(name, at=1000)
+    three.backup(source)
+    assert three.stores[2].get(name) == three.stores[1].get(name)
+    for store in (three.stores[1], three.stores[2]):
+        store.delete(name)
+    report = three.backup(source)
+    assert [result.complete for result in report.stores] == [True, False, False]
+    assert name not in names(three.stores[1])
+
+
+def test_S3_one_refused_pack_keeps_the_snapshot_out_though_the_store_recovers(
+    kit: ModuleType, source: Path
+) -> None:
+    stores = [MemoryStore("gcs"), Recorder("s3")]
+    two = kit.Kit(stores).init()
+    refuse_once(stores[1])
+    report = two.backup(source)
+    assert [result.complete for result in report.stores] == [True, False]
+    assert not names(stores[1], INDEX, SNAPSHOTS)
+
+
+def test_S4_a_store_that_failed_while_catching_up_gets_nothing_new(
+    kit: ModuleType, source: Path
+) -> None:
+    stores = [MemoryStore("gcs"), Recorder("s3")]
+    two = kit.Kit(stores).init()
+    stores[1].down = True
+    two.backup(source)
+    stores[1].down = False
+    refuse_once(stores[1])
+    report = two.backup(source)
+    assert [result.complete for result in report.stores] == [True, False]
+    assert not names(stores[1], INDEX, SNAPSHOTS)
+
+
+def refuse_once(store: Recorder) -> None:
+    """The next pack is refused, with the index already queued; all that follows is taken."""
+
+    def refuse(name: str) -> None:
+        if name.startswith(DATA):
+            store.before = lambda name: None
+            threading.Event().wait(0.3)
+            raise StoreUnreachable("told to fail once", hint="a test asked so")
+
+    store.before = refuse
+
+
 def test_S8_init_never_rewrites_and_says_who_has_it(
     kit: ModuleType, three: Any, source: Path
 ) -> None:
@@ -258,22 +310,25 @@ def test_S9_a_lock_too_old_to_be_trusted_is_no_lock(kit: ModuleType, source: Pat
     assert not names(store, SNAPSHOTS)
 
 
-def test_S9_the_lock_is_there_before_the_index_is_read_and_gone_at_the_end(
+def test_S9_the_index_is_read_under_the_lock_even_if_it_was_read_before(
     kit: ModuleType, source: Path
 ) -> None:
-    seen: list[str] = []
+    seen: list[bool] = []
 
     class Watched(MemoryStore):
-        def list(self, prefix: str) -> Any:
-            if prefix == INDEX:
-                seen.append("index, locked" if names(self, LOCKS) else "index, unlocked")
-            return super().list(prefix)
+        def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
+            if name.startswith(INDEX):
+                seen.append(bool(names(self, LOCKS)))
+            return super().get(name, offset=offset, length=length)
 
     store = Watched("gcs")
     alone = kit.Kit([store]).init()
     alone.backup(source)
-    assert seen
-    assert set(seen) == {"index, locked"}
+    repository = alone.open()
+    assert len(repository.index) > 0
+    assert seen == [False]
+    alone.backup(source, repository=repository)
+    assert seen[1:] == [True]
     assert not names(store, LOCKS)
 
 

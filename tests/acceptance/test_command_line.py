@@ -145,7 +145,8 @@ WITHOUT_SHARED_OPTIONS = {("bootstrap",)}
 def documented() -> list[tuple[str, str]]:
     """(document, command) for each line of a shell block that begins with drkit or make."""
     found = []
-    for document in [PROJECT / "README.md", *sorted(PROJECT.glob("d*/**/*.md"))]:
+    pages = [page for folder in ("docs", "deploy") for page in (PROJECT / folder).rglob("*.md")]
+    for document in [PROJECT / "README.md", *sorted(pages)]:
         for block in re.findall(r"```(?:sh|console)\n(.*?)```", document.read_text(), re.DOTALL):
             for line in block.replace("\\\n", " ").splitlines():
                 words = line.removeprefix("$ ").strip()

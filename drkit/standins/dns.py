@@ -171,9 +171,9 @@ def main() -> int:
     parser.add_argument("--key-file", type=Path, required=True)
     parser.add_argument("--key-algorithm", default="hmac-sha256")
     options = parser.parse_args()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    # blocked before any thread starts, so that only the wait at the end takes them
+    ending = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ending)
     secret = options.key_file.read_text().strip()
     authority = Authority(
         [Zone(name, options.data / f"{name.rstrip('.')}.zone") for name in options.zone],
@@ -188,7 +188,7 @@ def main() -> int:
             server.authority = authority
             threading.Thread(target=server.serve_forever, args=(0.2,), daemon=True).start()
         print(f"serving {', '.join(options.zone)} on {options.host}:{options.port}", flush=True)
-        stop.wait()
+        signal.sigwait(ending)
     return 0
 
 

@@ -15,15 +15,23 @@ from drkit.errors import DamagedData, DrkitError, GuardRefused, NoRepository, Pl
 from drkit.events import Emit, Note
 from drkit.repository.chunker import Chunker, ChunkerSettings
 from drkit.repository.compression import decompress
+from drkit.repository.identity import (
+    exists,
+    identity,
+    no_repository,
+    open_key,
+    read_id,
+    refuse_leftovers,
+    refuse_stranger,
+)
 from drkit.repository.index import Index, Location
-from drkit.repository.keys import ScryptCost, make_key_file, open_key_file
+from drkit.repository.keys import ScryptCost, make_key_file
 from drkit.repository.layout import (
     CONFIG,
     DRKIT,
     INDEX,
     KEYS,
     RESTORE_TXT,
-    ROOT,
     SNAPSHOTS,
     pack_name,
     restore_text,
@@ -32,7 +40,7 @@ from drkit.repository.polynomial import random_polynomial
 from drkit.repository.sealing import MasterKey
 from drkit.repository.snapshot import Snapshot, read_snapshot
 from drkit.repository.tree import Node, decode_tree
-from drkit.stores.interface import ObjectMissing, Store
+from drkit.stores.interface import Store
 
 _BLOB_CACHE_BYTES = 64 << 20
 
@@ -65,10 +73,10 @@ def init_repository(
 
     Raises `GuardRefused` when some hold it and others do not: an empty store is joined by name.
     """
-    present = [store for store in stores if _exists(store)]
+    present = [store for store in stores if exists(store)]
     if present:
-        key = _open_key(present, password)
-        ids = {store.name: _identity(store, key) for store in present}
+        key = open_key(present, password)
+        ids = {store.name: identity(store, key) for store in present}
         if len(set(ids.values())) > 1:
             raise GuardRefused(
                 f"the stores hold different repositories: {ids}",
@@ -81,7 +89,7 @@ def init_repository(
             )
         return InitReport(next(iter(ids.values())), (), tuple(ids))
     for store in stores:
-        _refuse_leftovers(store)
+        refuse_leftovers(store)
     key = MasterKey.generate()
     repository_id = hashlib.sha256(key.derive("repository id")).hexdigest()
     config = orjson.dumps(
@@ -104,14 +112,14 @@ def init_repository(
 
 def join_store(stores: Sequence[Store], newcomer: Store, password: str) -> None:
     """Gives the empty `newcomer` the repository's config and keys; it catches up later (S12)."""
-    holders = [store for store in stores if store is not newcomer and _exists(store)]
+    holders = [store for store in stores if store is not newcomer and exists(store)]
     if not holders:
-        raise _no_repository(stores)
-    if _exists(newcomer):
-        key = _open_key(holders, password)
-        if _identity(newcomer, key) == _identity(holders[0], key):
+        raise no_repository(stores)
+    if exists(newcomer):
+        key = open_key(holders, password)
+        if identity(newcomer, key) == identity(holders[0], key):
             return
-    _refuse_leftovers(newcomer)
+    refuse_leftovers(newcomer)
     holder = holders[0]
     names = [info.name for info in holder.list(KEYS)]
     for name in (RESTORE_TXT, *names, DRKIT, CONFIG):
@@ -132,21 +140,21 @@ def open_repository(
     empty: list[Store] = []
     for store in stores:
         try:
-            (answering if _exists(store) else empty).append(store)
+            (answering if exists(store) else empty).append(store)
         except PlaceError as error:
             unreachable[store.name] = error.message
             emit(Note("warning", store.name, error.message))
     if not answering:
-        raise _no_repository(stores)
-    key = _open_key(answering, password)
+        raise no_repository(stores)
+    key = open_key(answering, password)
     repository_id = ""
     for store in tuple(answering):
         try:
-            found = _repository_id(store, key)
+            found = read_id(store, key)
         except PlaceError as error:
             unreachable[store.name] = error.message
         except DamagedData:
-            _refuse_stranger(store, answering)
+            refuse_stranger(store, answering)
             unreachable[store.name] = "its config is damaged; copy another store's there (S8)"
         else:
             if repository_id and found != repository_id:
@@ -345,73 +353,3 @@ class Repository:
         if problem and not answers:
             raise problem
         return {name: frozenset(stores) for name, stores in found.items()}
-
-
-def _exists(store: Store) -> bool:
-    try:
-        store.stat(CONFIG)
-    except ObjectMissing:
-        return False
-    return True
-
-
-def _refuse_leftovers(store: Store) -> None:
-    for info in store.list(ROOT):
-        raise GuardRefused(
-            f"{store.name} holds {info.name}, but no repository config",
-            hint="put the config of another store there, or name an empty prefix for it",
-        )
-
-
-def _open_key(stores: Sequence[Store], password: str) -> MasterKey:
-    """The master key from whichever store's key files `password` opens."""
-    error: DrkitError | None = None
-    for store in stores:
-        try:
-            names = [info.name for info in store.list(KEYS)]
-        except DrkitError as failed:
-            error = failed
-            continue
-        for name in names:
-            try:
-                return open_key_file(store.get(name), password)
-            except DrkitError as failed:
-                error = failed
-    raise error or _no_repository(stores)
-
-
-def _repository_id(store: Store, key: MasterKey) -> str:
-    """The id in the store's config. `DamagedData` when `key` did not seal it."""
-    config = orjson.loads(key.open(store.get(CONFIG)))
-    if config["version"] not in (1, 2):
-        raise NoRepository(
-            f"{store.name} holds a repository of format {config['version']}",
-            hint="this version reads restic's formats 1 and 2",
-        )
-    return str(config["id"])
-
-
-def _identity(store: Store, key: MasterKey) -> str:
-    try:
-        return _repository_id(store, key)
-    except DamagedData:
-        return f"another ({store.name})"
-
-
-def _refuse_stranger(store: Store, others: Sequence[Store]) -> None:
-    """`GuardRefused` unless `store` shares a key file with another: then it is a damaged copy."""
-    own = {info.name for info in store.list(KEYS)}
-    shared = any(
-        own & {info.name for info in other.list(KEYS)} for other in others if other is not store
-    )
-    if not shared:
-        raise GuardRefused(
-            f"{store.name} holds another repository",
-            hint="name the right bucket or prefix for it in schedules.yaml",
-        )
-
-
-def _no_repository(stores: Sequence[Store]) -> NoRepository:
-    return NoRepository(
-        f"no repository in {', '.join(store.name for store in stores)}", hint="make it: drkit init"
-    )

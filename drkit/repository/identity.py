@@ -1,0 +1,83 @@
+"""Whose repository lies in a store: its config, its keys, and what must not be overwritten."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+
+from drkit.errors import DamagedData, DrkitError, GuardRefused, NoRepository
+from drkit.repository.keys import open_key_file
+from drkit.repository.layout import CONFIG, KEYS, ROOT
+from drkit.repository.sealing import MasterKey
+from drkit.stores.interface import ObjectMissing, Store
+
+
+def exists(store: Store) -> bool:
+    try:
+        store.stat(CONFIG)
+    except ObjectMissing:
+        return False
+    return True
+
+
+def refuse_leftovers(store: Store) -> None:
+    for info in store.list(ROOT):
+        raise GuardRefused(
+            f"{store.name} holds {info.name}, but no repository config",
+            hint="put the config of another store there, or name an empty prefix for it",
+        )
+
+
+def open_key(stores: Sequence[Store], password: str) -> MasterKey:
+    """The master key from whichever store's key files `password` opens."""
+    error: DrkitError | None = None
+    for store in stores:
+        try:
+            names = [info.name for info in store.list(KEYS)]
+        except DrkitError as failed:
+            error = failed
+            continue
+        for name in names:
+            try:
+                return open_key_file(store.get(name), password)
+            except DrkitError as failed:
+                error = failed
+    raise error or no_repository(stores)
+
+
+def read_id(store: Store, key: MasterKey) -> str:
+    """The id in the store's config. `DamagedData` when `key` did not seal it."""
+    config = orjson.loads(key.open(store.get(CONFIG)))
+    if config["version"] not in (1, 2):
+        raise NoRepository(
+            f"{store.name} holds a repository of format {config['version']}",
+            hint="this version reads restic's formats 1 and 2",
+        )
+    return str(config["id"])
+
+
+def identity(store: Store, key: MasterKey) -> str:
+    try:
+        return read_id(store, key)
+    except DamagedData:
+        return f"another ({store.name})"
+
+
+def refuse_stranger(store: Store, others: Sequence[Store]) -> None:
+    """`GuardRefused` unless `store` shares a key file with another: then it is a damaged copy."""
+    own = {info.name for info in store.list(KEYS)}
+    shared = any(
+        own & {info.name for info in other.list(KEYS)} for other in others if other is not store
+    )
+    if not shared:
+        raise GuardRefused(
+            f"{store.name} holds another repository",
+            hint="name the right bucket or prefix for it in schedules.yaml",
+        )
+
+
+def no_repository(stores: Sequence[Store]) -> NoRepository:
+    return NoRepository(
+        f"no repository in {', '.join(store.name for store in stores)}", hint="make it: drkit init"
+    )

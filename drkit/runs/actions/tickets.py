@@ -12,14 +12,12 @@ from typing import cast
 
 from drkit.config.sources import WeightsSource
 from drkit.errors import ConfigError, PlaceError
+from drkit.mirror.bootstrap import TICKET_KEY_VARIABLE
 from drkit.mirror.manifest import Manifest
 from drkit.mirror.read import find_manifest
 from drkit.mirror.ticket import mint_ticket, seal_ticket
 from drkit.runs.actions.interface import Context
 from drkit.stores.interface import Presigner
-
-KEY_VARIABLE = "DRKIT_TICKET_KEY"
-"""Holds the ticket's key, in hex, in the environment of the machine's bootstrap."""
 
 
 def weights_source(context: Context) -> WeightsSource:
@@ -54,7 +52,7 @@ def ticket_path(context: Context, step_id: str, attempt: str) -> Path:
 
 
 def ticket_environment(context: Context, run_id: str, step_id: str, attempt: str) -> dict[str, str]:
-    return {KEY_VARIABLE: _key(context, run_id, step_id, attempt).hex()}
+    return {TICKET_KEY_VARIABLE: _key(context, run_id, step_id, attempt).hex()}
 
 
 def leave_ticket(

@@ -5,12 +5,13 @@ What is made there is noted before it is made, so that only that is ever dropped
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from drkit.config.sources import QdrantSource
-from drkit.errors import ConfigError
+from drkit.errors import ConfigError, GuardRefused
 from drkit.runs.actions.interface import Context, StepCall
 from drkit.runs.records import JSON
 from drkit.verify.proof import Proof
@@ -19,6 +20,7 @@ from drkit.verify.qdrant import verify_qdrant
 
 def restore_vectors(call: StepCall, context: Context, name: str, folder: Path) -> dict[str, JSON]:
     """Restores the collections in `folder`. Raises `ConfigError` if there is no place for them."""
+    from drkit.sources.qdrant import COLLECTION
     from drkit.sources.qdrant_restore import restore_qdrant
 
     place = context.restore_qdrant_to(name)
@@ -28,13 +30,19 @@ def restore_vectors(call: StepCall, context: Context, name: str, folder: Path) -
             hint=f"set sources.{name}.restore_to to an empty server",
         )
     url, api_key = place
-    collections = sorted(each.name for each in folder.iterdir() if each.is_dir())
+    recorded = [json.loads(path.read_bytes()) for path in sorted(folder.glob(f"*/{COLLECTION}"))]
+    made: list[JSON] = [str(each["collection"]) for each in recorded]
     _drop(call, context, name)
-    made: list[JSON] = list(collections)
     call.guard.note({"made": {"source": name, "url": url, "collections": made}})
     call.guard.check()
     restore_qdrant(
-        folder, url, api_key, names={each: each for each in collections}, emit=context.emit
+        folder,
+        url,
+        api_key,
+        names={},
+        emit=context.emit,
+        made_for=call.run_id,
+        clock=context.clock,
     )
     return {"url": url, "collections": made}
 
@@ -60,9 +68,15 @@ def _drop(call: StepCall, context: Context, name: str) -> list[str]:
     if place is None:
         return []
     url, api_key = place
-    call.guard.check()
-    drop(url, api_key, names=tuple(made))
-    return list(made)
+    dropped: list[str] = []
+    for collection in made:
+        call.guard.check()
+        try:
+            dropped += drop(url, api_key, names=(collection,), made_for=call.run_id)
+        except GuardRefused as error:
+            # Noted before it was made, and refused: the one that is there is somebody else's.
+            call.guard.note({"text": error.message})
+    return dropped
 
 
 def prove_restored(context: Context, name: str, facts: Mapping[str, Any]) -> Iterator[Proof]:

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from drkit.clock import ManualClock
 from drkit.compute.interface import Endpoint
@@ -191,6 +192,17 @@ class World:
         return breakpoint
 
 
+def without_waiting_for_the_disk(database: Database) -> Database:
+    """No test here cuts the power; what must be on the disk is tested in tests/unit/state."""
+    database.close()
+    event.listen(
+        database._engine,
+        "connect",
+        lambda connection, _record: connection.execute("PRAGMA synchronous = OFF"),
+    )
+    return database
+
+
 def wait_for_steps() -> None:
     for thread in threading.enumerate():
         if thread.name.startswith("step "):
@@ -217,7 +229,9 @@ def world(tmp_path: Path, deployment: tuple[Config, Runbook]) -> Iterator[World]
         config=config.model_copy(update={"switch": {**config.switch, "gateway": gateway}}),
         runbook=runbook,
         clock=clock,
-        database=open_database(tmp_path / "state.sqlite", clock=clock),
+        database=without_waiting_for_the_disk(
+            open_database(tmp_path / "state.sqlite", clock=clock)
+        ),
         compute=MemoryCompute(clock),
         arbiter=MemoryArbiter(clock),
         prober=MemoryProber(clock),

@@ -35,11 +35,10 @@ def outputs_by_action(steps: Sequence[StepLine], entries: Iterable[Entry]) -> di
 
 
 def proofs(entries: Iterable[Entry]) -> tuple[ShownProof, ...]:
-    """Every proof of each step's last result, failures first, else in the order they were made."""
+    """Every proof of each step's last result, failures first."""
     last: dict[str, Entry] = {}
     for entry in entries:
         if entry.step is not None and entry.kind in ("done", "failed"):
-            last.pop(entry.step, None)
             last[entry.step] = entry
     shown = [
         ShownProof(
@@ -160,8 +159,9 @@ def _paid_thing(resource: PaidResource, serves: bool) -> LeftOver:
     name = f"{resource.what} ({resource.instance_id or resource.key})"
     price = f"${resource.usd_per_hour:.2f} an hour"
     if resource.state == "CONFIRMED_GONE":
-        never = "never came to be" if resource.instance_id is None else "destroyed and looked for"
-        return LeftOver(name, gone=True, detail=never)
+        never = resource.instance_id is None
+        detail = "never came to be" if never else "destroyed; its provider lists it no more"
+        return LeftOver(name, gone=True, detail=detail)
     if resource.state == "REQUESTED":
         detail = f"asked for, and no answer was recorded; {price} if it exists"
         return LeftOver(name, gone=False, detail=detail)

@@ -106,8 +106,9 @@ def test_a_terminate_signal_ends_a_command_in_order_with_130(tmp_path: Path) -> 
         "app = typer.Typer()\n"
         "@command(app)\n"
         "def wait(session: Session) -> None:\n"
-        "    print('ready', flush=True)\n"
-        "    try: time.sleep(60)\n"
+        "    try:\n"
+        "        print('ready', flush=True)\n"
+        "        time.sleep(60)\n"
         "    finally: print('tidied up', flush=True)\n"
         "app()\n"
     )

@@ -34,7 +34,8 @@ def record_paid(
         "usd_per_hour": offer.usd_per_hour,
         "instance_id": instance_id,
     }
-    call.guard.note({"paid": paid})
+    said = {"REQUESTED": "asked for", "ADOPTED": "have", "CONFIRMED_GONE": "confirmed gone:"}[state]
+    call.guard.note({"paid": paid, "text": f"{said} {paid['what']} ({instance_id or attempt})"})
 
 
 def close_paid(call: StepCall, paid: PaidResource) -> None:
@@ -46,7 +47,7 @@ def close_paid(call: StepCall, paid: PaidResource) -> None:
         "usd_per_hour": paid.usd_per_hour,
         "instance_id": paid.instance_id,
     }
-    call.guard.note({"paid": values})
+    call.guard.note({"paid": values, "text": f"confirmed gone: {paid.what} ({paid.key})"})
 
 
 def may_buy(plan: Plan) -> None:

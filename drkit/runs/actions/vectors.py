@@ -33,7 +33,12 @@ def restore_vectors(call: StepCall, context: Context, name: str, folder: Path) -
     recorded = [json.loads(path.read_bytes()) for path in sorted(folder.glob(f"*/{COLLECTION}"))]
     made: list[JSON] = [str(each["collection"]) for each in recorded]
     _drop(call, context, name)
-    call.guard.note({"made": {"source": name, "url": url, "collections": made}})
+    call.guard.note(
+        {
+            "made": {"source": name, "url": url, "collections": made},
+            "text": f"makes {', '.join(map(str, made)) or 'no collection'} at {url}",
+        }
+    )
     call.guard.check()
     restore_qdrant(
         folder,

@@ -180,6 +180,8 @@ class Collections:
             for key, default in DEFAULTS.items():
                 sent = body.get("optimizers_config" if key == "optimizer_config" else key) or {}
                 config[key] = default | {k: v for k, v in sent.items() if v is not None}
+            if body.get("metadata"):
+                config["metadata"] = body["metadata"]
             folder = self._folder / "collections" / name
             engine.open_shard(folder / "shard", params).close()
             write_atomically(folder / "collection.json", json.dumps(config, indent=1).encode())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from drkit.clock import Clock
 from drkit.config import sources as configured
@@ -29,30 +28,31 @@ def open_source(
 def _open_tree(
     name: str, config: configured.SourceConfig, _secrets: Secrets, clock: Clock
 ) -> Source:
-    from drkit.sources.tree import TreeSource
+    from drkit.sources.tree import TreeFolder
 
     assert isinstance(config, configured.TreeSource)
-    return TreeSource(name, Path(config.path).expanduser(), config.exclude, clock)
+    return TreeFolder(name, config.path, exclude=config.exclude, clock=clock)
 
 
 def _open_command(
     name: str, config: configured.SourceConfig, _secrets: Secrets, clock: Clock
 ) -> Source:
-    from drkit.sources.command import CommandSource
+    from drkit.sources.command import CommandOutput
 
     assert isinstance(config, configured.CommandSource)
-    return CommandSource(name, config.argv, config.filename, clock)
+    return CommandOutput(name, config.argv, filename=config.filename, clock=clock)
 
 
 def _open_qdrant(
     name: str, config: configured.SourceConfig, secrets: Secrets, clock: Clock
 ) -> Source:
-    from drkit.sources.qdrant import QdrantSource
+    from drkit.sources.qdrant import QdrantServer
     from drkit.sources.qdrant_rest import QdrantRest
 
     assert isinstance(config, configured.QdrantSource)
     api_key = secrets.resolve(config.api_key).reveal() if config.api_key else None
-    return QdrantSource(name, QdrantRest(config.url, api_key), config.collections, clock)
+    rest = QdrantRest(config.url, api_key, clock=clock)
+    return QdrantServer(name, rest, collections=config.collections, clock=clock)
 
 
 OPENERS: Mapping[str, Opener] = {

@@ -1,4 +1,4 @@
-"""A folder on this machine, cut where it lies."""
+"""A folder with everything below it, as it lies there; nothing is staged."""
 
 from __future__ import annotations
 
@@ -10,22 +10,31 @@ from drkit.events import Emit
 from drkit.sources.interface import Cut, SourceUnreadable
 
 
-class TreeSource:
+class TreeFolder:
+    """The folder at `path`, which may be a symbolic link to it. Satisfies `Source`."""
+
     kind = "tree"
 
-    def __init__(self, name: str, root: Path, exclude: tuple[str, ...], clock: Clock) -> None:
-        self.name = name
-        self._root = root
+    def __init__(self, name: str, path: str, *, exclude: tuple[str, ...], clock: Clock) -> None:
+        self._name = name
+        self._path = Path(path).expanduser()
         self._exclude = exclude
         self._clock = clock
 
+    @property
+    def name(self) -> str:
+        return self._name
+
     def cut(self, spool: Path, emit: Emit) -> Cut:
+        """The folder itself. Files that change while they are read are the scan's to report."""
         cut_at = self._clock.now()
         try:
-            os.scandir(self._root).close()
-        except OSError as error:
+            root = self._path.resolve(strict=True)
+            with os.scandir(root):
+                pass
+        except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
             raise SourceUnreadable(
-                f"{self.name}: {self._root}: {error.strerror}",
-                hint="check the path and that drkit may read it",
-            ) from None
-        return Cut(self._root, cut_at, exclude=self._exclude)
+                f"{self._name}: {self._path} cannot be read: {error}",
+                hint=f"see that sources.{self._name}.path is a folder that drkit may read",
+            ) from error
+        return Cut(root, cut_at, exclude=self._exclude)

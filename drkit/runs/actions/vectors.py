@@ -20,8 +20,8 @@ from drkit.verify.qdrant import verify_qdrant
 
 def restore_vectors(call: StepCall, context: Context, name: str, folder: Path) -> dict[str, JSON]:
     """Restores the collections in `folder`. Raises `ConfigError` if there is no place for them."""
-    from drkit.sources.qdrant import COLLECTION
     from drkit.sources.qdrant_restore import restore_qdrant
+    from drkit.sources.qdrant_snapshot import COLLECTION
 
     place = context.restore_qdrant_to(name)
     if place is None:

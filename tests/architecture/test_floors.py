@@ -14,6 +14,8 @@ LINT_IMPORTS = shutil.which("lint-imports", path=str(Path(sys.executable).parent
 BESIDE_THE_CATALOG = {
     # the Qdrant client is also what restores and verifies
     "drkit/sources/qdrant_rest.py": ("drkit/runs/actions/", "drkit/verify/"),
+    # what a restore reads is laid out by the source that cut it
+    "drkit/sources/qdrant.py": ("drkit/runs/actions/",),
     # the drill's wiring opens the drill's own lease folder
     "drkit/coordination/folder.py": ("drkit/wiring/",),
 }

@@ -177,17 +177,29 @@ def test_a_command_that_fails_is_told_by_its_last_words_and_no_shell_runs_it(spo
         CommandOutput("c", argv, filename="../x", clock=CLOCK).cut(spool / "hostile", discard)
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[QdrantRest]:
-    with qdrant(tmp_path / "server") as rest:
-        fill(rest)
-        yield rest
+@pytest.fixture(scope="module")
+def two_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[QdrantRest]]:
+    folder = tmp_path_factory.mktemp("qdrant")
+    with qdrant(folder / "one") as one, qdrant(folder / "two") as two:
+        yield [one, two]
+
+
+def emptied(rest: QdrantRest) -> QdrantRest:
+    for name in rest.collections():
+        rest.delete(name)
+    return rest
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> Iterator[QdrantRest]:
-    with qdrant(tmp_path / "empty") as rest:
-        yield rest
+def server(two_servers: list[QdrantRest]) -> QdrantRest:
+    rest = emptied(two_servers[0])
+    fill(rest)
+    return rest
+
+
+@pytest.fixture
+def empty(two_servers: list[QdrantRest]) -> QdrantRest:
+    return emptied(two_servers[1])
 
 
 def cut_of(rest: QdrantRest, spool: Path, emit=discard):

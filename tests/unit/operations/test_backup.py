@@ -155,7 +155,7 @@ def test_R2_the_epoch_of_the_role_record_is_in_the_point(deployment) -> None:
 
 
 def test_R1_with_the_arbiter_away_the_backup_goes_on_and_says_so(deployment) -> None:
-    deployment.arbiter.down = True
+    deployment.arbiter.place.down = True
     deployment.back_up()
     (found,) = list_points(deployment.open())
     assert "role-unconfirmed" in found.listed.snapshot.tags

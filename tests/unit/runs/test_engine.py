@@ -128,7 +128,7 @@ def test_a_failed_preflight_waits_for_an_operator_and_resume_tries_it_again(worl
 
 def test_R5_a_step_that_does_not_return_is_unknown_and_never_failed(world: World) -> None:
     def hang(call, _context):
-        call.guard.pause(10_000)
+        call.guard.pause(10**9)
 
     world.marks.during["deploy"] = hang
     run = world.start()

@@ -12,7 +12,7 @@ from drkit.runs.graph import began_in_reverse
 from drkit.runs.guard import StepGuard
 from drkit.runs.journal import Journal
 from drkit.runs.plan import Plan, PlannedStep
-from drkit.runs.records import JSON, Entry, paid_resources
+from drkit.runs.records import JSON, Effect, Entry, paid_resources
 from drkit.runs.references import fill_outputs
 from drkit.runs.states import StepProgress, replay
 
@@ -31,19 +31,25 @@ class Rollback:
     def run(self) -> list[str]:
         """What is left over, in words; empty when all is undone and proved.
 
-        One undo that fails does not keep the others from being tried. May be called again: what
-        was undone already is left alone.
+        One undo that fails does not keep the others from being tried, but for this: a machine that
+        traffic could not be led away from is kept. May be called again: what was undone already is
+        left alone.
         """
         steps = replay(self.journal.entries(self.run_id), [step.id for step in self.plan.steps])
         outputs = {each: step.output for each, step in steps.items() if step.output}
-        left = []
+        left: list[str] = []
+        leads_there = False
         for step in began_in_reverse(self.plan, steps):
             if self.actions[step.action].undo is None:
                 continue
             if step.keep is not None:
                 self._note(step.id, {"text": f"stays as it is: {step.keep}"})
+            elif leads_there and step.effect is Effect.PAID:
+                left.append(f"{step.id}: kept, because traffic may still lead there")
+                self._note(step.id, {"text": left[-1]})
             elif why := self._undo(step, steps[step.id], outputs):
                 left.append(f"{step.id}: {why}")
+                leads_there |= step.effect is Effect.TRAFFIC and self.plan.kind != "drill"
         left += self._prove()
         return left
 

@@ -85,11 +85,11 @@ def open_database(url_or_path: str | Path, *, clock: Clock | None = None) -> Dat
     Raises `StateUnavailable`, or `ConfigError` when a newer drkit has written it.
     """
     clock = clock or SystemClock()
-    url = str(url_or_path)
-    if "://" not in url:
-        Path(url).parent.mkdir(parents=True, exist_ok=True)
-        url = f"sqlite:///{url}"
+    path = None if "://" in str(url_or_path) else Path(url_or_path)
+    url = str(url_or_path) if path is None else f"sqlite:///{path}"
     try:
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
         engine = _engine(url)
         database = Database(engine, clock)
         migrate(database, clock)

@@ -25,11 +25,12 @@ from drkit.config.models import Config
 from drkit.coordination.memory import MemoryArbiter
 from drkit.events import Event
 from drkit.health.memory import MemoryProber
+from drkit.runs.actions.catalog import ACTIONS
 from drkit.runs.actions.interface import Action, Context, Done, Effect, StepCall
 from drkit.runs.engine import execute
 from drkit.runs.journal import Journal
 from drkit.runs.plan import Plan, make_plan
-from drkit.runs.records import RunRecord
+from drkit.runs.records import JSON, RunRecord
 from drkit.runs.schema import Runbook, load_runbook
 from drkit.state.database import Database, open_database
 from drkit.traffic.interface import Setting
@@ -45,6 +46,7 @@ EFFECTS = {
     "cutover": Effect.TRAFFIC,
     "commit": Effect.WRITE,
 }
+OUTPUT: dict[str, JSON] = {"instance_id": "i-1", "snapshot_id": "s-1"}
 
 
 class Crash(BaseException):
@@ -75,10 +77,12 @@ class Marks:
             self.count[name] += 1
             self.order.append(name)
             self.there.add(name)
-            return Done(f"{name} is done", {"instance_id": "i-1", "snapshot_id": "s-1"})
+            return Done(
+                f"{name} is done", {**OUTPUT, "verified_at": context.clock.now().isoformat()}
+            )
 
         def look(_call: StepCall, _context: Context) -> Done | None:
-            return Done(f"{name} was there", {"instance_id": "i-1"}) if name in self.there else None
+            return Done(f"{name} was there", OUTPUT) if name in self.there else None
 
         def undo(_call: StepCall, _done: Done | None, _context: Context) -> str:
             if self.undo_fail.get(name):
@@ -112,9 +116,17 @@ class World:
     copies_work: bool = True
     reports: int = 0
 
+    real: tuple[str, ...] = ()
+
     @property
     def fakes(self) -> dict[str, Action]:
-        return {step.action: self.marks.action(step.action) for step in self.runbook.steps}
+        """An action for every step: a fake one, or the real one for those named in `real`."""
+        return {
+            step.action: ACTIONS[step.action]
+            if step.action in self.real
+            else self.marks.action(step.action)
+            for step in self.runbook.steps
+        }
 
     def journal(self) -> Journal:
         """A journal as a new process would open it."""

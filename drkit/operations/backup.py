@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,8 +84,8 @@ def back_up(
     former = points[-1] if points else None
     weights, lagging = _mirror(due, former, stores, work_dir / "cache", clock, emit)
     golden = _golden(record_golden, weights, former, emit)
-    spool = work_dir / "spool"
-    shutil.rmtree(spool, ignore_errors=True)  # what a killed backup left
+    spool = work_dir / "spool" / str(os.getpid())  # backups may run side by side
+    _sweep(spool.parent)
     try:
         cuts, errors = _cut(due, spool, emit)
         roots = _roots(repository, due, cuts, former)
@@ -255,6 +256,13 @@ def _parts(
             earlier = former.point.sources[name]
             parts[name] = earlier.model_copy(update={"carried": True, "error": error})
     return parts
+
+
+def _sweep(spools: Path) -> None:
+    """Removes what killed backups left: folders named after processes that are no more."""
+    for left in spools.glob("*"):
+        if left.name == str(os.getpid()) or not Path("/proc", left.name).exists():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def newest_cut(points: Sequence[FoundPoint], source: str) -> datetime | None:

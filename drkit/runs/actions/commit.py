@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from drkit.errors import ConfigError, NeedsOperator, VerificationFailed
+from drkit.events import Note
 from drkit.runs.actions.deploy import endpoint_of
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
+from drkit.runs.actions.money import RUN_TAG
 from drkit.runs.records import Effect
 
 
@@ -25,7 +27,17 @@ def _run(call: StepCall, context: Context) -> Done:
             f"{plan.service} is served by {plan.target}; the runbook asks before it commits",
             hint=f"`drkit runs resume {call.run_id}` commits",
         )
+    _report_strays(call, context)
     return Done(f"{plan.service} lives on {plan.target}", {"site": plan.target})
+
+
+def _report_strays(call: StepCall, context: Context) -> None:
+    """What carries this run's tag and does not serve costs money for nothing: said at once (R9)."""
+    for each in context.compute.find({RUN_TAG: call.run_id}):
+        if each.id != call.text("instance"):
+            text = f"instance {each.id} carries this run's tag and does not serve: destroy it"
+            call.guard.note({"text": text})
+            context.emit(Note("error", context.plan.target, text))
 
 
 ACTION = Action("commit", 1, Effect.WRITE, _run)

@@ -43,7 +43,8 @@ def plan_run(app: App, runbook: str, *, kind: RunKind, target: str | None) -> Pl
 def plan_lines(app: App, plan: Plan) -> Iterator[str]:
     """The screen before a run: where to, at what price, what is restored, which steps."""
     target = app.config.targets[plan.target]
-    yield f"{plan.kind} of {plan.service} to {plan.target}, by {plan.runbook} ({plan.checksum[:12]})"
+    named = f"{plan.runbook} ({plan.checksum[:12]})"
+    yield f"{plan.kind} of {plan.service} to {plan.target}, by {named}"
     for candidate in target.candidates:
         yield f"  candidate {candidate.gpu}: at most ${candidate.max_usd_per_hour:.2f} an hour"
     cap = f"${plan.usd_per_run:.2f}" if plan.usd_per_run else "none"
@@ -172,7 +173,7 @@ def _report(session: Session, app: App, journal: Journal, run_id: str, log: Path
 
 
 def exit_status(run: RunRecord, entries: list[Entry]) -> int:
-    """0 when it did what it was for; 23 for a drill that failed; else what an operator must know."""
+    """0 when it did its work; 23 for a drill that failed; else what an operator must know."""
     if run.outcome in ("passed", "committed"):
         return 0
     if run.kind == "drill":

@@ -1,4 +1,4 @@
-"""Which model answers? A gateway that falls back hides a dead target; the answer's name does not."""
+"""Which model answers? A fallback hides a dead target; the answer's name does not."""
 
 from __future__ import annotations
 

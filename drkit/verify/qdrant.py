@@ -18,7 +18,7 @@ def verify_qdrant(
     *,
     names: Mapping[str, str] | None = None,
 ) -> tuple[Proof, ...]:
-    """Three proofs for each collection in `facts`, which was recorded from the opened snapshot (Q1).
+    """Three proofs for each collection in `facts`, recorded from the opened snapshot (Q1).
 
     `names`: what a collection is called at `url`, where it is not its own name.
     """

@@ -26,7 +26,7 @@ _SETTLE_S = 30.0
 
 
 def open_journal(app: App) -> Journal:
-    """The journal of the deployment; intents are also sealed into the first store that takes them."""
+    """The journal of the deployment; each intent is also sealed into one store."""
 
     def copy(name: str, content: bytes) -> bool:
         try:
@@ -141,7 +141,7 @@ def _breakpoint() -> Callable[[str, str], None]:
     wanted = os.environ.get("DRKIT_BREAK")
     if not wanted:
         return _no_breakpoint
-    step, point, how = (wanted.split(":") + ["", ""])[:3]
+    step, point, how = [*wanted.split(":"), "", ""][:3]
     if how not in ("kill", "stop"):
         raise ConfigError(
             f"DRKIT_BREAK={wanted!r}", hint="write it as STEP:POINT:kill or STEP:POINT:stop"

@@ -166,9 +166,9 @@ def test_a_flipped_bit_of_the_restored_model_fails_the_drill_and_moves_no_name(d
             with contextlib.suppress(OSError):
                 pid, rest = status.parent.name, status.read_text().rpartition(")")[2]
                 command = (status.parent / "cmdline").read_bytes()
-                if rest.split()[0] == "T" and b"execute" in command:
-                    if str(deployment.folder).encode() in os.readlink(f"/proc/{pid}/cwd").encode():
-                        stopped = int(pid)
+                ours = str(deployment.folder) in os.readlink(f"/proc/{pid}/cwd")
+                if ours and rest.split()[0] == "T" and b"execute" in command:
+                    stopped = int(pid)
         time.sleep(0.1)
     assert stopped is not None
     (instance,) = deployment.instances("coreweave")

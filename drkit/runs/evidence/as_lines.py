@@ -51,7 +51,7 @@ def _figures(evidence: Evidence) -> Iterator[tuple[str, str]]:
     if evidence.costs:
         yield "cost", f"${evidence.total_usd:.4f}"
     kept = [
-        f"{each.what}: {'in use' if each.wanted else 'not proved gone'}, {each.detail}"
+        f"{each.what}: {'in use' if each.wanted else 'still there'}, {each.detail}"
         for each in evidence.left_over
         if not each.gone
     ]

@@ -165,7 +165,7 @@ def _paid_thing(resource: PaidResource, serves: bool) -> LeftOver:
     if resource.state == "REQUESTED":
         detail = f"asked for, and no answer was recorded; {price} if it exists"
         return LeftOver(name, gone=False, detail=detail)
-    return LeftOver(name, gone=False, detail=f"exists, {price}", wanted=serves)
+    return LeftOver(name, gone=False, detail=price, wanted=serves)
 
 
 def _made_by(step: StepLine, what: str, serves: bool) -> LeftOver:

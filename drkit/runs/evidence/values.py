@@ -21,7 +21,7 @@ class Verdict(Enum):
     ROLLED_BACK = "rolled back"
     ROLLBACK_FAILED = "rollback failed"
     NEEDS_OPERATOR = "needs an operator"
-    RUNNING = "still running"
+    OPEN = "not over"
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ def judge(run: RunRecord, clocks: Clocks, data: DataLoss) -> Verdict:
             missed = clocks.within is False or data.within is False
             return Verdict.MISSED_TARGET if missed else Verdict.PASSED
         case _:
-            return Verdict.RUNNING
+            return Verdict.OPEN
 
 
 def headline(
@@ -65,9 +65,9 @@ def headline(
             return f"The {name} failed{_why(steps, proofs)}; not all of it could be undone."
         case Verdict.NEEDS_OPERATOR:
             return f"The {name} waits for a person: it stopped{_why(steps, proofs) or _at(steps)}."
-        case Verdict.RUNNING if clocks.recovered and run.kind != "drill":
+        case Verdict.OPEN if clocks.recovered and run.kind != "drill":
             return f"{came_up} in {format_duration(clocks.exec_s)}; it is not committed yet."
-        case Verdict.RUNNING:
+        case Verdict.OPEN:
             return f"The {name} is not over{_at(steps)}; this is what is known so far."
 
 
@@ -76,7 +76,7 @@ def consequence(
 ) -> str:
     """What the reader must know next: where traffic is, and what still exists."""
     said = [_traffic(run, verdict, steps)]
-    if verdict is not Verdict.RUNNING:
+    if verdict is not Verdict.OPEN:
         said.append(_remains(left))
     return " ".join(sentence for sentence in said if sentence)
 
@@ -158,7 +158,7 @@ def _traffic(run: RunRecord, verdict: Verdict, steps: Sequence[StepLine]) -> str
         case StepState.PENDING:
             said = "No name was moved to the target."
     hold = next((step for step in steps if step.action == "hold" and step.done_s is not None), None)
-    if hold is None or verdict is Verdict.RUNNING:
+    if hold is None or verdict is Verdict.OPEN:
         return said
     users = hold.undo_proof if hold.state is StepState.UNDONE else hold.proof
     return f"{said} Users: {users}." if users else said

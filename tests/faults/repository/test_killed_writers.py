@@ -61,7 +61,7 @@ MOMENTS = [
     (DATA, "before", 1),
     (DATA, "after", 1),
     (DATA, "after", 4),
-    (DATA, "before", 9),
+    (DATA, "before", 6),
     (INDEX, "before", 1),
     (INDEX, "after", 1),
     (SNAPSHOTS, "before", 1),

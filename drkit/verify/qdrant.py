@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from drkit.errors import PlaceError
-from drkit.http_client import call_json
-from drkit.io_policy import QDRANT_CALL
+from drkit.sources.qdrant_rest import QdrantRest, aliases_of
 from drkit.verify.proof import Proof
+
+NOT_RECORDED = (
+    "no exact expectations were recorded; install drkit[qdrant] where backups are made "
+    "and back up again"
+)
 
 
 def verify_qdrant(
@@ -18,38 +22,47 @@ def verify_qdrant(
     *,
     names: Mapping[str, str] | None = None,
 ) -> tuple[Proof, ...]:
-    """Three proofs for each collection in `facts`, recorded from the opened snapshot (Q1).
+    """The proofs of every collection in `facts`, recorded from the opened snapshot (Q1).
 
-    `names`: what a collection is called at `url`, where it is not its own name.
+    An empty collection is proved by its count of 0 and its aliases; one whose vectors no recorded
+    query can ask for, by its ids. `names`: what a collection is called at `url`, where it is not
+    its own name.
     """
+    rest = QdrantRest(url, api_key)
     proofs: list[Proof] = []
     for recorded_name, recorded in facts["collections"].items():
         name = (names or {}).get(recorded_name, recorded_name)
         subject = f"{recorded_name} at {url}"
         try:
-            proofs += [
-                _count(url, api_key, name, recorded["points"], subject),
-                _aliases(url, api_key, name, recorded["aliases"], subject),
-                _queries(url, api_key, name, recorded["queries"], subject),
-            ]
+            proofs += _proofs(rest, name, recorded, subject)
         except (PlaceError, KeyError, TypeError) as error:
             proofs.append(Proof("qdrant", subject, False, f"cannot be asked: {error}"))
     return tuple(proofs)
 
 
-def _count(url: str, api_key: str | None, name: str, expected: int, subject: str) -> Proof:
-    answer = _ask(url, api_key, "POST", f"/collections/{name}/points/count", {"exact": True})
-    return Proof(
-        "qdrant count",
-        subject,
-        answer["count"] == expected,
-        f"{answer['count']} points, {expected} in the point",
-    )
+def _proofs(
+    rest: QdrantRest, name: str, recorded: Mapping[str, Any], subject: str
+) -> Iterator[Proof]:
+    expected, queries = recorded["points"], recorded["queries"]
+    counted = rest.count(name)
+    if expected is None:
+        live = " to ".join(map(str, sorted(set(recorded["live_points"]))))
+        words = f"{counted} points, about {live} on the server then: {NOT_RECORDED}"
+        yield Proof("qdrant count", subject, False, words)
+    else:
+        words = f"{counted} points, {expected} in the point"
+        yield Proof("qdrant count", subject, counted == expected, words)
+    yield _aliases(rest, name, recorded["aliases"], subject)
+    if queries:
+        yield _queries(rest, name, queries, subject)
+    elif expected:
+        same = rest.ids_sha256(name) == recorded["ids_sha256"]
+        words = "are those in the point" if same else "are NOT those in the point"
+        yield Proof("qdrant ids", subject, same, f"no query was recorded; the ids {words}")
 
 
-def _aliases(url: str, api_key: str | None, name: str, expected: list[str], subject: str) -> Proof:
-    answer = _ask(url, api_key, "GET", f"/collections/{name}/aliases", None)
-    found = sorted(alias["alias_name"] for alias in answer["aliases"])
+def _aliases(rest: QdrantRest, name: str, expected: list[str], subject: str) -> Proof:
+    found = aliases_of(rest.aliases(), name)
     return Proof(
         "qdrant aliases",
         subject,
@@ -58,28 +71,14 @@ def _aliases(url: str, api_key: str | None, name: str, expected: list[str], subj
     )
 
 
-def _queries(
-    url: str, api_key: str | None, name: str, queries: list[Mapping[str, Any]], subject: str
-) -> Proof:
+def _queries(rest: QdrantRest, name: str, queries: list[Mapping[str, Any]], subject: str) -> Proof:
     wrong = 0
     for query in queries:
-        body: dict[str, Any] = {
-            "query": query["vector"],
-            "limit": query["limit"],
-            "params": {"exact": True},
-        }
-        if query.get("using"):
-            body["using"] = query["using"]
-        answer = _ask(url, api_key, "POST", f"/collections/{name}/points/query", body)
-        wrong += [point["id"] for point in answer["points"]] != list(query["ids"])
+        found = rest.query(name, query["vector"], using=query.get("using"), limit=query["limit"])
+        wrong += found != list(query["ids"])
     return Proof(
         "qdrant queries",
         subject,
-        wrong == 0 and bool(queries),
+        wrong == 0,
         f"{len(queries) - wrong} of {len(queries)} recorded queries find the same points",
     )
-
-
-def _ask(url: str, api_key: str | None, method: str, path: str, body: object) -> Any:
-    headers = {"api-key": api_key} if api_key else None
-    return call_json(url, method, path, QDRANT_CALL, headers=headers, body=body)["result"]

@@ -23,6 +23,7 @@ from drkit.sources.qdrant import QdrantServer
 from drkit.sources.qdrant_rest import QdrantRest, read_live
 from drkit.sources.qdrant_restore import drop_restored, restore_qdrant
 from drkit.sources.tree import TreeFolder
+from drkit.verify.qdrant import verify_qdrant
 
 PROJECT = Path(__file__).resolve().parents[2]
 CLOCK = ManualClock()
@@ -271,6 +272,33 @@ def test_what_was_restored_holds_the_same_points_aliases_and_answers(server, emp
             "memories-v1", query["vector"], using=query["using"], limit=query["limit"]
         )
         assert found == query["ids"]
+
+
+def test_an_empty_collection_and_one_without_dense_vectors_are_restored_and_proved(
+    server, empty, spool
+) -> None:
+    server.create("nothing", {"vectors": {"size": 4, "distance": "Dot"}})
+    server.create("sparse", {"sparse_vectors": {"words": {}}})
+    vectors = {"words": {"indices": [1, 5], "values": [0.5, 0.5]}}
+    points = [{"id": n, "vector": vectors} for n in range(1500)]
+    path = "/collections/sparse/points"
+    server._ask("PUT", path, {"points": points}, params={"wait": "true"})
+    cut = cut_of(server, spool)
+    restore_qdrant(cut.root, empty.url, None, names={}, emit=discard)
+    proofs = verify_qdrant(cut.facts, empty.url, None)
+    assert [proof for proof in proofs if not proof.passed] == []
+    asked = {(proof.subject.split()[0], proof.check) for proof in proofs}
+    assert {check for name, check in asked if name == "nothing"} == {
+        "qdrant count",
+        "qdrant aliases",
+    }
+    assert ("sparse", "qdrant ids") in asked
+    empty._ask("POST", f"{path}/delete", {"points": [1400]}, params={"wait": "true"})
+    empty._ask("PUT", path, {"points": [{"id": 9999, "vector": vectors}]}, params={"wait": "true"})
+    failed = [
+        proof.check for proof in verify_qdrant(cut.facts, empty.url, None) if not proof.passed
+    ]
+    assert failed == ["qdrant ids"]
 
 
 def test_R7_a_name_that_is_taken_is_refused_and_nothing_is_changed(server, spool) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from drkit.config.fields import Seconds, SecretRef, Strict
+from drkit.config.fields import LocalPath, Seconds, SecretRef, Strict
 
 
 class LambdaProvider(Strict):
@@ -59,7 +59,7 @@ class LocalProvider(Strict):
     """
 
     kind: Literal["local"]
-    path: str
+    path: LocalPath
     host: str
     port: int | None = Field(None, description="None: any free port, which DNS cannot carry.")
     argv: tuple[str, ...] = Field(min_length=1)
@@ -224,5 +224,6 @@ class Probe(Strict):
     down_after: int = Field(3, ge=2, description="Failed rounds in a row before DOWN.")
     down_after_s: Seconds = Field("45s", validate_default=True)
     up_after: int = Field(5, ge=1, description="Good rounds in a row before HEALTHY again.")
+    known_after: int = Field(3, ge=1, description="Good rounds before a new service is HEALTHY.")
     suspect_every: Seconds = Field("10s", validate_default=True)
     completion_timeout: Seconds = Field("15s", validate_default=True)

@@ -26,6 +26,12 @@ class ProbeResult:
     latency_s: float | None = None
 
 
+# The probes of the server itself. All others are witnesses: they are shown, alert, or explain.
+DECISIVE = frozenset({"liveness", "identity", "completion"})
+# Hosts that have nothing to do with the service: when none answers, this machine is cut off.
+REFERENCE = "reference"
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """One round against one server, by address. `answered_by` is the model that named itself."""
@@ -37,23 +43,33 @@ class Observation:
 
     @property
     def alive(self) -> bool:
-        """No probe failed and at least one proved that tokens come."""
-        return all(result.verdict is not Verdict.FAILED for result in self.results) and any(
-            result.probe == "completion" and result.verdict is Verdict.PASSED
-            for result in self.results
+        """No decisive probe failed and at least one proved that tokens come."""
+        decisive = [result for result in self.results if result.probe in DECISIVE]
+        return all(result.verdict is not Verdict.FAILED for result in decisive) and any(
+            result.probe == "completion" and result.verdict is Verdict.PASSED for result in decisive
         )
 
 
 class ServiceState(Enum):
+    """SERVING_TARGET: a run moved traffic to a target; FAILBACK_READY: and the primary verifies."""
+
     UNKNOWN = "UNKNOWN"
     HEALTHY = "HEALTHY"
     SUSPECT = "SUSPECT"
     DOWN = "DOWN"
+    RECOVERING = "RECOVERING"
+    SERVING_TARGET = "SERVING_TARGET"
+    FAILBACK_READY = "FAILBACK_READY"
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceHealth:
-    """What the table remembers between rounds. Times are seconds of `Clock.elapsed_s`."""
+    """What the table remembers between rounds. Times are seconds of `Clock.elapsed_s`.
+
+    `home` is the state of a service that is well: HEALTHY on its primary, else SERVING_TARGET.
+    `committed`: no run can take the target back any more. `suspicions`: when it was suspected
+    lately, for flapping. `blind`: the last round could not see past this machine's own network.
+    """
 
     state: ServiceState = ServiceState.UNKNOWN
     failed_rounds: int = 0
@@ -61,6 +77,20 @@ class ServiceHealth:
     ever_healthy: bool = False
     first_failed_at: datetime | None = None
     first_failed_elapsed_s: float | None = None
+    last_round_elapsed_s: float | None = None
+    home: ServiceState = ServiceState.HEALTHY
+    committed: bool = True
+    suspicions: tuple[float, ...] = ()
+    blind: bool = False
+
+    @property
+    def flapping(self) -> bool:
+        """It was suspected so often of late that nothing may act by itself."""
+        return len(self.suspicions) >= FLAPS
+
+
+FLAPS = 3
+FLAPS_WITHIN_S = 1800.0
 
 
 class Prober(Protocol):

@@ -1,5 +1,6 @@
 """The service table: what moves it, and above all what does not."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -16,7 +17,7 @@ from drkit.health.interface import (
     Verdict,
 )
 from drkit.health.memory import observation
-from drkit.health.table import TABLE, Signal, advance, signal_of
+from drkit.health.table import TABLE, Signal, advance, signal_of, told
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 URL = "http://192.0.2.1:8000"
@@ -33,12 +34,13 @@ BUSY = Observation(
     ),
 )
 BLIND = Observation(AT, URL, ())
-UNKNOWN, HEALTHY, SUSPECT, DOWN = ServiceState
+UNKNOWN, HEALTHY, SUSPECT, DOWN, RECOVERING, SERVING_TARGET, FAILBACK_READY = ServiceState
+KNOWN = ServiceHealth(HEALTHY, ever_healthy=True)
 
 
 def run(*rounds: Observation, every_s: float = 30, health: ServiceHealth | None = None):
     """The states after each round, the health at the end, and all events."""
-    health = health or ServiceHealth()
+    health = health or KNOWN
     states, events = [], []
     for number, each in enumerate(rounds):
         health, said = advance(health, each, number * every_s, SETTINGS)
@@ -48,7 +50,8 @@ def run(*rounds: Observation, every_s: float = 30, health: ServiceHealth | None 
 
 
 def test_signals() -> None:
-    assert [signal_of(each) for each in (GOOD, BAD, BUSY, BLIND)] == list(Signal)
+    expected = [Signal.GOOD, Signal.BAD, Signal.BUSY, Signal.BLIND]
+    assert [signal_of(each) for each in (GOOD, BAD, BUSY, BLIND)] == expected
 
 
 def test_one_failed_round_is_a_suspicion_that_one_good_round_ends() -> None:
@@ -56,7 +59,6 @@ def test_one_failed_round_is_a_suspicion_that_one_good_round_ends() -> None:
     assert states == [HEALTHY, SUSPECT, HEALTHY]
     assert health.first_failed_at is None
     assert [event.partition(":")[0] for event in events] == [
-        "UNKNOWN -> HEALTHY",
         "HEALTHY -> SUSPECT",
         "SUSPECT -> HEALTHY",
     ]
@@ -83,7 +85,7 @@ def test_down_ends_only_after_good_rounds_in_a_row() -> None:
 
 
 def test_H3_a_service_never_seen_healthy_is_never_suspected_or_down() -> None:
-    states, _, events = run(*[BAD] * 20)
+    states, _, events = run(*[BAD] * 20, health=ServiceHealth())
     assert set(states) == {UNKNOWN}
     assert events == []
 
@@ -96,7 +98,69 @@ def test_H3_a_service_that_is_known_to_have_been_healthy_goes_down_from_unknown(
 @pytest.mark.parametrize("state", ServiceState)
 def test_H3_blindness_moves_nothing_and_counts_for_nothing(state) -> None:
     health = ServiceHealth(state, failed_rounds=2, ever_healthy=True, first_failed_elapsed_s=0.0)
-    assert advance(health, BLIND, 1e6, SETTINGS) == (health, ())
+    after, events = advance(health, BLIND, 1e3, SETTINGS)
+    assert events == ()
+    assert after == replace(health, blind=True, last_round_elapsed_s=1e3)
+
+
+def test_H3_failures_seen_by_a_machine_that_is_cut_off_are_blindness() -> None:
+    cut_off = ProbeResult("reference", Verdict.FAILED, "no reference host answers")
+    assert signal_of(replace(BAD, results=(*BAD.results, cut_off))) is Signal.BLIND
+    assert signal_of(replace(GOOD, results=(*GOOD.results, cut_off))) is Signal.GOOD
+
+
+def test_H1_a_witness_such_as_the_public_name_moves_nothing() -> None:
+    name = ProbeResult("public name", Verdict.FAILED, "resolves to another address")
+    assert signal_of(replace(GOOD, results=(*GOOD.results, name))) is Signal.GOOD
+
+
+def test_H3_a_new_service_is_healthy_only_after_some_good_rounds() -> None:
+    states, health, _ = run(GOOD, BAD, GOOD, GOOD, GOOD, health=ServiceHealth())
+    assert states == [*[UNKNOWN] * 4, HEALTHY]
+    assert health.ever_healthy
+
+
+@pytest.mark.parametrize("gap_s", [-50.0, 3600.0])
+def test_a_watcher_that_slept_or_was_booted_anew_begins_a_new_row(gap_s: float) -> None:
+    _, health, _ = run(BAD, BAD)
+    begun, events = advance(health, BAD, 30 + gap_s, SETTINGS)
+    assert (begun.state, begun.failed_rounds, events) == (SUSPECT, 1, ())
+    assert begun.first_failed_elapsed_s == 30 + gap_s
+
+
+def test_three_suspicions_within_half_an_hour_are_flapping_and_pass() -> None:
+    _, health, _ = run(*[BAD, GOOD] * 3, every_s=60)
+    assert health.flapping
+    for number in range(20):
+        health, _ = advance(health, GOOD, 360 + 100 * number, SETTINGS)
+    assert not health.flapping
+
+
+def test_a_failover_is_a_way_through_the_same_table() -> None:
+    health, said = KNOWN, []
+    for signal in (Signal.RUN_BEGAN, Signal.RUN_MOVED):
+        health, events = told(health, signal, 0, SETTINGS)
+        said += events
+    assert health.state is SERVING_TARGET
+    assert advance(health, BAD, 10, SETTINGS)[0].state is SERVING_TARGET  # a run watches it
+    health, _ = told(health, Signal.RUN_COMMITTED, 10, SETTINGS)
+    suspected, _ = advance(health, BAD, 20, SETTINGS)
+    assert suspected.state is SUSPECT
+    assert advance(suspected, GOOD, 30, SETTINGS)[0].state is SERVING_TARGET
+    ready, _ = told(health, Signal.PRIMARY_BACK, 40, SETTINGS)
+    assert ready.state is FAILBACK_READY
+    back, _ = told(ready, Signal.RUN_BEGAN, 50, SETTINGS)
+    assert told(back, Signal.FAILED_BACK, 60, SETTINGS)[0].state is HEALTHY
+
+
+def test_a_failover_that_was_undone_knows_nothing_until_it_asks() -> None:
+    health, _ = told(KNOWN, Signal.RUN_BEGAN, 0, SETTINGS)
+    health, _ = told(health, Signal.RUN_UNDONE, 10, SETTINGS)
+    assert (health.state, health.home) == (UNKNOWN, HEALTHY)
+
+
+def test_every_state_has_a_way_out() -> None:
+    assert {state for state, _ in TABLE} == set(ServiceState)
 
 
 def test_H2_a_full_queue_is_no_outage_however_long_it_lasts() -> None:

@@ -1,1 +1,4 @@
-"""Benchmarks, beside their peers: `make bench` runs all, `python -m bench NAME` one."""
+"""Benchmarks beside their peers: `make bench` runs all, `python -m bench --only NAME` one.
+
+A case is one file in `bench/cases/`; `bench/case.py` documents its shape.
+"""

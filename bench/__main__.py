@@ -1,22 +1,80 @@
-"""Runs the benchmarks named on the command line, or all of them, and prints their tables."""
+"""Runs the cases named by `--only`, or all, beside their peers; prints tables, keeps results."""
 
+from __future__ import annotations
+
+import argparse
+import compileall
+import importlib
+import pkgutil
+import shutil
 import sys
+from datetime import UTC, datetime
 
-from bench import help_cost
+from bench import cases
+from bench.case import Bench, Case, Measured, Verdict
+from bench.measure import CommandFailed, measure
+from bench.places import PROJECT, find_peers, folder, versions
+from bench.report import print_table, write_results
 
-BENCHMARKS = {"help_cost": help_cost.main}
+ROUNDS = 5
+_SHARED_BYTES = 3 << 30
+
+
+def all_cases() -> dict[str, Case]:
+    """Every `CASE` of the files in bench/cases, by name."""
+    found = {}
+    for module in pkgutil.iter_modules(cases.__path__):
+        case: Case = importlib.import_module(f"bench.cases.{module.name}").CASE
+        found[case.name] = case
+    return found
 
 
 def main() -> int:
-    names = sys.argv[1:] or list(BENCHMARKS)
-    unknown = [name for name in names if name not in BENCHMARKS]
-    if unknown:
-        print(f"no benchmark {unknown[0]}; there are {', '.join(BENCHMARKS)}")
-        return 2
-    missed = [name for name in names if not BENCHMARKS[name]()]
+    """Exit status 1 when a bar is missed, 2 for a case that there is not."""
+    known = all_cases()
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--only", action="append", choices=sorted(known), metavar="NAME")
+    parser.add_argument("--rounds", type=int, help=f"runs of each contender ({ROUNDS})")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the data, for a trial")
+    parser.add_argument("--list", action="store_true", help="say which cases there are")
+    arguments = parser.parse_args()
+    if arguments.list:
+        print("\n".join(f"{case.name:24} {case.title}" for case in known.values()))
+        return 0
+    compileall.compile_dir(PROJECT / "drkit", quiet=1)
+    peers = find_peers()
+    found_versions = versions(peers)
+    print("\n".join(f"{name}: {version}" for name, version in found_versions.items()))
+    missed = []
+    with folder(_SHARED_BYTES + max(case.needs_bytes for case in known.values())) as root:
+        for name in arguments.only or known:
+            case = known[name]
+            bench = Bench(root / name, root / "shared", arguments.scale, peers)
+            rounds = arguments.rounds or case.rounds or ROUNDS
+            try:
+                medians, verdicts = _run(case, bench, rounds)
+            except CommandFailed as error:
+                print(f"\n{name}: {error}")
+                missed.append(name)
+                continue
+            print_table(case, medians, verdicts)
+            if arguments.scale == 1:
+                day = f"{datetime.now(UTC):%Y-%m-%d %H:%M}"
+                write_results({name: (case, medians, verdicts)}, versions=found_versions, day=day)
+                missed += [name] if any(verdict.met is False for verdict in verdicts) else []
     if missed:
-        print(f"bars missed: {', '.join(missed)}")
+        print(f"\nbars missed: {', '.join(missed)}")
     return 1 if missed else 0
+
+
+def _run(case: Case, bench: Bench, rounds: int) -> tuple[dict[str, Measured], list[Verdict]]:
+    bench.root.mkdir(parents=True)
+    bench.shared.mkdir(exist_ok=True)
+    try:
+        medians = measure(case.prepare(bench), rounds)
+    finally:
+        shutil.rmtree(bench.root, ignore_errors=True)
+    return medians, [bar.judge(medians) for bar in case.bars]
 
 
 if __name__ == "__main__":

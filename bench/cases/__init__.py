@@ -1,0 +1,1 @@
+"""One benchmark a file; each has a `CASE` (see bench/case.py)."""

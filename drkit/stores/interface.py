@@ -89,6 +89,43 @@ class Presigner(Protocol):
         ...
 
 
+class VersionChanged(DrkitError):
+    """Another writer came first: the object is there, gone, or of another version than expected."""
+
+    exit_status = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Versioned:
+    """An object's bytes, and the store's own mark of this writing of it."""
+
+    data: bytes
+    version: str
+
+
+class Conditional(Protocol):
+    """A store whose server compares before it writes: what an arbiter needs (R1).
+
+    Believed only after `drkit.stores.conditional.prove` has seen it refuse. Objects are small.
+    Where an answer was lost, the adapter MUST look who wrote before it answers: a write of its own
+    that arrived is a success, never `VersionChanged`.
+    """
+
+    def read_versioned(self, name: str) -> Versioned:
+        """The object with the version to which `replace_if` compares. Raises `ObjectMissing`."""
+        ...
+
+    def put_if_absent(self, name: str, data: bytes) -> str:
+        """Writes a new object; returns its version. Raises `VersionChanged` if there is one."""
+        ...
+
+    def replace_if(self, name: str, data: bytes, version: str) -> str:
+        """Replaces the object while it has `version`; returns the new one. Two writers that hold
+        the same version: one succeeds. Raises `VersionChanged`.
+        """
+        ...
+
+
 class Revealed(Protocol):
     def reveal(self) -> str: ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -68,11 +69,32 @@ Seconds = Annotated[
 """A duration in seconds, written with its unit."""
 
 
+LocalPath = Annotated[
+    str,
+    Field(
+        min_length=1,
+        description="On this machine; a relative one lies below this file's folder. ~ is home.",
+    ),
+    "local path",
+]
+"""A path on this machine; `drkit.config.local_paths` makes it absolute, by this type."""
+
+
 def _check_name(value: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", value):
         raise ValueError(
             "a name is lower-case letters, digits, - and _, and starts with a letter or digit"
         )
+    return value
+
+
+def check_url(value: str) -> str:
+    """`value`, if it is an http or https URL of a server; ValueError says what is wrong."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{value!r} is no URL of a server; write https://host or http://host:port")
+    if parts.username is not None:
+        raise ValueError("a URL here holds no user and no password")
     return value
 
 

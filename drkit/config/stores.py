@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from drkit.config.fields import Name, Seconds, SecretRef, Strict
+from drkit.config.fields import LocalPath, Name, Seconds, SecretRef, Strict, check_url
 
 Role = Literal["primary", "backup", "archive"]
 
@@ -34,32 +34,88 @@ class FolderStore(_Store):
     """A folder on this machine or a mounted disk."""
 
     kind: Literal["folder"]
-    path: str
+    path: LocalPath
 
 
-class GcsStore(_Store):
+class _Bucket(_Store):
+    """What every bucket has: where it is asked, through what, and how fast."""
+
+    bucket: str
+    endpoint: str | None = Field(
+        None, description="URL of the server, where it is not the provider's own."
+    )
+    proxy: str | None = Field(
+        None, description="URL of an HTTP proxy for this store; none is taken from elsewhere."
+    )
+    ca_file: LocalPath | None = Field(
+        None, description="PEM file of the authorities that are trusted instead of the system's."
+    )
+    upload_mib_per_s: float | None = Field(None, gt=0, description="Most MiB sent per second.")
+    download_mib_per_s: float | None = Field(None, gt=0, description="Most MiB read per second.")
+    storage_class: str | None = Field(
+        None, description="Class of new objects; one that can be read at once, without a thaw."
+    )
+
+    @field_validator("endpoint", "proxy")
+    @classmethod
+    def _is_url(cls, value: str | None) -> str | None:
+        return value if value is None else check_url(value)
+
+
+class GcsStore(_Bucket):
     """A Google Cloud Storage bucket."""
 
     kind: Literal["gcs"]
-    bucket: str
     credentials: SecretRef = Field(description="Path of a service-account key file.")
 
 
-class S3Store(_Store):
+class ObjectLock(Strict):
+    """Packs, indexes and snapshots cannot be deleted or replaced for `days` after they came."""
+
+    mode: Literal["governance", "compliance"]
+    days: int = Field(ge=1, le=3000)
+
+
+Checksum = Literal["sha256", "md5"]
+
+
+class _S3Bucket(_Bucket):
+    """What S3 and what speaks its language have in common."""
+
+    object_lock: ObjectLock | None = Field(
+        None, description="The bucket must have been made with object lock."
+    )
+    addressing: Literal["auto", "path", "virtual"] = Field(
+        "auto", description="Where the bucket's name goes: into the path, or before the host."
+    )
+
+
+class S3Store(_S3Bucket):
     """An S3 bucket, or that of any compatible server named by `endpoint`."""
 
     kind: Literal["s3"]
-    bucket: str
-    endpoint: str | None = None
     access_key_id: SecretRef
     secret_access_key: SecretRef
+    session_token: SecretRef | None = None
+    kms_key_id: str | None = Field(
+        None, description="Key that the server encrypts new objects with (SSE-KMS)."
+    )
+    checksum: Checksum | None = Field(
+        None,
+        description="What the server checks each upload by; default sha256, or md5 at an endpoint.",
+    )
+    etag_is_md5: bool | None = Field(
+        None, description="Whether ETags are compared; default yes, unless kms_key_id is set."
+    )
+    delete_versions: bool = Field(
+        False, description="Delete all versions of an object, where the bucket keeps versions."
+    )
 
 
-class B2Store(_Store):
+class B2Store(_S3Bucket):
     """A Backblaze B2 bucket, reached over its S3 API."""
 
     kind: Literal["b2"]
-    bucket: str
     endpoint: str
     application_key_id: SecretRef
     application_key: SecretRef
@@ -81,7 +137,7 @@ class FolderArbiter(Strict):
     """Lease, epoch and role record in a folder: for one machine only."""
 
     kind: Literal["folder"]
-    path: str
+    path: LocalPath
 
 
 class StoreArbiter(Strict):

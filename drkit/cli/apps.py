@@ -33,14 +33,13 @@ def opened(
     from drkit.wiring import App
 
     config = session.load_config()
-    root = session.config_path.parent.resolve()
     if not session.sandbox:
-        app = App(config, root, sandbox=False, emit=session.terminal.emit)
+        app = App(config, session.root, sandbox=False, emit=session.terminal.emit)
         check_references(references(config, only=parts), app.secrets.missing)
         yield app
         return
     with sandbox_running(session, servers=servers, keep=keep_servers, data=data) as sandbox:
-        app = App(sandbox.config, root, sandbox=True, emit=session.terminal.emit)
+        app = App(sandbox.config, session.root, sandbox=True, emit=session.terminal.emit)
         app.ensure_repository()
         yield app
 
@@ -54,7 +53,7 @@ def sandbox_running(
     from drkit.standins.supervisor import Sandbox
 
     config = session.load_config()
-    root = (session.config_path.parent / config.state.path / "sandbox").resolve()
+    root = (session.state_dir / "sandbox").resolve()
     refuse_beyond_loopback()
     sandbox = Sandbox(config, root)
     session.state_dir = root

@@ -52,12 +52,18 @@ class Session:
     state_dir: Path
     """Where a log of an unexpected error goes; wiring sets it once it knows better."""
 
+    @property
+    def root(self) -> Path:
+        """The folder of the configuration file, which its relative paths are below."""
+        return self.config_path.parent.resolve()
+
     def load_config(self) -> Config:
         """The deployment as it is written, before any mapping. Raises `ConfigError`."""
         from drkit.config.load import load_config
+        from drkit.config.local_paths import with_absolute_paths
 
         config = load_config(self.config_path)
-        self.state_dir = self.config_path.parent / config.state.path
+        self.state_dir = Path(with_absolute_paths(config.state, self.root).path)
         return config
 
 

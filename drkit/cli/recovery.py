@@ -73,8 +73,7 @@ def run_drill(
     with sandbox_running(session, servers=not session.dry_run, data=data) as sandbox:
         from drkit.wiring import App
 
-        root = session.config_path.parent.resolve()
-        opened_app = App(sandbox.config, root, sandbox=True, emit=session.terminal.emit)
+        opened_app = App(sandbox.config, session.root, sandbox=True, emit=session.terminal.emit)
         opened_app.ensure_repository()
         plan = plan_run(opened_app, runbook, kind="drill", target=to)
         if session.dry_run:

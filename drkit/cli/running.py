@@ -32,7 +32,7 @@ def plan_run(app: App, runbook: str, *, kind: RunKind, target: str | None) -> Pl
 
     if not app.config.targets:
         raise ConfigError("schedules.yaml has no target", hint="add one to `targets`")
-    book = load_runbook(app.root / app.config.runbooks / f"{runbook}.yaml")
+    book = load_runbook(Path(app.config.runbooks) / f"{runbook}.yaml")
     chosen = target or next(iter(app.config.targets))
     plan = make_plan(book, config=app.config, kind=kind, target=chosen, actions=ACTIONS)
     app.compute(plan.target)

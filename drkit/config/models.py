@@ -7,7 +7,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from drkit.config.fields import Cron, Name, Seconds, Strict
+from drkit.config.decide import Decide
+from drkit.config.fields import Cron, LocalPath, Name, Seconds, Strict
 from drkit.config.places import Probe, Service, Site, SwitchConfig, Target
 from drkit.config.references import unresolved
 from drkit.config.sources import SourceConfig
@@ -36,7 +37,7 @@ class Job(Strict):
 class State(Strict):
     """What drkit remembers. Deleting it loses no backup and no role."""
 
-    path: str = Field(".drkit", description="Relative to this file's folder.")
+    path: LocalPath = Field(".drkit", description="A folder; relative: to this file's folder.")
     url: str | None = Field(None, description="A database URL; default: SQLite in `path`.")
 
 
@@ -62,10 +63,13 @@ class Config(Strict):
     switch: dict[Name, SwitchConfig] = {}
     arbiter: ArbiterConfig | None = Field(None, description="Default: a folder in `state`.")
     probe: Probe = Probe()
+    decide: Decide = Decide()
     objectives: Targets = Targets()
     schedules: dict[Name, Job] = {}
     state: State = State()
-    runbooks: str = Field("runbooks", description="Folder, relative to this file's.")
+    runbooks: LocalPath = Field(
+        "runbooks", description="A folder; relative: to this file's folder."
+    )
 
     @model_validator(mode="after")
     def _names_resolve(self) -> Config:

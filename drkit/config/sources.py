@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from drkit.config.fields import Name, SecretRef, Strict
+from drkit.config.fields import LocalPath, Name, SecretRef, Strict
 
 HERE = "here"
 """The machine that runs drkit; a site that need not be listed."""
@@ -21,7 +21,7 @@ class TreeSource(_Source):
     """A folder with everything below it."""
 
     kind: Literal["tree"]
-    path: str
+    path: LocalPath
     exclude: tuple[str, ...] = ()
 
 
@@ -29,7 +29,7 @@ class WeightsSource(_Source):
     """A model directory, mirrored as plain files that vLLM can read from a bucket."""
 
     kind: Literal["weights"]
-    path: str
+    path: LocalPath
     model: str
     revision: str
     stores: tuple[Name, ...] = Field(min_length=1, description="Stores that hold the mirror.")
@@ -59,6 +59,7 @@ class CommandSource(_Source):
 
     kind: Literal["command"]
     argv: tuple[str, ...] = Field(min_length=1)
+    cwd: LocalPath = Field(".", description="The folder it runs in; relative: to this file's.")
     filename: str = "output"
 
 

@@ -40,7 +40,7 @@ def _open_command(
     from drkit.sources.command import CommandOutput
 
     assert isinstance(config, configured.CommandSource)
-    return CommandOutput(name, config.argv, filename=config.filename, clock=clock)
+    return CommandOutput(name, config.argv, filename=config.filename, clock=clock, cwd=config.cwd)
 
 
 def _open_qdrant(

@@ -18,10 +18,13 @@ class CommandOutput:
 
     kind = "command"
 
-    def __init__(self, name: str, argv: tuple[str, ...], *, filename: str, clock: Clock) -> None:
+    def __init__(
+        self, name: str, argv: tuple[str, ...], *, filename: str, clock: Clock, cwd: str = "."
+    ) -> None:
         self._name = name
         self._argv = argv
         self._filename = filename
+        self._cwd = cwd
         self._clock = clock
 
     @property
@@ -38,11 +41,17 @@ class CommandOutput:
         try:
             with (root / self._filename).open("wb") as out, errors.open("wb") as err:
                 ended = subprocess.run(
-                    self._argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, check=False
+                    self._argv,
+                    cwd=self._cwd,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    check=False,
                 )
         except OSError as error:
             raise self._unreadable(
-                f"{self._argv[0]} cannot be started: {error}", "see that it is installed"
+                f"{self._argv[0]} cannot be started in {self._cwd}: {error}",
+                "see that it is installed, and that `cwd` is a folder",
             ) from error
         if ended.returncode:
             said = errors.read_bytes()[-_TAIL_BYTES:].decode(errors="replace").strip()

@@ -10,6 +10,7 @@ from pathlib import Path
 from drkit.clock import Clock, SystemClock
 from drkit.compute.catalog import open_compute
 from drkit.compute.interface import Compute, Endpoint
+from drkit.config.local_paths import with_absolute_paths
 from drkit.config.models import Config
 from drkit.config.sources import WeightsSource
 from drkit.coordination.catalog import open_arbiter
@@ -29,12 +30,16 @@ from drkit.traffic.interface import Namespace, Switch
 
 
 class App:
-    """The deployment, opened. `root` is the folder of its configuration file."""
+    """The deployment, opened. `root` is the folder of its configuration file.
+
+    `config` names absolute places; `written` is the configuration as it was read.
+    """
 
     def __init__(
         self, config: Config, root: Path, *, sandbox: bool, emit: Emit, clock: Clock | None = None
     ) -> None:
-        self.config = config
+        self.written = config
+        self.config = with_absolute_paths(config, root.absolute())
         self.root = root
         self.sandbox = sandbox
         self.emit = emit
@@ -43,7 +48,7 @@ class App:
 
     @property
     def state_dir(self) -> Path:
-        return self.root / self.config.state.path
+        return Path(self.config.state.path)
 
     @cached_property
     def secrets(self) -> Secrets:
@@ -71,8 +76,8 @@ class App:
         """What a point keeps of drkit itself: the configuration and the runbooks, as they are."""
         from drkit.config.load import render_config
 
-        folder = self.root / self.config.runbooks
-        return {"schedules.yaml": render_config(self.config).encode()} | {
+        folder = Path(self.config.runbooks)
+        return {"schedules.yaml": render_config(self.written).encode()} | {
             f"runbook-{path.name}": path.read_bytes() for path in sorted(folder.glob("*.yaml"))
         }
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import orjson
@@ -24,6 +24,14 @@ class Snapshot:
     parent: str | None = None
     program_version: str = ""
     summary: Mapping[str, Any] = field(default_factory=dict)
+    original: str | None = None
+    """The id that it had before its tags or trees were rewritten for the first time."""
+    utc_offset_s: int = 0
+    """Of the zone that `time` was written in; retention counts its days and hours."""
+
+    @property
+    def local_time(self) -> datetime:
+        return self.time.astimezone(timezone(timedelta(seconds=self.utc_offset_s)))
 
     def to_bytes(self) -> bytes:
         entry: dict[str, Any] = {
@@ -40,6 +48,8 @@ class Snapshot:
             entry["tags"] = list(self.tags)
         if self.summary:
             entry["summary"] = dict(self.summary)
+        if self.original:
+            entry["original"] = self.original
         return orjson.dumps(entry)
 
 
@@ -57,8 +67,36 @@ def read_snapshot(content: bytes) -> Snapshot:
             parent=entry.get("parent"),
             program_version=entry.get("program_version", ""),
             summary=entry.get("summary") or {},
+            original=entry.get("original"),
+            utc_offset_s=_offset_s(entry["time"]),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedData(
             f"a snapshot cannot be read: {error!r}", hint="drkit check --read-data"
         ) from None
+
+
+def rewritten(
+    content: bytes, snapshot_id: str, *, tags: Sequence[str] | None = None, tree: str | None = None
+) -> bytes:
+    """The snapshot in `content` with other tags or another tree; all else stays, also fields that
+    drkit does not know. `original` is the id that it had at first, as restic keeps it.
+    """
+    read_snapshot(content)  # raises when it is none
+    entry: dict[str, Any] = orjson.loads(content)
+    entry["original"] = entry.get("original") or snapshot_id
+    if tags is not None:
+        entry.pop("tags", None)
+        if tags:
+            entry["tags"] = list(tags)
+    if tree is not None:
+        entry["tree"] = tree
+    return orjson.dumps(entry)
+
+
+def _offset_s(text: str) -> int:
+    """Seconds east of UTC of an RFC 3339 time that was parsed already."""
+    if text.endswith("Z"):
+        return 0
+    sign = -1 if text[-6] == "-" else 1
+    return sign * (int(text[-5:-3]) * 3600 + int(text[-2:]) * 60)

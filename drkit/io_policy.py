@@ -14,11 +14,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """Connect and total limits of one request; a body also has `min_bytes_per_s`."""
+    """Connect and total limits of one request; a body also has `min_bytes_per_s`, and where
+    `window_s` is set, it has to move that much in each such span.
+    """
 
     connect_s: float
     total_s: float
     min_bytes_per_s: int = 0
+    window_s: float = 0
 
     def for_bytes(self, size_bytes: int) -> float:
         """Total seconds allowed for a request that moves `size_bytes`."""
@@ -42,7 +45,7 @@ class Retry:
             limit_s = min(limit_s * 2, self.most_s)
 
 
-STORE_REQUEST = Deadline(connect_s=5, total_s=60, min_bytes_per_s=64 * 1024)
+STORE_REQUEST = Deadline(connect_s=5, total_s=60, min_bytes_per_s=64 * 1024, window_s=15)
 INTENT_COPY = Deadline(connect_s=3, total_s=10)
 PROBE_LIVENESS = Deadline(connect_s=3, total_s=5)
 PROBE_COMPLETION = Deadline(connect_s=3, total_s=15)

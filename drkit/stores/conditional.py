@@ -1,4 +1,4 @@
-"""Does a store's server really compare before it writes? Some accept the condition and ignore it."""
+"""Does a store's server compare before it writes? Some accept the condition and ignore it."""
 
 from __future__ import annotations
 

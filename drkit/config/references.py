@@ -45,6 +45,8 @@ def _rest(config: Config) -> Iterator[Unresolved]:
         yield ("targets", name), "this name is a site too; each place has one name", ()
     if isinstance(config.arbiter, StoreArbiter):
         yield from _check(("arbiter", "store"), config.arbiter.store, "stores", config.stores)
+    if config.decide.to is not None:
+        yield from _check(("decide", "to"), config.decide.to, "targets", config.targets)
     for name, job in config.schedules.items():
         if job.to is not None:
             yield from _check(("schedules", name, "to"), job.to, "targets", config.targets)

@@ -1,0 +1,41 @@
+"""When drkit may act by itself, and when it asks."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from drkit.config.fields import Name, Seconds, SecretRef, Strict
+
+
+class Witness(Strict):
+    """Another host that probes the same server: a second point of view."""
+
+    url: str
+    token: SecretRef
+
+
+class Decide(Strict):
+    """By default a person approves each failover; users are held at once, for that is free."""
+
+    mode: Literal["observe", "approve", "auto"] = Field(
+        "approve",
+        description="observe: says what it would have done. auto: needs a witness and a standby.",
+    )
+    to: Name | None = Field(None, description="The target; default: the first one.")
+    protect: Literal["auto", "off"] = Field(
+        "auto", description="auto: users go to the external API as soon as the service is DOWN."
+    )
+    approval_wait: Seconds = Field("15m", validate_default=True)
+    cooldown: Seconds = Field("1h", validate_default=True)
+    most_per_day: int = Field(1, ge=0, description="Failovers that nobody typed, in 24 hours.")
+    most_per_week: int = Field(2, ge=0, description="Failovers that nobody typed, in 7 days.")
+    standby_proof: Seconds = Field(
+        "10m", validate_default=True, description="The most a warm standby's proof may be old."
+    )
+    witnesses: dict[Name, Witness] = {}
+    reference_hosts: tuple[str, ...] = Field(
+        ("1.1.1.1:443", "8.8.8.8:443", "9.9.9.9:443"),
+        description="host:port beyond this network; when none answers, drkit is blind.",
+    )

@@ -87,6 +87,7 @@ def write_point(
     Raises `TooFewCopies` when fewer than `min_copies` stores hold all of it (S2), and
     `RepositoryLocked` when no store could be locked.
     """
+    repository.refuse_format_1()
     locks = _lock_all(repository, emit)
     stop = threading.Event()
     fan_out: FanOut | None = None

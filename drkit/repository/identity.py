@@ -46,20 +46,20 @@ def open_key(stores: Sequence[Store], password: str) -> MasterKey:
     raise error or no_repository(stores)
 
 
-def read_id(store: Store, key: MasterKey) -> str:
-    """The id in the store's config. `DamagedData` when `key` did not seal it."""
+def read_config(store: Store, key: MasterKey) -> tuple[str, int]:
+    """Id and format version in the store's config. `DamagedData` when `key` did not seal it."""
     config = orjson.loads(key.open(store.get(CONFIG)))
     if config["version"] not in (1, 2):
         raise NoRepository(
             f"{store.name} holds a repository of format {config['version']}",
             hint="this version reads restic's formats 1 and 2",
         )
-    return str(config["id"])
+    return str(config["id"]), int(config["version"])
 
 
 def identity(store: Store, key: MasterKey) -> str:
     try:
-        return read_id(store, key)
+        return read_config(store, key)[0]
     except DamagedData:
         return f"another ({store.name})"
 

@@ -53,7 +53,10 @@ class Index:
     def load(self, content: bytes) -> None:
         """Adds one index file's blobs. Raises `DamagedData` when it is not one."""
         try:
-            for pack in orjson.loads(content)["packs"]:
+            found = orjson.loads(content)
+            # restic's first index files are the bare list; what one `supersedes` is deleted by
+            # its writer and says nothing about blobs
+            for pack in found if isinstance(found, list) else found["packs"]:
                 blobs = pack["blobs"]
                 ids = bytes.fromhex("".join([blob["id"] for blob in blobs]))
                 places = np.zeros((len(blobs), 5), np.uint32)

@@ -20,7 +20,7 @@ from drkit.repository.identity import (
     identity,
     no_repository,
     open_key,
-    read_id,
+    read_config,
     refuse_leftovers,
     refuse_stranger,
 )
@@ -147,10 +147,10 @@ def open_repository(
     if not answering:
         raise no_repository(stores)
     key = open_key(answering, password)
-    repository_id = ""
+    repository_id, version = "", 2
     for store in tuple(answering):
         try:
-            found = read_id(store, key)
+            found, version = read_config(store, key)
         except PlaceError as error:
             unreachable[store.name] = error.message
         except DamagedData:
@@ -176,7 +176,14 @@ def open_repository(
         unreachable[name] = "it holds no repository"
         emit(Note("warning", name, f"holds no repository; to join it: drkit init --store {name}"))
     return Repository(
-        repository_id, key, tuple(answering), unreachable, clock=clock, emit=emit, hostname=hostname
+        repository_id,
+        key,
+        tuple(answering),
+        unreachable,
+        clock=clock,
+        emit=emit,
+        hostname=hostname,
+        version=version,
     )
 
 
@@ -193,8 +200,11 @@ class Repository:
         clock: Clock,
         emit: Emit,
         hostname: str,
+        version: int = 2,
     ) -> None:
         self.id = repository_id
+        self.version = version
+        """restic's format; `refuse_format_1` stands before whatever writes packs."""
         self.key = key
         self.stores = stores
         self.unreachable = unreachable
@@ -221,6 +231,14 @@ class Repository:
         """Makes the next use of the index load it anew."""
         with self._lock:
             self._index = None
+
+    def refuse_format_1(self) -> None:
+        """`GuardRefused` for format 1, which has no compression: drkit reads it, no more."""
+        if self.version < 2:
+            raise GuardRefused(
+                "the repository has restic's old format 1, which drkit only reads",
+                hint="raise it first, in every store: restic migrate upgrade_repo_v2",
+            )
 
     def snapshots(self) -> list[ListedSnapshot]:
         """Every snapshot that some store lists, oldest first. One that is damaged is noted."""

@@ -13,7 +13,7 @@ import orjson
 from drkit.errors import DamagedData
 from drkit.repository.quoting import quote, unquote
 
-NodeType = Literal["file", "dir", "symlink", "dev", "chardev", "fifo", "socket"]
+NodeType = Literal["file", "dir", "symlink", "dev", "chardev", "fifo", "socket", "irregular"]
 
 _TYPES: tuple[tuple[int, NodeType, int], ...] = (
     (stat.S_IFREG, "file", 0),
@@ -24,7 +24,8 @@ _TYPES: tuple[tuple[int, NodeType, int], ...] = (
     (stat.S_IFIFO, "fifo", 1 << 25),
     (stat.S_IFSOCK, "socket", 1 << 24),
 )
-_NAMES: frozenset[str] = frozenset(name for _, name, _ in _TYPES)
+# restic keeps what its system could not name as "irregular"; nothing is made of it at a restore
+_NAMES: frozenset[str] = frozenset(name for _, name, _ in _TYPES) | {"irregular"}
 _FLAGS = ((stat.S_ISUID, 1 << 23), (stat.S_ISGID, 1 << 22), (stat.S_ISVTX, 1 << 20))
 
 
@@ -129,7 +130,18 @@ def _encode(node: Node) -> dict[str, Any]:
     entry["content"] = [blob.hex() for blob in node.content] if node.type == "file" else None
     if node.subtree:
         entry["subtree"] = node.subtree
+    entry.update(node.extra)
     return entry
+
+
+# What a tree of another restic may hold beside these (generic_attributes, error) stays in `extra`.
+_FIELDS = frozenset(
+    (
+        *("name", "type", "mode", "mtime", "atime", "ctime", "uid", "gid", "user", "group"),
+        *("inode", "device_id", "size", "links", "linktarget", "linktarget_raw", "device"),
+        *("extended_attributes", "content", "subtree"),
+    )
+)
 
 
 def _decode(entry: dict[str, Any]) -> Node:
@@ -160,6 +172,7 @@ def _decode(entry: dict[str, Any]) -> Node:
         ),
         content=tuple(bytes.fromhex(blob) for blob in entry.get("content") or ()),
         subtree=entry.get("subtree"),
+        extra={key: entry[key] for key in entry.keys() - _FIELDS},
     )
 
 
@@ -181,5 +194,8 @@ def parse_time(text: str) -> int:
     """Nanoseconds since 1970 of an RFC 3339 time with any zone and up to nine digits."""
     seconds_text, zone = (text[:-1], "+00:00") if text.endswith("Z") else (text[:-6], text[-6:])
     whole, _, fraction = seconds_text.partition(".")
-    moment = datetime.fromisoformat(whole + zone) - _EPOCH
+    if whole.startswith("0000"):  # Go has a year 0: a leap year, as is the year 4
+        moment = datetime.fromisoformat("0004" + whole[4:] + zone) - _EPOCH - timedelta(1461)
+    else:
+        moment = datetime.fromisoformat(whole + zone) - _EPOCH
     return (moment.days * 86400 + moment.seconds) * 1_000_000_000 + int(fraction.ljust(9, "0") or 0)

@@ -25,6 +25,7 @@ from drkit.repository.pack import BlobKind, PackBuilder, read_header
 from drkit.repository.polynomial import is_irreducible, random_polynomial
 from drkit.repository.quoting import quote, unquote
 from drkit.repository.sealing import MasterKey
+from drkit.repository.snapshot import rewritten
 from drkit.repository.tree import (
     Node,
     decode_tree,
@@ -241,3 +242,57 @@ def test_polynomials_are_irreducible_and_the_test_knows_others() -> None:
         product ^= (0b1011 << bit) if other_factor >> bit & 1 else 0
     assert product.bit_length() == 54
     assert not is_irreducible(product)
+
+
+def test_what_another_restic_put_into_a_tree_stays_in_it() -> None:
+    node = {
+        "name": "a",
+        "type": "irregular",
+        "mode": 0o644,
+        "mtime": "0000-12-31T23:59:59.5+02:00",
+        "uid": 1,
+        "gid": 2,
+        "generic_attributes": {"windows.file_attributes": 32},
+        "content": None,
+    }
+    nodes = decode_tree(orjson.dumps({"nodes": [node], "later": True}))
+    assert nodes[0].type == "irregular"
+    again = orjson.loads(encode_tree(list(nodes)))["nodes"][0]
+    assert again["generic_attributes"] == node["generic_attributes"]
+
+
+def test_a_year_that_python_does_not_know_is_still_a_time() -> None:
+    first_s = -62135596800  # of the year 1
+    assert parse_time("0001-01-01T00:00:00Z") == first_s * 1_000_000_000
+    assert parse_time("0000-12-31T23:59:59Z") == (first_s - 1) * 1_000_000_000
+
+
+def test_the_index_of_the_first_restics_is_a_bare_list() -> None:
+    blob = {"id": "ab" * 32, "type": "data", "offset": 0, "length": 40}
+    index = Index()
+    index.load(orjson.dumps([{"id": "cd" * 32, "blobs": [blob]}]))
+    index.load(orjson.dumps({"supersedes": ["ef" * 32], "packs": []}))
+    index.sort()
+    assert bytes.fromhex("ab" * 32) in index
+
+
+def test_a_rewritten_snapshot_keeps_what_drkit_does_not_know() -> None:
+    content = orjson.dumps(
+        {
+            "time": "2026-01-02T03:04:05.123456789+02:00",
+            "tree": "00" * 32,
+            "paths": ["/a"],
+            "excludes": ["*.o"],
+            "uid": 5,
+            "tags": ["old"],
+        }
+    )
+    first = rewritten(content, "11" * 32, tags=["new"])
+    entry = orjson.loads(rewritten(first, "22" * 32, tree="33" * 32))
+    assert entry == {
+        **orjson.loads(content),
+        "tags": ["new"],
+        "tree": "33" * 32,
+        "original": "11" * 32,
+    }
+    assert "tags" not in orjson.loads(rewritten(first, "22" * 32, tags=[]))

@@ -14,14 +14,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """Connect and total limits of one request; a body also has `min_bytes_per_s`, and where
-    `window_s` is set, it has to move that much in each such span.
-    """
+    """Connect and total limits of one request; a body also has `min_bytes_per_s`."""
 
     connect_s: float
     total_s: float
     min_bytes_per_s: int = 0
-    window_s: float = 0
 
     def for_bytes(self, size_bytes: int) -> float:
         """Total seconds allowed for a request that moves `size_bytes`."""
@@ -45,7 +42,7 @@ class Retry:
             limit_s = min(limit_s * 2, self.most_s)
 
 
-STORE_REQUEST = Deadline(connect_s=5, total_s=60, min_bytes_per_s=64 * 1024, window_s=15)
+STORE_REQUEST = Deadline(connect_s=5, total_s=60, min_bytes_per_s=64 * 1024)
 INTENT_COPY = Deadline(connect_s=3, total_s=10)
 PROBE_LIVENESS = Deadline(connect_s=3, total_s=5)
 PROBE_COMPLETION = Deadline(connect_s=3, total_s=15)
@@ -65,11 +62,19 @@ def retrying(
     on: tuple[type[Exception], ...],
     clock: Clock,
     rng: random.Random | None = None,
+    ends_s: float | None = None,
 ) -> T:
-    """What `work` returns; on the errors `on` it is tried again, and the last one is raised."""
+    """What `work` returns; on the errors `on` it is tried again, and the last one is raised.
+
+    An error whose `after_s` says when the place wants to be asked again is waited for. Nothing is
+    tried again after `ends_s` on the clock's `elapsed_s`.
+    """
     for pause_s in policy.pauses_s(rng or random.Random()):
         try:
             return work()
-        except on:
+        except on as error:
+            pause_s = max(pause_s, getattr(error, "after_s", None) or 0.0)
+            if ends_s is not None and clock.elapsed_s() + pause_s >= ends_s:
+                raise
             clock.sleep(pause_s)
     return work()

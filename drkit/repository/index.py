@@ -108,11 +108,28 @@ class Index:
         """Every place of the blob: a repository may hold one twice."""
         if added := self._added.get(blob_id):
             yield added
+        for at in self._rows(blob_id):
+            yield self._location(at)
+
+    def row(self, blob_id: bytes) -> int | None:
+        """The number of the blob's first place among those loaded, below `rows`; None: none."""
+        return next(self._rows(blob_id), None)
+
+    @property
+    def rows(self) -> int:
+        """How many places were loaded; `place` tells of each."""
+        return len(self._prefixes)
+
+    def place(self, row: int) -> tuple[bytes, Location]:
+        """Id and location of the blob in `row`."""
+        return self._ids[row].tobytes(), self._location(row)
+
+    def _rows(self, blob_id: bytes) -> Iterator[int]:
         prefix = np.uint64(int.from_bytes(blob_id[:8], "big"))
         at = int(self._prefixes.searchsorted(prefix))
         while at < len(self._prefixes) and self._prefixes[at] == prefix:
             if self._ids[at].tobytes() == blob_id:
-                yield self._location(at)
+                yield at
             at += 1
 
     def claim(self, blob_id: bytes) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -12,6 +11,7 @@ from typing import Any
 
 from drkit.compute.interface import Endpoint, Offer
 from drkit.compute.process import Process
+from drkit.stores.durable import sync_folder, write_file
 
 INSTANCE = "instance.json"
 PROCESS = "process.json"
@@ -34,10 +34,11 @@ def write_record(parent: Path, record: Record) -> Path:
     """The instance's folder, which appears with its record in it or not at all."""
     staged = parent / f".{record.id}.new"
     staged.mkdir(parents=True)
-    _write(staged / INSTANCE, {**asdict(record), "created_at": record.created_at.isoformat()})
+    values = {**asdict(record), "created_at": record.created_at.isoformat()}
+    write_file(staged / INSTANCE, _json(values))
     folder = parent / record.id
     staged.rename(folder)
-    _sync_folder(parent)
+    sync_folder(parent)
     return folder
 
 
@@ -57,10 +58,7 @@ def read_record(folder: Path) -> Record | None:
 
 
 def write_process(folder: Path, process: Process) -> None:
-    staged = folder / f".{PROCESS}.new"
-    _write(staged, asdict(process))
-    staged.rename(folder / PROCESS)
-    _sync_folder(folder)
+    write_file(folder / PROCESS, _json(asdict(process)))
 
 
 def read_process(folder: Path) -> Process | None:
@@ -71,16 +69,5 @@ def read_process(folder: Path) -> Process | None:
         return None
 
 
-def _write(path: Path, value: Mapping[str, Any]) -> None:
-    with path.open("wb") as file:
-        file.write(json.dumps(value, indent=1, sort_keys=True).encode())
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, indent=1, sort_keys=True).encode()

@@ -20,7 +20,7 @@ import dns.rrset
 import dns.update
 import dns.zone
 
-from drkit.standins.disk import write_atomically
+from drkit.stores.durable import write_file
 
 IN, ANY, NONE = dns.rdataclass.IN, dns.rdataclass.ANY, dns.rdataclass.NONE
 SOA, NS, CNAME = dns.rdatatype.SOA, dns.rdatatype.NS, dns.rdatatype.CNAME
@@ -46,7 +46,7 @@ class Zone:
         self._path = path
         self._writing = threading.Lock()
         if not path.exists():
-            write_atomically(path, _first_content(self.origin).encode())
+            write_file(path, _first_content(self.origin).encode())
         self._records = _parse(path.read_text(), self.origin)
 
     def answer(self, response: dns.message.Message, question: dns.rrset.RRset) -> None:
@@ -85,7 +85,7 @@ class Zone:
                 _apply(after, change, self.origin)
             if _text(after) != _text(self._records):
                 _move_serial(after, self.origin)
-                write_atomically(self._path, _text(after).encode())
+                write_file(self._path, _text(after).encode())
                 self._records = after
 
 

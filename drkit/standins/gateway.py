@@ -29,9 +29,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from drkit.standins.disk import write_atomically
 from drkit.standins.gateway_proxy import Proxy, Tier
 from drkit.standins.serve import serve
+from drkit.stores.durable import write_file
 
 
 class Settings:
@@ -56,7 +56,7 @@ class Settings:
         return {name: {"enabled": t.enabled, "url": t.url} for name, t in self.tiers.items()}
 
     def _save(self) -> None:
-        write_atomically(self._path, json.dumps(self.shown(), indent=1).encode())
+        write_file(self._path, json.dumps(self.shown(), indent=1).encode())
 
 
 class Gateway:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from drkit.standins import qdrant_engine as engine
-from drkit.standins.disk import write_atomically
 from drkit.standins.qdrant_engine import Json, WrongInput
+from drkit.stores.durable import write_file
 
 NAME = re.compile(r"[^/\\<>:\"|?*\0\x1f]{1,255}")
 PEER_ID = 1
@@ -184,7 +184,7 @@ class Collections:
                 config["metadata"] = body["metadata"]
             folder = self._folder / "collections" / name
             engine.open_shard(folder / "shard", params).close()
-            write_atomically(folder / "collection.json", json.dumps(config, indent=1).encode())
+            write_file(folder / "collection.json", json.dumps(config, indent=1).encode())
             self._open[name] = Collection(name, folder)
 
     def delete(self, name: str) -> bool:
@@ -232,5 +232,5 @@ class Collections:
             self._set_aliases(after)
 
     def _set_aliases(self, aliases: dict[str, str]) -> None:
-        write_atomically(self._aliases_path, json.dumps(aliases, indent=1).encode())
+        write_file(self._aliases_path, json.dumps(aliases, indent=1).encode())
         self._aliases = aliases

@@ -26,9 +26,9 @@ from drkit.sandbox.mapping import (
     sandbox_config,
     site_addresses,
 )
-from drkit.standins.disk import write_atomically
 from drkit.standins.processes import Processes, free_port, is_free
 from drkit.standins.stack import fill_qdrant, make_model, make_tree
+from drkit.stores.durable import write_file
 from drkit.traffic.interface import Namespace, ToSite
 from drkit.wiring import App
 
@@ -283,7 +283,7 @@ class Sandbox:
         while len(taken) < len(Ports.__dataclass_fields__):
             taken.add(free_port(("127.0.0.1", *self._addresses.values())))
         ports = Ports(*taken)
-        write_atomically(self._root / "ports.json", orjson.dumps(ports.to_json()))
+        write_file(self._root / "ports.json", orjson.dumps(ports.to_json()))
         return ports
 
     def _secret(self, path: Path, *, as_base64: bool) -> None:
@@ -291,4 +291,4 @@ class Sandbox:
             return
         raw = random_secrets.token_bytes(32)
         text = base64.b64encode(raw).decode() if as_base64 else random_secrets.token_urlsafe(32)
-        write_atomically(path, f"{text}\n".encode(), mode=0o600)
+        write_file(path, f"{text}\n".encode(), mode=0o600)

@@ -19,6 +19,7 @@ from drkit.runs.journal import Journal
 from drkit.runs.records import RunRecord
 from drkit.sandbox.overrides import OVERRIDES, SANDBOX_PACE
 from drkit.state.database import open_database
+from drkit.stores.durable import write_file
 from drkit.wiring.app import App
 
 _OBSERVE_S = 1800.0
@@ -102,14 +103,11 @@ def write_evidence(app: App, journal: Journal, run_id: str) -> tuple[Evidence, M
         now=app.clock.now(),
     )
     folder = app.state_dir / "evidence" / run_id
-    folder.mkdir(parents=True, exist_ok=True)
     pages = {"html": evidence_html(evidence).encode(), "json": evidence_json(evidence)}
     paths = {}
     for kind, content in pages.items():
         path = folder / f"evidence.{kind}"
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(content)
-        partial.replace(path)
+        write_file(path, content, mode=0o644)
         paths[kind] = str(path)
     return evidence, paths
 

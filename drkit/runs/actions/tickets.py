@@ -6,7 +6,6 @@ of no use for anything else (K1).
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import cast
 
@@ -17,6 +16,7 @@ from drkit.mirror.manifest import Manifest
 from drkit.mirror.read import find_manifest
 from drkit.mirror.ticket import mint_ticket, seal_ticket
 from drkit.runs.actions.interface import Context
+from drkit.stores.durable import write_file
 from drkit.stores.interface import Presigner
 
 
@@ -65,13 +65,7 @@ def leave_ticket(
     ticket = mint_ticket(store, manifest, expires_s=expires_s, clock=context.clock)
     sealed = seal_ticket(ticket, _key(context, run_id, step_id, attempt))
     path = ticket_path(context, step_id, attempt)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(sealed)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    write_file(path, sealed)
     return manifest
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import random
 import shutil
 import socket
+import sys
 import tomllib
 from pathlib import Path
+from types import ModuleType
 
 import hypothesis
 import pytest
@@ -108,6 +111,19 @@ def _no_sockets_in_unit_tests(
 
     for method in ("connect", "connect_ex", "bind"):
         monkeypatch.setattr(socket.socket, method, refuse)
+
+
+@pytest.fixture(scope="session")
+def kit() -> ModuleType:
+    """The repository kit of tests/tools."""
+    if "repository_kit" not in sys.modules:
+        place = TESTS / "tools" / "repository_kit.py"
+        spec = importlib.util.spec_from_file_location("repository_kit", place)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+    return sys.modules["repository_kit"]
 
 
 def restic_binaries() -> list[Path]:

@@ -11,6 +11,13 @@ INDEX = f"{ROOT}index/"
 SNAPSHOTS = f"{ROOT}snapshots/"
 LOCKS = f"{ROOT}locks/"
 RESTORE_TXT = "RESTORE.txt"
+# What drkit remembers of a store lies beside restic's folder, where restic never looks; one
+# listing of `EVERYTHING` shows both.
+EVERYTHING = "repository"
+BESIDE = "repository-drkit/"
+DELETIONS = f"{BESIDE}deletions/"
+PRUNES = f"{BESIDE}prunes/"
+LEDGER = f"{BESIDE}ledger"
 
 
 def pack_name(pack_id: str) -> str:

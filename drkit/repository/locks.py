@@ -5,17 +5,27 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from datetime import timedelta
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import orjson
 
 from drkit.clock import Clock
-from drkit.errors import DamagedData, RepositoryLocked
+from drkit.errors import DamagedData, DrkitError, RepositoryLocked
+from drkit.events import Emit, Note
+from drkit.repository.compression import decompress
 from drkit.repository.keys import user_name
 from drkit.repository.layout import LOCKS
+from drkit.repository.listing import Listing, take_listing
 from drkit.repository.sealing import MasterKey
 from drkit.repository.tree import format_time, parse_time
 from drkit.stores.interface import ObjectMissing, Store
+
+if TYPE_CHECKING:
+    from drkit.repository.repository import Repository
 
 REFRESH_EVERY_S = 300.0
 LOST_AFTER_S = 22.5 * 60  # restic gives up at the same age; others call a lock stale at 30 min
@@ -24,31 +34,50 @@ _SETTLE_S = 0.2  # restic waits as long between writing its lock and looking for
 
 
 class StoreLock:
-    """A shared lock of this process in one store. `held()` asks the store, not the memory."""
+    """A lock of this process in one store: shared, or exclusive as restic's prune and forget
+    take it. `held()` asks the store, not the memory.
+    """
 
-    def __init__(self, store: Store, key: MasterKey, *, clock: Clock, hostname: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        key: MasterKey,
+        *,
+        clock: Clock,
+        hostname: str,
+        exclusive: bool = False,
+    ) -> None:
         self._store = store
         self._key = key
         self._clock = clock
         self._hostname = hostname
+        self._exclusive = exclusive
         self._name: str | None = None
         self._guard = threading.Lock()
         self._written_s = 0.0
 
-    def acquire(self) -> None:
-        """Writes the lock, waits, looks. Raises `RepositoryLocked` when someone is exclusive."""
+    def acquire(self) -> Listing:
+        """Writes the lock, waits, looks; what the store lists of the repository under the lock.
+
+        Raises `RepositoryLocked` when someone is exclusive, or anyone is there while this is.
+        """
+        if self._exclusive:  # a lock that others would have to yield to is not written in vain
+            self._refuse_others(take_listing(self._store))
         self._name = self._write()
         try:
             self._clock.sleep(_SETTLE_S)
-            holder = self._exclusive_holder()
+            listing = take_listing(self._store)
+            self._refuse_others(listing)
         except BaseException:
             self.release()
             raise
-        if holder:
-            self.release()
+        return listing
+
+    def _refuse_others(self, listing: Listing) -> None:
+        if holder := self._conflicting_holder(listing):
             raise RepositoryLocked(
-                f"{self._store.name}: locked exclusively by {holder}",
-                hint="wait for it to end; if it is dead: restic unlock",
+                f"{self._store.name}: locked {holder}",
+                hint="wait for it to end; if it is dead: drkit unlock",
             )
 
     def refresh(self) -> None:
@@ -81,7 +110,7 @@ class StoreLock:
         content = orjson.dumps(
             {
                 "time": format_time(int(self._clock.now().timestamp() * 1_000_000) * 1000),
-                "exclusive": False,
+                "exclusive": self._exclusive,
                 "hostname": self._hostname,
                 "username": user_name(),
                 "pid": os.getpid(),
@@ -93,31 +122,168 @@ class StoreLock:
         self._written_s = self._clock.elapsed_s()
         return name
 
-    def _exclusive_holder(self) -> str | None:
-        """Who holds an exclusive lock. Locks of dead processes of this machine are removed."""
-        for info in self._store.list(LOCKS):
-            if info.name == self._name:
+    def _conflicting_holder(self, listing: Listing) -> str | None:
+        """Who stands in the way. Locks of dead processes of this machine are removed."""
+        for lock in read_locks(self._store, self._key, listing):
+            if lock.name == self._name:
                 continue
-            try:
-                lock = orjson.loads(self._key.open(self._store.get(info.name)))
-                written_s = parse_time(lock["time"]) / 1e9
-                age = timedelta(seconds=self._clock.now().timestamp() - written_s)
-                if age > STALE_AFTER or self._is_dead(lock):
-                    self._store.delete(info.name)
-                elif lock["exclusive"]:
-                    return f"{lock.get('hostname', '?')} (pid {lock.get('pid', '?')})"
-            except (ObjectMissing, DamagedData, ValueError, KeyError):
-                continue
+            if lock.is_stale(self._clock.now(), self._hostname):
+                self._store.delete(lock.name)
+                listing.locks.pop(lock.name[len(LOCKS) :], None)
+            elif lock.exclusive or self._exclusive:
+                return f"{'exclusively ' if lock.exclusive else ''}by {lock.holder}"
         return None
 
-    def _is_dead(self, lock: dict[str, object]) -> bool:
-        pid = lock.get("pid")
-        if lock.get("hostname") != self._hostname or not isinstance(pid, int) or pid <= 0:
+
+@dataclass(frozen=True, slots=True)
+class FoundLock:
+    """A lock that some process, drkit's or restic's, holds or left behind."""
+
+    name: str
+    hostname: str
+    pid: int
+    exclusive: bool
+    written_at: datetime
+
+    @property
+    def holder(self) -> str:
+        return f"{self.hostname or '?'} (pid {self.pid or '?'})"
+
+    def is_stale(self, now: datetime, hostname: str) -> bool:
+        """Too old for a live process to have left it so, or of a dead one of this machine."""
+        if now - self.written_at > STALE_AFTER:
+            return True
+        if self.hostname != hostname or self.pid <= 0:
             return False
         try:
-            os.kill(pid, 0)  # asks, sends nothing
+            os.kill(self.pid, 0)  # asks, sends nothing
         except ProcessLookupError:
             return True
         except OSError:
             return False
         return False
+
+
+def read_locks(store: Store, key: MasterKey, listing: Listing) -> list[FoundLock]:
+    """The locks of `listing` that can be read; one that went meanwhile is none."""
+    found = []
+    for lock_id in listing.locks:
+        name = LOCKS + lock_id
+        try:
+            lock = orjson.loads(_plain(key.open(store.get(name))))
+            found.append(
+                FoundLock(
+                    name,
+                    str(lock.get("hostname", "")),
+                    lock["pid"] if isinstance(lock.get("pid"), int) else 0,
+                    bool(lock["exclusive"]),
+                    datetime.fromtimestamp(parse_time(lock["time"]) / 1e9, UTC),
+                )
+            )
+        except (ObjectMissing, DamagedData, ValueError, KeyError, TypeError):
+            continue
+    return found
+
+
+def _plain(content: bytes) -> bytes:
+    """restic's later versions compress locks too."""
+    return decompress(memoryview(content)[1:]) if content[:1] == b"\x02" else content
+
+
+class Locks:
+    """The locks of one run in several stores, refreshed until they are released."""
+
+    def __init__(self, locks: Mapping[Store, StoreLock], listings: Mapping[Store, Listing]) -> None:
+        self.by_store = dict(locks)
+        self.listings = dict(listings)
+        self._stop = threading.Event()
+        self._lost: dict[Store, str] = {}
+        threading.Thread(target=self._refresh, name="lock refresh", daemon=True).start()
+
+    def lost(self) -> dict[Store, str]:
+        """The stores whose lock is not to be trusted any more, with the reason. Asks each one."""
+        found = dict(self._lost)
+        for store, lock in self.by_store.items():
+            if store in found:
+                continue
+            try:
+                if not lock.held():
+                    found[store] = "its lock was lost"
+            except DrkitError as error:
+                found[store] = f"its lock cannot be seen: {error.message}"
+        return found
+
+    def release(self, emit: Emit) -> None:
+        self._stop.set()
+        for store, lock in self.by_store.items():
+            try:
+                lock.release()
+            except DrkitError as error:
+                emit(Note("warning", store.name, f"its lock stays: {error.message}"))
+
+    def _refresh(self) -> None:
+        while not self._stop.wait(REFRESH_EVERY_S):
+            for store, lock in self.by_store.items():
+                try:
+                    lock.refresh()
+                except DrkitError as error:
+                    self._lost[store] = f"its lock could not be refreshed: {error.message}"
+
+
+def take_locks(repository: Repository, *, exclusive: bool, need_all: bool, emit: Emit) -> Locks:
+    """A lock in each store that gives one, taken at the same time: each waits a moment.
+
+    Raises what the first refusing store said when none gives one, or one of them with `need_all`.
+    """
+
+    def acquire(store: Store) -> tuple[StoreLock, Listing]:
+        lock = StoreLock(
+            store,
+            repository.key,
+            clock=repository.clock,
+            hostname=repository.hostname,
+            exclusive=exclusive,
+        )
+        return lock, lock.acquire()
+
+    taken: dict[Store, tuple[StoreLock, Listing]] = {}
+    problem: DrkitError | None = None
+    with ThreadPoolExecutor(max(1, len(repository.stores)), "lock") as pool:
+        asked = {store: pool.submit(acquire, store) for store in repository.stores}
+    for store, answer in asked.items():
+        try:
+            taken[store] = answer.result()
+        except DrkitError as error:
+            problem = problem or error
+            emit(Note("warning", store.name, error.message))
+    locks = Locks(
+        {store: lock for store, (lock, _) in taken.items()},
+        {store: listing for store, (_, listing) in taken.items()},
+    )
+    if not taken or (problem and need_all):
+        locks.release(emit)
+        raise problem or RepositoryLocked("no store could be locked", hint="drkit status")
+    return locks
+
+
+def unlock(repository: Repository, *, remove_all: bool, emit: Emit) -> dict[str, int]:
+    """Removes stale locks, or all of them, in every store; how many went, by store."""
+    removed: dict[str, int] = {}
+    for store in repository.stores:
+        try:
+            listing = take_listing(store)
+            names = (
+                [LOCKS + lock_id for lock_id in listing.locks]
+                if remove_all
+                else [
+                    lock.name
+                    for lock in read_locks(store, repository.key, listing)
+                    if lock.is_stale(repository.clock.now(), repository.hostname)
+                ]
+            )
+            for name in names:
+                store.delete(name)
+            removed[store.name] = len(names)
+        except DrkitError as error:
+            emit(Note("error", store.name, error.message))
+    return removed

@@ -30,12 +30,16 @@ def validate(session: Session) -> None:
 
 @command(app)
 def show(session: Session) -> None:
-    """Prints the deployment with every default written out; secrets stay references."""
-    from drkit.config.load import render_config
+    """Prints the deployment with every default, and with --sandbox its stand-ins; no secret."""
+    from drkit.config.load import render_shown, shown_values
 
     config = session.load_config()
+    if session.sandbox:
+        from drkit.standins.supervisor import Sandbox
+
+        config = Sandbox(config, session.state_dir.resolve() / "sandbox").config
     session.terminal.result(
-        "config", {"config": config.model_dump(mode="json")}, render_config(config).rstrip()
+        "config", {"config": shown_values(config)}, render_shown(config).rstrip()
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,10 +65,32 @@ def render_config(config: Config) -> str:
     return dump(config.model_dump(mode="json"))
 
 
+def shown_values(config: Config) -> dict[str, Any]:
+    """The deployment for people to see: a password that someone wrote into a URL is hidden."""
+    values: dict[str, Any] = _hidden(config.model_dump(mode="json"))
+    return values
+
+
+def render_shown(config: Config) -> str:
+    """`shown_values` as YAML."""
+    return dump(shown_values(config))
+
+
 def config_schema() -> dict[str, Any]:
     """The JSON Schema of schedules.yaml, for editors."""
     schema = Config.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+_IN_URL = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]+@")
+
+
+def _hidden(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _hidden(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_hidden(inner) for inner in value]
+    return _IN_URL.sub(r"\1:***@", value) if isinstance(value, str) else value
 
 
 def _read(path: Path, absent: str) -> str:

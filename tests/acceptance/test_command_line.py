@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,6 +80,44 @@ def test_with_json_an_error_is_one_line_on_standard_error(tmp_path: Path) -> Non
         "hint": json.loads(done.stderr)["hint"],
     }
     assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_config_show_prints_the_stand_ins_of_the_sandbox(tmp_path: Path) -> None:
+    shutil.copy(PROJECT / "schedules.yaml", tmp_path)
+    plain = drkit("config", "show", "--json", cwd=tmp_path)
+    mapped = drkit("config", "show", "--sandbox", "--json", cwd=tmp_path)
+    text = drkit("config", "show", "--sandbox", cwd=tmp_path)
+
+    stores = json.loads(mapped.stdout)["config"]["stores"]
+    below = tmp_path / ".drkit/sandbox"
+    assert {name: store["path"] for name, store in stores.items()} == {
+        name: str(below / "stores" / name) for name in ("gcs", "s3", "b2")
+    }
+    assert json.loads(plain.stdout)["config"]["stores"]["gcs"]["kind"] == "gcs"
+    assert "kind: folder" in text.stdout and "kind: gcs" not in text.stdout
+    again = drkit("config", "show", "--sandbox", cwd=tmp_path)
+    assert again.stdout == text.stdout  # ports are chosen once
+    assert [path.name for path in below.iterdir()] == ["ports.json"]
+
+
+def test_config_show_resolves_no_secret_and_hides_what_was_written_into_a_url(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "schedules.yaml").write_text(
+        "drkit: 1\n"
+        "stores: {disk: {kind: folder, role: primary, path: copies}}\n"
+        "repository: {password: env:PLANTED}\n"
+        "sources: {notes: {kind: tree, path: notes}}\n"
+        "state: {url: 'postgresql+psycopg://drkit:swordfish@db.example.org/drkit'}\n"
+    )
+    for more in ([], ["--json"], ["--sandbox"]):
+        done = drkit("config", "show", *more, cwd=tmp_path, PLANTED="hunter2")
+        assert done.returncode == 0, done.stderr
+        assert "swordfish" not in done.stdout + done.stderr
+        assert "hunter2" not in done.stdout + done.stderr
+    shown = drkit("config", "show", cwd=tmp_path).stdout
+    assert "postgresql+psycopg://drkit:***@db.example.org/drkit" in shown
+    assert "env:PLANTED" in shown
 
 
 def test_an_unknown_command_exits_2() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,6 +53,22 @@ class Server:
 
 
 Start = Callable[..., Server]
+
+SPECS = os.environ.get("DRKIT_SPECS")  # read here: no test sees the environment of who runs it
+_OPENAPI = Path(__file__).parents[2] / "tools" / "openapi.py"
+
+
+@pytest.fixture(scope="session")
+def published() -> Any:
+    """Qdrant's published API description, a `PublishedApi`; None when it is not at hand."""
+    if not SPECS:
+        return None
+    spec = importlib.util.spec_from_file_location("openapi", _OPENAPI)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module.PublishedApi.read(Path(SPECS) / "qdrant-openapi.json")
 
 
 @pytest.fixture

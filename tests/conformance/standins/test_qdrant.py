@@ -7,8 +7,6 @@ against the published description too.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import random
 import signal
 import tarfile
@@ -24,86 +22,22 @@ pytest.importorskip("qdrant_edge", reason="the engine comes with drkit[qdrant]")
 Server = Any  # what the fixture `start` gives: .url, .port, .stop()
 Start = Any
 Call = Callable[..., Any]
-SPECS = os.environ.get("DRKIT_SPECS")
 SIZE, POINTS = 16, 300
 UUID = "5c56c793-69f3-4fbf-87e6-c4bf54c28c26"
 
 
-@pytest.fixture(scope="module")
-def spec() -> dict[str, Any] | None:
-    return json.loads((Path(SPECS) / "qdrant-openapi.json").read_text()) if SPECS else None
-
-
-def mismatch(value: Any, schema: dict[str, Any], spec: dict[str, Any], at: str = "") -> str | None:
-    """Where `value` does not have the shape; None if it has. As much of JSON Schema as is used."""
-    if "$ref" in schema:
-        schema = spec["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
-        return mismatch(value, schema, spec, at)
-    if value is None and schema.get("nullable"):
-        return None
-    if choices := schema.get("anyOf") or schema.get("oneOf"):
-        found = [mismatch(value, choice, spec, at) for choice in choices]
-        return None if None in found else f"{at}: none of {found}"
-    if "enum" in schema and value not in schema["enum"]:
-        return f"{at}: {value!r} is none of {schema['enum']}"
-    types = {
-        "object": dict,
-        "array": list,
-        "string": str,
-        "boolean": bool,
-        "integer": int,
-        "number": (int, float),
-    }
-    kind = schema.get("type")
-    wrong = kind and (
-        not isinstance(value, types[kind]) or (isinstance(value, bool) and kind != "boolean")
-    )
-    if wrong:
-        return f"{at}: {value!r} is no {kind}"
-    if kind == "object":
-        if lacking := set(schema.get("required", ())) - set(value):
-            return f"{at}: lacks {sorted(lacking)}"
-        more = schema.get("additionalProperties")
-        for key, item in value.items():
-            inner = schema.get("properties", {}).get(key, more if isinstance(more, dict) else {})
-            if problem := mismatch(item, inner, spec, f"{at}/{key}"):
-                return problem
-    if kind == "array":
-        for number, item in enumerate(value):
-            if problem := mismatch(item, schema.get("items", {}), spec, f"{at}/{number}"):
-                return problem
-    return None
-
-
 @pytest.fixture
-def call(spec: dict[str, Any] | None) -> Call:
+def call(published: Any) -> Call:
     """(server, method, path, body) -> result; every answer is held against the description."""
 
     def send(server: Server, method: str, path: str, body: Any = None, *, status: int = 200) -> Any:
         answer = httpx.request(method, server.url + path, json=body, timeout=30)
         assert answer.status_code == status, answer.text
-        if spec:
-            responses = described(spec, method, path)["responses"]
-            shape = responses.get(str(status)) or responses.get("4XX")
-            schema = shape["content"]["application/json"]["schema"]
-            assert mismatch(answer.json(), schema, spec) is None
+        if published:
+            assert published.answer_problem(method, path, status, answer.json()) is None
         return answer.json().get("result")
 
     return send
-
-
-def described(spec: dict[str, Any], method: str, path: str) -> dict[str, Any]:
-    """The operation that the description has for it: of those that fit, the most literal one."""
-    given = path.split("?")[0].split("/")
-    fits = []
-    for template, operations in spec["paths"].items():
-        parts = template.split("/")
-        equal = [want == part for want, part in zip(parts, given)]
-        holes = [part.startswith("{") for part in parts]
-        same_length = len(parts) == len(given)
-        if same_length and method.lower() in operations and all(map(max, equal, holes)):
-            fits.append((sum(equal), operations[method.lower()]))
-    return max(fits, key=lambda fit: fit[0])[1]
 
 
 @pytest.fixture

@@ -37,6 +37,13 @@ class FolderStore(_Store):
     path: LocalPath
 
 
+class ObjectLock(Strict):
+    """Packs, indexes and snapshots cannot be deleted or replaced for `days` after they came."""
+
+    mode: Literal["governance", "compliance"]
+    days: int = Field(ge=1, le=3000)
+
+
 class _Bucket(_Store):
     """What every bucket has: where it is asked, through what, and how fast."""
 
@@ -66,14 +73,22 @@ class GcsStore(_Bucket):
     """A Google Cloud Storage bucket."""
 
     kind: Literal["gcs"]
-    credentials: SecretRef = Field(description="Path of a service-account key file.")
-
-
-class ObjectLock(Strict):
-    """Packs, indexes and snapshots cannot be deleted or replaced for `days` after they came."""
-
-    mode: Literal["governance", "compliance"]
-    days: int = Field(ge=1, le=3000)
+    credentials: SecretRef | None = Field(
+        None,
+        description="Path of a service account's key file, or its JSON text; default: this "
+        "machine's own, and none at all for an endpoint on this machine.",
+    )
+    kms_key: str | None = Field(
+        None,
+        pattern=r"^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$",
+        description="Key that the server encrypts new objects with (CMEK).",
+    )
+    object_lock: ObjectLock | None = Field(
+        None, description="The bucket must allow retention per object."
+    )
+    hold: bool = Field(
+        False, description="Put a temporary hold on packs, indexes and snapshots, until released."
+    )
 
 
 Checksum = Literal["sha256", "md5"]

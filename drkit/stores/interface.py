@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from drkit.errors import DrkitError, PlaceError
@@ -29,6 +30,14 @@ class StoreUnreachable(PlaceError):
 
 class StoreRefused(PlaceError):
     """The store refused: credentials, quota, retention, or a name it does not take."""
+
+
+class Retained(StoreRefused):
+    """The object may not be deleted or replaced yet; `until` where the store says so (S13)."""
+
+    def __init__(self, message: str, *, hint: str, until: datetime | None) -> None:
+        super().__init__(message, hint=hint)
+        self.until = until
 
 
 class Store(Protocol):
@@ -71,7 +80,7 @@ class Store(Protocol):
         ...
 
     def delete(self, name: str) -> None:
-        """Removes the object; one that is not there is no error."""
+        """Removes the object; one that is not there is no error. Raises `Retained`."""
         ...
 
     def close(self) -> None:

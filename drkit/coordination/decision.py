@@ -48,12 +48,14 @@ class DecisionEvent(Enum):
 class Facts:
     """All that a decision depends on, read at one moment. Ages and waits are in seconds.
 
-    `seen_down` and `seeing`: vantage points that call the service DOWN, and that answered at all;
-    this machine is one of them. `standby_proof_age_s`: None without a warm standby.
+    `answers`: the last round that saw anything was a good one. `seen_down` and `seeing`: vantage
+    points that call it DOWN now, and that answered at all; this machine is one of them.
+    `standby_proof_age_s`: None without a warm standby.
     """
 
     down: bool
     ever_healthy: bool
+    answers: bool
     blind: bool
     flapping: bool
     seen_down: int
@@ -86,6 +88,7 @@ def blocks(facts: Facts) -> tuple[str, ...]:
         for holds, reason in (
             (not facts.down, "the service is not DOWN"),
             (not facts.ever_healthy, "it was never seen healthy (H3)"),
+            (facts.answers, "it answers again; it is well after some more rounds"),
             (facts.blind, "this machine sees nothing beyond its own network (H3)"),
             (not facts.arbiter_reachable, "the arbiter cannot be reached (R1)"),
             (not facts.leads, "another drkit leads"),
@@ -220,6 +223,7 @@ def may_hold(facts: Facts, settings: Decide) -> bool:
         settings.protect == "auto"
         and facts.down
         and facts.ever_healthy
+        and not facts.answers
         and not facts.blind
         and facts.arbiter_reachable
         and facts.leads

@@ -84,6 +84,11 @@ class ServiceHealth:
     blind: bool = False
 
     @property
+    def down_now(self) -> bool:
+        """DOWN, and nothing good was seen since: what a vantage point says when it is asked."""
+        return self.state is ServiceState.DOWN and self.good_rounds == 0
+
+    @property
     def flapping(self) -> bool:
         """It was suspected so often of late that nothing may act by itself."""
         return len(self.suspicions) >= FLAPS

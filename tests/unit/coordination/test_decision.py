@@ -23,6 +23,7 @@ S, E = DecisionState, DecisionEvent
 OUTAGE = Facts(
     down=True,
     ever_healthy=True,
+    answers=False,
     blind=False,
     flapping=False,
     seen_down=2,
@@ -95,6 +96,7 @@ def test_H3_auto_asks_instead_when(why: str) -> None:
 BLOCKED = {
     "down": False,
     "ever_healthy": False,
+    "answers": True,
     "blind": True,
     "arbiter_reachable": False,
     "leads": False,
@@ -154,6 +156,7 @@ FACTS = st.builds(
     Facts,
     down=st.booleans(),
     ever_healthy=st.booleans(),
+    answers=st.booleans(),
     blind=st.booleans(),
     flapping=st.booleans(),
     seen_down=st.integers(0, 3),

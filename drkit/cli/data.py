@@ -1,4 +1,4 @@
-"""The commands that keep data: init, backup, snapshots, points, restore, check, status."""
+"""The commands that keep data: init, backup, points, restore, check, status."""
 
 from __future__ import annotations
 
@@ -70,24 +70,6 @@ def backup(
         report = run_backup(app, tuple(source or ()))
     session.terminal.result("backup", backup_values(report), backup_text(report, format_bytes))
     return 0 if report.whole else 3
-
-
-@command(app)
-def snapshots(session: Session) -> None:
-    """Lists the snapshots of the repository and the stores that hold each."""
-    with opened(session) as app:
-        rows = [
-            {
-                "id": listed.id if session.json_lines else listed.id[:8],
-                "time": f"{listed.snapshot.time:%Y-%m-%d %H:%M:%S}",
-                "host": listed.snapshot.hostname,
-                "tags": ",".join(listed.snapshot.tags),
-                "paths": " ".join(listed.snapshot.paths),
-                "stores": ",".join(sorted(listed.stores)),
-            }
-            for listed in app.repository.snapshots()
-        ]
-    session.terminal.table("snapshot", ("id", "time", "host", "tags", "paths", "stores"), rows)
 
 
 @command(app)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from drkit.cli import bootstrap, config, daemon, data, recovery, sandbox
+from drkit.cli import bootstrap, config, daemon, data, inspect, measure, recovery, sandbox
 
 app = typer.Typer(
     name="drkit",
@@ -23,6 +23,8 @@ app = typer.Typer(
 )
 # Without a name a module's commands stand at the top: `drkit backup`.
 app.add_typer(data.app)
+app.add_typer(inspect.app)
+app.add_typer(measure.app)
 app.add_typer(recovery.app)
 app.add_typer(daemon.app)
 app.add_typer(config.app, name="config")

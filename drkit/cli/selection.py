@@ -23,3 +23,5 @@ Snapshots = Annotated[
 SnapshotAndFolder = Annotated[
     str, typer.Argument(metavar="SNAPSHOT[:FOLDER]", help="An id, its start, or latest.")
 ]
+Long = Annotated[bool, typer.Option("--long", "-l", help="Modes, owners, sizes, times.")]
+Human = Annotated[bool, typer.Option("--human-readable", help="With -l: sizes as people say them.")]

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from drkit.errors import ConfigError, DamagedData
+from drkit.events import Emit, Note
 from drkit.repository.repository import Repository
-from drkit.repository.snapshot import Snapshot
 from drkit.repository.tree import Node
 
 OnDamage = Callable[[str, DamagedData], None]
@@ -24,10 +24,26 @@ class Entry:
     node: Node
 
 
-def find_entry(repository: Repository, snapshot: Snapshot, path: str) -> Entry:
-    """What lies at `path`; "/" is a folder without metadata. ConfigError when there is nothing."""
+class Damages:
+    """Tells of each folder that cannot be read, once, and lets the walk go on."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self.paths: dict[str, str] = {}
+
+    def __call__(self, path: str, error: DamagedData) -> None:
+        if path not in self.paths:
+            self.paths[path] = error.message
+            self._emit(Note("error", path, error.message))
+
+
+def find_entry(repository: Repository, tree_id: str, path: str) -> Entry:
+    """What lies at `path` below the tree; "/" is the tree itself, a folder without metadata.
+
+    Raises ConfigError when there is nothing.
+    """
     clean = posixpath.normpath("/" + path.strip("/"))
-    node = replace(ROOT, subtree=snapshot.tree)
+    node = replace(ROOT, subtree=tree_id)
     at = "/"
     for part in clean.strip("/").split("/") if clean != "/" else ():
         nodes = repository.load_tree(node.subtree) if node.subtree else ()
@@ -41,9 +57,9 @@ def find_entry(repository: Repository, snapshot: Snapshot, path: str) -> Entry:
     return Entry(clean, node)
 
 
-def find_folder(repository: Repository, snapshot: Snapshot, path: str) -> str:
-    """The id of the tree at `path`. ConfigError when it is no folder."""
-    entry = find_entry(repository, snapshot, path)
+def find_folder(repository: Repository, tree_id: str, path: str) -> str:
+    """The id of the tree at `path` below another. ConfigError when it is no folder."""
+    entry = find_entry(repository, tree_id, path)
     if entry.node.subtree is None:
         raise ConfigError(f"{entry.path} is no folder", hint="name a folder, or what holds it")
     return entry.node.subtree
@@ -62,17 +78,43 @@ def entries(
     `enter` may leave folders unread. A tree that is lost raises `DamagedData`; with `on_damage`
     it is told there, and the walk goes on.
     """
+    waiting = [iter(_children(repository, tree_id, at, on_damage))]
+    while waiting:
+        entry = next(waiting[-1], None)
+        if entry is None:
+            waiting.pop()
+            continue
+        yield entry
+        below = entry.node.subtree if entry.node.type == "dir" else None
+        if below and (enter is None or enter(entry)):
+            waiting.append(iter(_children(repository, below, entry.path, on_damage)))
+
+
+def listing(
+    repository: Repository, tree_id: str, path: str, *, recursive: bool, on_damage: OnDamage
+) -> Iterator[Entry]:
+    """What lies at `path` and what it holds; `recursive`: and what that holds."""
+    top = find_entry(repository, tree_id, path)
+    if top.path != "/":
+        yield top
+    if top.node.subtree:
+        yield from entries(
+            repository,
+            top.node.subtree,
+            top.path,
+            on_damage=on_damage,
+            enter=lambda _entry: recursive,
+        )
+
+
+def _children(
+    repository: Repository, tree_id: str, at: str, on_damage: OnDamage | None
+) -> list[Entry]:
     try:
         nodes = repository.load_tree(tree_id)
     except DamagedData as error:
         if on_damage is None:
             raise DamagedData(f"{at}: {error.message}", hint=error.hint) from None
         on_damage(at, error)
-        return
-    for node in nodes:
-        entry = Entry(posixpath.join(at, os.fsdecode(node.name)), node)
-        yield entry
-        if node.type == "dir" and node.subtree and (enter is None or enter(entry)):
-            yield from entries(
-                repository, node.subtree, entry.path, on_damage=on_damage, enter=enter
-            )
+        return []
+    return [Entry(posixpath.join(at, os.fsdecode(node.name)), node) for node in nodes]

@@ -42,7 +42,34 @@ class Retry:
             limit_s = min(limit_s * 2, self.most_s)
 
 
+@dataclass(frozen=True, slots=True)
+class FanOutPolicy:
+    """How objects go to several stores at once, and for how long the run waits for one of them.
+
+    A store hangs when no byte moves for `patience_s`, and crawls when it moved less than
+    `least_bytes_per_s` over `crawl_s`; both only while others move, and enough of them are left.
+    """
+
+    connections: int = 3
+    bytes_in_flight: int = 96 << 20
+    silence_s: float = 4.0
+    most_bytes_per_s: int = 16 << 20
+    least_bytes_per_s: int = 256 * 1024
+    crawl_s: float = 20.0
+
+    def patience_s(self, sending_bytes: int, own_rate: float, others_rate: float) -> float:
+        """Seconds without a byte of the `sending_bytes` that are on their way.
+
+        Not every adapter shows its bytes as they go, so the whole may take as long as this store
+        took before, or four times as long as the slowest other one; rates in bytes a second, 0
+        where nothing was measured yet.
+        """
+        rate = own_rate or min(others_rate, self.most_bytes_per_s) / 4 or self.least_bytes_per_s
+        return self.silence_s + 1.25 * sending_bytes / rate
+
+
 STORE_REQUEST = Deadline(connect_s=5, total_s=60, min_bytes_per_s=64 * 1024)
+FAN_OUT = FanOutPolicy()
 INTENT_COPY = Deadline(connect_s=3, total_s=10)
 PROBE_LIVENESS = Deadline(connect_s=3, total_s=5)
 PROBE_COMPLETION = Deadline(connect_s=3, total_s=15)
@@ -52,6 +79,7 @@ QDRANT_CALL = Deadline(connect_s=5, total_s=30)
 QDRANT_SNAPSHOT = Deadline(connect_s=5, total_s=600, min_bytes_per_s=1024 * 1024)
 
 STORE_RETRY = Retry(tries=4, first_s=0.5, most_s=8)
+ARBITER_RETRY = Retry(tries=8, first_s=0.05, most_s=1)
 TRAFFIC_RETRY = Retry(tries=5, first_s=0.2, most_s=5)
 
 

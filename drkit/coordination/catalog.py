@@ -15,19 +15,22 @@ from drkit.config.stores import (
     ArbiterConfig,
     FolderArbiter,
     FolderStore,
+    PostgresArbiter,
     StoreArbiter,
     StoreConfig,
 )
 from drkit.coordination.arbiter import Place, PlacedArbiter
 from drkit.coordination.folder import FolderPlace
+from drkit.coordination.in_store import StorePlace
 from drkit.coordination.interface import Arbiter
 from drkit.coordination.mounts import network_filesystem, read_mountinfo
 from drkit.coordination.sightings import FolderSightings
 from drkit.errors import ConfigError, NotInThisVersion
 from drkit.secrets.interface import Secrets
-from drkit.stores.catalog import folder_root
+from drkit.stores.catalog import folder_root, open_store
+from drkit.stores.interface import Conditional
 
-Opener = Callable[[ArbiterConfig, Mapping[str, StoreConfig]], Place]
+Opener = Callable[[ArbiterConfig, Mapping[str, StoreConfig], Secrets, Clock], Place]
 
 
 def open_arbiter(
@@ -49,18 +52,20 @@ def open_arbiter(
     if isinstance(config, StoreArbiter):
         store = stores[config.store]
         check_references(references(store, at=f"stores.{config.store}"), secrets.missing)
-    opener = OPENERS.get(config.kind)
-    if opener is None:
-        raise _not_yet(config.kind)
-    return PlacedArbiter(opener(config, stores), sightings, clock)
+    opener = OPENERS[config.kind]
+    return PlacedArbiter(opener(config, stores, secrets, clock), sightings, clock)
 
 
-def _open_folder(config: ArbiterConfig, _stores: Mapping[str, StoreConfig]) -> Place:
+def _open_folder(
+    config: ArbiterConfig, _stores: Mapping[str, StoreConfig], _secrets: Secrets, _clock: Clock
+) -> Place:
     assert isinstance(config, FolderArbiter)
     return _local_folder(Path(config.path).expanduser().absolute(), "arbiter.path")
 
 
-def _open_in_store(config: ArbiterConfig, stores: Mapping[str, StoreConfig]) -> Place:
+def _open_in_store(
+    config: ArbiterConfig, stores: Mapping[str, StoreConfig], secrets: Secrets, clock: Clock
+) -> Place:
     assert isinstance(config, StoreArbiter)
     store = stores[config.store]
     if store.kind == "b2":
@@ -68,14 +73,31 @@ def _open_in_store(config: ArbiterConfig, stores: Mapping[str, StoreConfig]) -> 
             f"arbiter: the store {config.store} is of kind b2, which has no conditional writes",
             hint="name a gcs or s3 store, a PostgreSQL database, or a local folder",
         )
-    if not isinstance(store, FolderStore):
-        raise _not_yet(f"arbiter in a {store.kind} store")
-    return _local_folder(folder_root(store).absolute() / "arbiter", f"stores.{config.store}.path")
+    if isinstance(store, FolderStore):
+        field = f"stores.{config.store}.path"
+        return _local_folder(folder_root(store).absolute() / "arbiter", field)
+    opened = open_store(config.store, store, secrets)
+    if not isinstance(opened, Conditional):
+        raise NotInThisVersion(
+            f"arbiter in a {store.kind} store",
+            hint="name a gcs or s3 store, a PostgreSQL database, or a local folder",
+        )
+    return StorePlace(opened, clock)
+
+
+def _open_in_postgres(
+    config: ArbiterConfig, _stores: Mapping[str, StoreConfig], secrets: Secrets, clock: Clock
+) -> Place:
+    from drkit.coordination.postgres import PostgresPlace
+
+    assert isinstance(config, PostgresArbiter)
+    return PostgresPlace(secrets.resolve(config.url).reveal(), clock)
 
 
 OPENERS: Mapping[str, Opener] = {
     "folder": _open_folder,
     "store": _open_in_store,
+    "postgres": _open_in_postgres,
 }
 
 
@@ -87,11 +109,3 @@ def _local_folder(root: Path, field: str) -> FolderPlace:
             hint="an arbiter in a folder is for one machine: name a local one",
         )
     return FolderPlace(root)
-
-
-def _not_yet(kind: str) -> NotInThisVersion:
-    return NotInThisVersion(
-        kind,
-        hint="this version keeps lease and role in a folder, or in a store of kind folder; "
-        "--sandbox rehearses every kind",
-    )

@@ -8,16 +8,18 @@ database loses no backup and no role.
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, select, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from drkit.clock import Clock, SystemClock
 from drkit.errors import ConfigError, PlaceError
@@ -26,10 +28,22 @@ from drkit.state.schema import REMEMBERED
 
 BUSY_TIMEOUT_S = 15.0
 _WRITES = "drkit_writes"
+_CONFLICTS = {"40001", "40P01"}  # serialisation failure, deadlock
 
 
 class StateUnavailable(PlaceError):
     """The database cannot be opened, read or written."""
+
+
+class Conflict(StateUnavailable):
+    """Another transaction came between; the same again may well succeed."""
+
+
+@dataclass
+class Remembered:
+    """A value that is being exchanged: None when there is none."""
+
+    value: Any
 
 
 class Database:
@@ -73,6 +87,28 @@ class Database:
                 select(REMEMBERED.c.value).where(REMEMBERED.c.name == name)
             ).first()
         return None if row is None else json.loads(row.value)
+
+    @contextmanager
+    def exchange(self, name: str) -> Iterator[Remembered]:
+        """What is kept under `name`, replaced by what the caller leaves in `value`, as one step:
+        nobody else changes it meanwhile. Raises `Conflict`, or `StateUnavailable`.
+        """
+        try:
+            with self.write() as connection:
+                kept = select(REMEMBERED.c.value).where(REMEMBERED.c.name == name)
+                row = connection.execute(kept.with_for_update()).first()
+                before = None if row is None else json.loads(row.value)
+                exchanged = Remembered(before)
+                yield exchanged
+                if exchanged.value != before:
+                    values = {"at": self._clock.now(), "value": json.dumps(exchanged.value)}
+                    if row is None:
+                        connection.execute(REMEMBERED.insert().values(name=name, **values))
+                    else:
+                        changed = REMEMBERED.update().where(REMEMBERED.c.name == name)
+                        connection.execute(changed.values(**values))
+        except SQLAlchemyError as error:
+            raise _explained(error) from error
 
     def close(self) -> None:
         """Releases the connections. May be called twice."""
@@ -135,12 +171,24 @@ def migrate(
     return applied
 
 
+def _explained(error: SQLAlchemyError) -> StateUnavailable:
+    state = getattr(getattr(error, "orig", None), "sqlstate", None)
+    conflicts = isinstance(error, IntegrityError) or state in _CONFLICTS
+    kind = Conflict if conflicts else StateUnavailable
+    return kind(
+        f"the state database: {getattr(error, 'orig', None) or error}",
+        hint="see that it runs, can be reached from here, and has room",
+    )
+
+
 def _applied(connection: Connection) -> set[int]:
     return set(connection.execute(text("SELECT number FROM schema_migrations")).scalars())
 
 
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
+        # SQLAlchemy's own default for PostgreSQL is a driver that is not installed here.
+        url = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
         return create_engine(url, isolation_level="SERIALIZABLE", pool_pre_ping=True)
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from drkit.errors import DrkitError, PlaceError
 
@@ -112,6 +112,7 @@ class Versioned:
     version: str
 
 
+@runtime_checkable
 class Conditional(Protocol):
     """A store whose server compares before it writes: what an arbiter needs (R1).
 

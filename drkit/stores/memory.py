@@ -12,6 +12,8 @@ from drkit.stores.interface import (
     ObjectMissing,
     StoreRefused,
     StoreUnreachable,
+    VersionChanged,
+    Versioned,
 )
 from drkit.stores.names import check_name, check_prefix, is_safe_name
 
@@ -29,7 +31,7 @@ class Trouble(Enum):
 
 
 class MemoryStore:
-    """`Store` in a dictionary. `objects` may be looked at and changed by a test.
+    """`Store` and `Conditional` in a dictionary. `objects` may be looked at and changed by a test.
 
     `down` makes every call fail and `puts_left` all puts after so many; `fail` tells more finely.
     """
@@ -44,6 +46,7 @@ class MemoryStore:
         self.down = False
         self.puts_left: int | None = None
         self.objects: dict[str, bytes] = {}
+        self._writings: dict[str, int] = {}
         self.calls: list[tuple[str, str]] = []
 
     @property
@@ -85,7 +88,18 @@ class MemoryStore:
                 f"{self._name}: {name} is not {size_bytes} bytes long", hint="try again"
             )
         with self._lock:
-            self.objects[name] = bytes(whole)
+            self._write(name, bytes(whole))
+
+    def read_versioned(self, name: str) -> Versioned:
+        check_name(self._name, name)
+        self._meet("get", name)
+        return Versioned(self._find(name), self._version(name))
+
+    def put_if_absent(self, name: str, data: bytes) -> str:
+        return self._put_if(name, data, None)
+
+    def replace_if(self, name: str, data: bytes, version: str) -> str:
+        return self._put_if(name, data, version)
 
     def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
         check_name(self._name, name)
@@ -123,6 +137,23 @@ class MemoryStore:
 
     def close(self) -> None:
         self._mended.set()
+
+    def _put_if(self, name: str, data: bytes, version: str | None) -> str:
+        check_name(self._name, name)
+        self._meet("put", name)
+        with self._lock:
+            found = self._version(name) if name in self.objects else None
+            if found != version:
+                raise VersionChanged(f"{self._name}: {name} was written by another", hint="again")
+            self._write(name, data)
+            return self._version(name)
+
+    def _write(self, name: str, data: bytes) -> None:
+        self.objects[name] = data
+        self._writings[name] = self._writings.get(name, 0) + 1
+
+    def _version(self, name: str) -> str:
+        return str(self._writings.get(name, 0))
 
     def _find(self, name: str) -> bytes:
         with self._lock:

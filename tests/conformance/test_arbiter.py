@@ -17,6 +17,7 @@ import pytest
 from drkit.clock import ManualClock
 from drkit.coordination.arbiter import PlacedArbiter
 from drkit.coordination.folder import FolderPlace
+from drkit.coordination.in_store import StorePlace
 from drkit.coordination.interface import (
     Arbiter,
     ArbiterUnreachable,
@@ -28,6 +29,7 @@ from drkit.coordination.interface import (
 from drkit.coordination.memory import MemoryArbiter, MemoryPlace
 from drkit.coordination.sightings import MemorySightings
 from drkit.errors import GuardRefused
+from drkit.stores.memory import MemoryStore
 
 Machine = Callable[[ManualClock], Arbiter]
 
@@ -49,9 +51,19 @@ def _folder(folder: Path) -> tuple[Machine, Callable[[], None]]:
     )
 
 
+def _store(_folder: Path) -> tuple[Machine, Callable[[], None]]:
+    store = MemoryStore()
+
+    def machine(clock: ManualClock) -> Arbiter:
+        return PlacedArbiter(StorePlace(store, clock), MemorySightings(), clock)
+
+    return machine, lambda: setattr(store, "down", True)
+
+
 ARBITERS: dict[str, Callable[[Path], tuple[Machine, Callable[[], None]]]] = {
     "memory": _memory,
     "folder": _folder,
+    "store": _store,
 }
 
 

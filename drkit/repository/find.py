@@ -15,8 +15,8 @@ from drkit.repository.tree import Node
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to look for. Patterns with a `/` are compared with whole paths ("*" crosses no `/`,
-    "**" does, and the start may be left away), others with names. Times are nanoseconds.
+    """What to look for: names, or paths whose start may be left away. "*" crosses no `/`, "**"
+    does; what lies in a folder that matches is found too, as by restic. Times are nanoseconds.
     """
 
     patterns: tuple[str, ...]
@@ -98,29 +98,19 @@ def read_moment(text: str) -> int:
 
 
 def _matcher(wanted: Wanted) -> Callable[[str], bool]:
-    flags = re.IGNORECASE if wanted.ignore_case else 0
-    names, paths = [], []
-    for pattern in wanted.patterns:
-        clean = pattern.rstrip("/") or "/"
-        if "/" in clean:
-            paths.append(re.compile(_path_expression(clean), flags | re.DOTALL))
-        else:
-            names.append(re.compile(_part_expression(clean) + r"\Z", flags))
-
-    def matches(path: str) -> bool:
-        name = path.rpartition("/")[2]
-        return any(each.match(name) for each in names) or any(each.match(path) for each in paths)
-
-    return matches
+    flags = re.DOTALL | (re.IGNORECASE if wanted.ignore_case else 0)
+    patterns = [re.compile(_expression(pattern), flags) for pattern in wanted.patterns]
+    return lambda path: any(pattern.match(path) for pattern in patterns)
 
 
-def _path_expression(pattern: str) -> str:
-    """`/a/*` starts at the root, `a/*` anywhere; the last part of the path must be named too."""
+def _expression(pattern: str) -> str:
+    """`/a/*` starts at the root, `a/*` anywhere; what lies below a match matches too."""
     expression = "/" if pattern.startswith("/") else "/(?:.*/)?"
     parts = pattern.strip("/").split("/")
     for part in parts[:-1]:
         expression += "(?:[^/]+/)*" if part == "**" else _part_expression(part) + "/"
-    return expression + (".+" if parts[-1] == "**" else _part_expression(parts[-1])) + r"\Z"
+    last = ".+" if parts[-1] == "**" else _part_expression(parts[-1])
+    return rf"{expression}{last}(?:/.*)?\Z"
 
 
 def _part_expression(part: str) -> str:

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import drkit
-from drkit.errors import DrkitError, RepositoryLocked, TooFewCopies
+from drkit.errors import GuardRefused, TooFewCopies
 from drkit.events import Emit, Note
 from drkit.repository.blob_writer import BlobWriter
-from drkit.repository.catch_up import catch_up
+from drkit.repository.catch_up import catch_up, write_ledgers
 from drkit.repository.keys import user_name
 from drkit.repository.layout import SNAPSHOTS
-from drkit.repository.locks import REFRESH_EVERY_S, StoreLock
+from drkit.repository.listing import Listing
+from drkit.repository.locks import Locks, take_locks
 from drkit.repository.pack import BlobKind
 from drkit.repository.repository import ListedSnapshot, Repository
 from drkit.repository.scan import Scanner
 from drkit.repository.snapshot import Snapshot
 from drkit.repository.tree import Node, encode_tree
 from drkit.repository.upload import FanOut, StoreResult
-from drkit.stores.interface import Store
 
 OWN_FOLDER = ".drkit"
 
@@ -88,16 +87,13 @@ def write_point(
     `RepositoryLocked` when no store could be locked.
     """
     repository.refuse_format_1()
-    locks = _lock_all(repository, emit)
-    stop = threading.Event()
+    locks = take_locks(repository, exclusive=False, need_all=False, emit=emit)
     fan_out: FanOut | None = None
     try:
         repository.forget_index()  # loaded under the lock: no prune can run from here on
-        up_to_date = catch_up(repository, tuple(locks), emit)
-        fan_out = FanOut(up_to_date, emit)
-        threading.Thread(
-            target=_refresh, args=(locks, fan_out, stop), name="lock refresh", daemon=True
-        ).start()
+        level = catch_up(repository, locks.listings, emit)
+        _refuse_vanished(parent, level.listings.values())
+        fan_out = FanOut(level.stores, emit, needed=min_copies)
         writer = BlobWriter(repository.index, repository.key, fan_out, repository.clock)
         threads = max(2, os.cpu_count() or 2)
         with (
@@ -130,14 +126,14 @@ def write_point(
         )
         snapshot_id = writer.send_unpacked(SNAPSHOTS, snapshot.to_bytes())
         results = _results(repository, fan_out.finish())
+        whole = {result.store for result in results if result.complete}
+        write_ledgers(repository, level, whole, [snapshot_id], emit)
     except BaseException:
         if fan_out is not None:
             fan_out.abandon("the run failed")
         raise
     finally:
-        stop.set()
-        for store, lock in locks.items():
-            _release(store, lock, emit)
+        locks.release(emit)
     complete = [result.store for result in results if result.complete]
     if len(complete) < min_copies:
         reasons = "; ".join(f"{r.store}: {r.reason}" for r in results if not r.complete)
@@ -212,57 +208,20 @@ def _own_folder(writer: BlobWriter, files: Mapping[str, bytes], time: datetime) 
     )
 
 
-def _lock_all(repository: Repository, emit: Emit) -> dict[Store, StoreLock]:
-    """A lock in each store that gives one, taken at the same time: each waits a moment."""
-    locks: dict[Store, StoreLock] = {}
-    problem: DrkitError | None = None
-
-    def acquire(store: Store) -> StoreLock:
-        lock = StoreLock(
-            store, repository.key, clock=repository.clock, hostname=repository.hostname
+def _refuse_vanished(parent: ListedSnapshot | None, listings: Iterable[Listing]) -> None:
+    """What the new point keeps of its parent must be in use: a prune may have come between."""
+    listings = tuple(listings)
+    if parent and listings and not any(parent.id in found.snapshots for found in listings):
+        raise GuardRefused(
+            f"the point {parent.id[:8]}, on which this one builds, was forgotten meanwhile",
+            hint="run the backup again; nothing was written",
         )
-        lock.acquire()
-        return lock
-
-    with ThreadPoolExecutor(max(1, len(repository.stores)), "lock") as pool:
-        asked = {store: pool.submit(acquire, store) for store in repository.stores}
-    for store, answer in asked.items():
-        try:
-            locks[store] = answer.result()
-        except DrkitError as error:
-            problem = error
-            emit(Note("warning", store.name, error.message))
-    if not locks:
-        raise problem or RepositoryLocked("no store could be locked", hint="drkit status")
-    return locks
 
 
-def _refresh(locks: dict[Store, StoreLock], fan_out: FanOut, stop: threading.Event) -> None:
-    while not stop.wait(REFRESH_EVERY_S):
-        for store, lock in locks.items():
-            try:
-                lock.refresh()
-            except DrkitError as error:
-                fan_out.drop(store.name, f"its lock could not be refreshed: {error.message}")
-
-
-def _drop_unlocked(locks: dict[Store, StoreLock], fan_out: FanOut) -> None:
+def _drop_unlocked(locks: Locks, fan_out: FanOut) -> None:
     """Stores whose lock is gone get no snapshot: a prune may have run there meanwhile (S9)."""
-    for store, lock in locks.items():
-        try:
-            held = lock.held()
-        except DrkitError as error:
-            fan_out.drop(store.name, f"its lock cannot be seen: {error.message}")
-            continue
-        if not held:
-            fan_out.drop(store.name, "its lock was lost while the point was written")
-
-
-def _release(store: Store, lock: StoreLock, emit: Emit) -> None:
-    try:
-        lock.release()
-    except DrkitError as error:
-        emit(Note("warning", store.name, f"its lock stays: {error.message}"))
+    for store, reason in locks.lost().items():
+        fan_out.drop(store.name, f"{reason} while the point was written")
 
 
 def _results(repository: Repository, sent: tuple[StoreResult, ...]) -> tuple[StoreResult, ...]:

@@ -1,65 +1,133 @@
 """Brings lagging stores level by copying sealed objects from another one: nothing is re-encrypted.
 
-What a store lacks is derived from listings (S3), never from what some run remembers. Copies go
-packs, indexes, snapshots, so that a store never names what it does not hold.
+What a store lacks is derived from listings (S3), never from what some run remembers. Deletions are
+applied first (S5); then copies go packs, indexes, snapshots, so that a store never names what it
+does not hold.
 """
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
-from drkit.errors import DrkitError
+from drkit.errors import DamagedData, DrkitError
 from drkit.events import Emit, Note, Progress, StoreLagging
-from drkit.repository.layout import DATA, INDEX, SNAPSHOTS, pack_name
+from drkit.repository.copying import copy_object
+from drkit.repository.coverage import cover_packs
+from drkit.repository.layout import SNAPSHOTS, pack_name
+from drkit.repository.ledger import Ledger, try_write_ledger
+from drkit.repository.levelling import Standing, expected_indexes
+from drkit.repository.listing import Listing
+from drkit.repository.prune_plan import KnownPlan, spread_plan
 from drkit.repository.repository import Repository
-from drkit.stores.interface import Store
+from drkit.repository.rescue import reach_of, unmark
+from drkit.repository.survey import survey
+from drkit.repository.tombstones import Tombstones, spread_records
+from drkit.stores.interface import Store, StoreRefused
+
+_COPIES_AT_ONCE = 4
 
 
-def catch_up(repository: Repository, stores: tuple[Store, ...], emit: Emit) -> tuple[Store, ...]:
-    """Those of `stores` that now hold everything any of them lists; the others are lagging (S4).
-
-    Packs that an index names and no store holds in full are forgotten: what was in them is
-    stored anew when a source still has it.
+@dataclass(frozen=True, slots=True)
+class Levelled:
+    """`stores` hold everything that any good store lists (S4); `trusted` are the packs, with
+    sizes, that new snapshots may lean on. The rest is what was found.
     """
-    held: dict[Store, dict[str, int]] = {}
-    for store in stores:
-        try:
-            held[store] = {
-                info.name: info.size_bytes
-                for folder in (DATA, INDEX, SNAPSHOTS)
-                for info in store.list(folder)
-            }
-        except DrkitError as error:
-            emit(StoreLagging(store.name, error.message))
-    _forget_lost_packs(repository, held, emit)
-    wanted = _wanted(repository, held)
-    level = []
-    for store, names in held.items():
-        missing = [name for name in wanted if names.get(name) != wanted[name]]
-        try:
-            for done, name in enumerate(missing):
-                emit(Progress(f"catch up {store.name}", done, len(missing), "packs", name))
-                _copy(name, store, held)
-        except DrkitError as error:
-            emit(StoreLagging(store.name, error.message))
-            continue
-        if missing:
-            emit(Note("info", store.name, f"caught up: {len(missing)} objects were copied to it"))
-        level.append(store)
-    return tuple(level)
+
+    stores: tuple[Store, ...]
+    listings: Mapping[Store, Listing]
+    trusted: Mapping[str, int]
+    tombstones: Tombstones
+    plan: KnownPlan
+    ledgers: Mapping[str, Ledger]
+    standings: Mapping[str, Standing]
 
 
-def _forget_lost_packs(
-    repository: Repository, held: dict[Store, dict[str, int]], emit: Emit
+def catch_up(repository: Repository, listings: Mapping[Store, Listing], emit: Emit) -> Levelled:
+    """Levels the stores of `listings`, which were taken under this run's locks.
+
+    Packs that an index names and no store holds in full, and packs that a prune has marked, are
+    forgotten: what was in them is stored anew when a source still has it.
+    """
+    seen = survey(repository, listings, emit)
+    _tell(seen.standings, emit)
+    plan = seen.plan
+    good = {s: listing for s, listing in listings.items() if not seen.standings[s.name].diverged}
+    good = _apply_deletions(good, seen.tombstones, plan, emit)
+    if seen.tombstones.unreadable:
+        emit(Note("error", "repository", "a deletion record is damaged: no snapshot is copied"))
+    told = False
+    while True:
+        trusted, forgotten = trust(repository, good, plan, None if told else emit)
+        told = True
+        wanted = {
+            store: _lacking_snapshots(good, store, seen.standings, seen.tombstones)
+            for store in good
+        }
+        broken: frozenset[str] = frozenset()
+        if (forgotten or plan.marked) and any(wanted.values()):
+            every = {snapshot for names in wanted.values() for snapshot in names}
+            reach = reach_of(repository, sorted(every), trusted, plan.marked)
+            repository.forget_index()
+            if reach.marked:
+                plan = unmark(repository, plan, reach.marked, good, emit)
+                continue
+            broken = reach.broken
+            trusted, _ = trust(repository, good, plan, None)
+        level, damaged = _copy_all(repository, good, trusted, wanted, broken, plan, emit)
+        if not damaged:
+            break
+        for listing in good.values():  # no copy of these is good: as if no store had them
+            for pack in damaged:
+                listing.packs.pop(pack, None)
+    return Levelled(
+        tuple(level), good, trusted, seen.tombstones, plan, seen.ledgers, seen.standings
+    )
+
+
+def write_ledgers(
+    repository: Repository,
+    levelled: Levelled,
+    stores: Collection[str],
+    added: Collection[str],
+    emit: Emit,
 ) -> None:
+    """Notes in each level store of `stores` what it holds now, with the snapshots `added`."""
+    for store in levelled.stores:
+        if store.name not in stores:
+            continue
+        listing = levelled.listings[store]
+        before = levelled.ledgers.get(store.name, Ledger())
+        held = {*before.snapshots, *listing.snapshots, *added}
+        covers = levelled.tombstones.covers
+        ledger = Ledger(
+            levelled.tombstones.generation,
+            frozenset(s for s in held if not covers("snapshot", s, store.name)),
+            frozenset(listing.indexes),
+        )
+        try_write_ledger(store, repository.key, ledger, emit)
+
+
+def trust(
+    repository: Repository,
+    listings: Mapping[Store, Listing],
+    plan: KnownPlan,
+    emit: Emit | None,
+) -> tuple[dict[str, int], int]:
+    """The packs that some good store holds in full and no prune has marked, with their sizes, and
+    how many others an index names. The repository's index forgets those.
+    """
     sizes = repository.index.pack_sizes()
-    found = {
-        pack_id
-        for pack_id, size_bytes in sizes.items()
-        if any(names.get(pack_name(pack_id)) == size_bytes for names in held.values())
+    held = {
+        pack: size
+        for pack, size in sizes.items()
+        if any(listing.packs.get(pack) == size for listing in listings.values())
     }
-    if lost := repository.index.keep_packs(found):
-        names = ", ".join(pack_id[:8] for pack_id in lost[:5])
+    lost = [pack for pack in sizes if pack not in held and pack not in plan.marked]
+    trusted = {pack: size for pack, size in held.items() if pack not in plan.marked}
+    if lost and emit is not None:
+        names = ", ".join(pack[:8] for pack in lost[:5])
         emit(
             Note(
                 "error",
@@ -68,39 +136,144 @@ def _forget_lost_packs(
                 "what sources still have of them is stored anew: drkit check",
             )
         )
+    if len(trusted) < len(sizes):
+        repository.index.keep_packs(trusted)
+    return trusted, len(lost)
 
 
-def _wanted(repository: Repository, held: dict[Store, dict[str, int]]) -> dict[str, int]:
-    """Name and size of what every store must hold, in the order in which it is copied."""
-    packs = {
-        pack_name(pack_id): size_bytes
-        for pack_id, size_bytes in repository.index.pack_sizes().items()
-    }
-    wanted: dict[str, int] = {}
-    for folder in (DATA, INDEX, SNAPSHOTS):
-        for names in held.values():
-            for name, size_bytes in names.items():
-                if not name.startswith(folder):
-                    continue
-                if folder != DATA:
-                    # a truncated copy is shorter: the longest is the one to copy
-                    wanted[name] = max(wanted.get(name, 0), size_bytes)
-                elif packs.get(name) == size_bytes:
-                    wanted[name] = size_bytes
-    return wanted
+def _tell(found: Mapping[str, Standing], emit: Emit) -> None:
+    for name, standing in found.items():
+        if standing.diverged:
+            emit(StoreLagging(name, f"{standing.diverged}: drkit repair reconcile {name}"))
+        if standing.lost:
+            ids = ", ".join(sorted(s[:8] for s in standing.lost)[:5])
+            emit(
+                Note(
+                    "warning",
+                    name,
+                    f"{len(standing.lost)} snapshots were removed there by another program "
+                    f"({ids}); they are neither brought back nor removed elsewhere: "
+                    f"drkit repair reconcile {name}, or drkit forget",
+                )
+            )
 
 
-def _copy(name: str, to: Store, held: dict[Store, dict[str, int]]) -> None:
-    problem: DrkitError | None = None
-    for store, names in held.items():
-        if store is to or name not in names:
-            continue
+def _apply_deletions(
+    listings: Mapping[Store, Listing], tombstones: Tombstones, plan: KnownPlan, emit: Emit
+) -> dict[Store, Listing]:
+    """The stores that know every deletion and have applied it (S5); the others lag."""
+    applied = {}
+    for store, listing in listings.items():
         try:
-            content = store.get(name)
+            spread_records(store, listing, tombstones)
+            spread_plan(store, listing, plan)
+            for snapshot in tombstones.pending(listing, store.name):
+                delete_snapshot(store, snapshot, emit)
+                listing.snapshots.pop(snapshot, None)
         except DrkitError as error:
-            problem = error
+            emit(StoreLagging(store.name, error.message))
             continue
-        if hashlib.sha256(content).hexdigest() == name.rpartition("/")[2]:
-            to.put(name, content, size_bytes=len(content))
-            return
-    raise problem or DrkitError(f"{name} is damaged in every other store", hint="drkit check")
+        applied[store] = listing
+    return applied
+
+
+def delete_snapshot(store: Store, snapshot: str, emit: Emit) -> bool:
+    """Whether the snapshot is gone from the store; False: it refuses, and keeps it (S13)."""
+    try:
+        store.delete(SNAPSHOTS + snapshot)
+    except StoreRefused as error:
+        emit(Note("warning", store.name, f"snapshot {snapshot[:8]} is retained: {error.message}"))
+        return False
+    return True
+
+
+def _lacking_snapshots(
+    listings: Mapping[Store, Listing],
+    store: Store,
+    found: Mapping[str, Standing],
+    tombstones: Tombstones,
+) -> list[str]:
+    """Snapshots to copy to `store`: never what was deleted there, by whomever."""
+    if tombstones.unreadable:
+        return []
+    sizes: dict[str, int] = {}
+    for listing in listings.values():
+        for snapshot, size in listing.snapshots.items():
+            sizes[snapshot] = max(sizes.get(snapshot, 0), size)
+    return sorted(
+        snapshot
+        for snapshot, size in sizes.items()
+        if listings[store].snapshots.get(snapshot) != size
+        and not tombstones.covers("snapshot", snapshot, store.name)
+        and (snapshot not in found[store.name].lost)
+    )
+
+
+def _copy_all(
+    repository: Repository,
+    listings: dict[Store, Listing],
+    trusted: Mapping[str, int],
+    wanted: Mapping[Store, list[str]],
+    broken: frozenset[str],
+    plan: KnownPlan,
+    emit: Emit,
+) -> tuple[list[Store], frozenset[str]]:
+    """The stores that are level now, and packs of which every copy turned out to be damaged."""
+    level = []
+    sizes: dict[str, int] = {}
+    for listing in listings.values():
+        for name, size in listing.indexes.items():
+            sizes[name] = max(sizes.get(name, 0), size)
+    for store, listing in listings.items():
+        packs = [pack for pack, size in trusted.items() if listing.packs.get(pack) != size]
+        try:
+            if damaged := _copy_packs(store, packs, listings, trusted, emit):
+                return [], damaged
+            copied = len(packs)
+            short = [name for name, size in listing.indexes.items() if size < sizes[name]]
+            for name in short:  # cut short here, whole elsewhere
+                del listing.indexes[name]
+            expected = expected_indexes(listing, frozenset(sizes), plan)
+            if packs or not expected <= listing.indexes.keys():
+                copied += cover_packs(repository, store, listings, trusted)
+            for snapshot in wanted[store]:
+                if snapshot in broken:
+                    text = f"snapshot {snapshot[:8]} is not copied: no store has all it reaches"
+                    emit(Note("error", store.name, text))
+                    continue
+                sources = [s for s in listings if snapshot in listings[s].snapshots]
+                size = copy_object(SNAPSHOTS + snapshot, store, sources)
+                listing.snapshots[snapshot] = size
+                copied += 1
+        except DrkitError as error:
+            emit(StoreLagging(store.name, error.message))
+            continue
+        if copied:
+            emit(Note("info", store.name, f"caught up: {copied} objects were copied to it"))
+        level.append(store)
+    return level, frozenset()
+
+
+def _copy_packs(
+    to: Store,
+    packs: Collection[str],
+    listings: Mapping[Store, Listing],
+    sizes: Mapping[str, int],
+    emit: Emit,
+) -> frozenset[str]:
+    """Copies `packs` to the store, several at once; those of which no good copy was found."""
+
+    def copy(pack: str) -> str | None:
+        sources = [s for s, listing in listings.items() if listing.packs.get(pack) == sizes[pack]]
+        try:
+            listings[to].packs[pack] = copy_object(pack_name(pack), to, sources)
+        except DamagedData:
+            return pack
+        return None
+
+    damaged = set()
+    with ThreadPoolExecutor(_COPIES_AT_ONCE, f"catch up {to.name}") as pool:
+        for done, lost in enumerate(pool.map(copy, packs)):
+            emit(Progress(f"catch up {to.name}", done, len(packs), "packs"))
+            damaged |= {lost} if lost else set()
+    return frozenset(damaged)

@@ -1,0 +1,113 @@
+"""How stores stand to each other, from what they list and what they held before. Pure.
+
+*Lagging*: it never had an object that another one has; it is copied. *Lost*: it had a snapshot
+that nobody of drkit's deleted, so another program did; it is neither brought back nor is the
+deletion spread. *Diverged*: its indexes were replaced by another program (`restic prune`), so its
+packs are its own; it is read from, and written to again by a shown plan only (S7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from drkit.repository.ledger import Ledger
+from drkit.repository.listing import Listing
+from drkit.repository.prune_plan import KnownPlan
+from drkit.repository.tombstones import Tombstones
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """`pending`: deleted snapshots that the store still lists. `lost`: ones that another program
+    removed there. `diverged`: why it gives and gets nothing, or "". `lacks`: what it never had.
+    """
+
+    pending: frozenset[str] = frozenset()
+    lost: frozenset[str] = frozenset()
+    diverged: str = ""
+    lacks: int = 0
+
+
+def expected_indexes(listing: Listing, every: frozenset[str], plan: KnownPlan) -> frozenset[str]:
+    """The index files that a level store has: before its turn of a prune the old, then the new."""
+    if plan.plan is None or plan.plan.closed or not plan.plan.new_indexes:
+        return every
+    new = plan.plan.new_indexes
+    return every - plan.plan.old_indexes if new <= listing.indexes.keys() else every - new
+
+
+def needs_ledger(
+    listings: Mapping[str, Listing], plan: KnownPlan, *, all_answer: bool
+) -> frozenset[str]:
+    """The stores whose ledger says more than the listings do: none while all list the same."""
+    if not all_answer:
+        return frozenset(listings)
+    snapshots = frozenset(s for listing in listings.values() for s in listing.snapshots)
+    indexes = frozenset(i for listing in listings.values() for i in listing.indexes)
+    return frozenset(
+        name
+        for name, listing in listings.items()
+        if listing.snapshots.keys() != snapshots
+        or not expected_indexes(listing, indexes, plan) <= listing.indexes.keys()
+    )
+
+
+def standings(
+    listings: Mapping[str, Listing],
+    ledgers: Mapping[str, Ledger],
+    tombstones: Tombstones,
+    plan: KnownPlan,
+    *,
+    alone: bool,
+) -> dict[str, Standing]:
+    """Every listed store, in order. `alone`: it is the only one of the deployment, and right."""
+    found = {
+        name: _standing(name, listings, ledgers.get(name, Ledger()), tombstones, plan)
+        for name in listings
+    }
+    if alone or (found and all(standing.diverged for standing in found.values())):
+        # someone has to be right: the first that is not evicted
+        for name, standing in found.items():
+            if name not in tombstones.evicted:
+                found[name] = Standing(standing.pending, standing.lost, "", standing.lacks)
+                break
+    return found
+
+
+def _standing(
+    name: str,
+    listings: Mapping[str, Listing],
+    ledger: Ledger,
+    tombstones: Tombstones,
+    plan: KnownPlan,
+) -> Standing:
+    listing = listings[name]
+    others = [
+        other for at, other in listings.items() if at != name and at not in tombstones.evicted
+    ]
+    elsewhere = frozenset(s for other in others for s in other.snapshots)
+    missing = frozenset(
+        s
+        for s in elsewhere - listing.snapshots.keys()
+        if not tombstones.covers("snapshot", s, name)
+    )
+    lost = missing & ledger.snapshots
+    their_indexes = frozenset(i for other in others for i in other.indexes)
+    retired = plan.plan.old_indexes if plan.plan else frozenset()
+    placed = plan.plan.new_indexes if plan.plan else frozenset()
+    gone = ledger.indexes - listing.indexes.keys() - retired
+    own = listing.indexes.keys() - their_indexes - placed
+    only_here = listing.snapshots.keys() - elsewhere
+    diverged = ""
+    if name in tombstones.evicted:
+        diverged = "was evicted"
+    elif ledger.generation < tombstones.floor and only_here:
+        diverged = "was away while deletions were forgotten"
+    elif gone and own and others:
+        diverged = "was repacked by another program"
+    every = their_indexes | listing.indexes.keys()
+    lacks = expected_indexes(listing, every, plan) - listing.indexes.keys()
+    return Standing(
+        tombstones.pending(listing, name), lost, diverged, len(missing - lost) + len(lacks)
+    )

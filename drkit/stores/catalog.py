@@ -45,6 +45,46 @@ def _open_folder(name: str, config: configured.StoreConfig, _secrets: Credential
     return FolderStore(name, folder_root(config))
 
 
+def _open_gcs(name: str, config: configured.StoreConfig, secrets: Credentials) -> Store:
+    from drkit.clock import SystemClock
+    from drkit.http_wire import Route
+    from drkit.pace import Throttle
+    from drkit.stores.gcs import GcsStore, settings_of
+
+    assert isinstance(config, configured.GcsStore)
+    clock = SystemClock()
+    sending, receiving = (
+        Throttle(mib_per_s * 1024 * 1024, clock) if mib_per_s else None
+        for mib_per_s in (config.upload_mib_per_s, config.download_mib_per_s)
+    )
+    return GcsStore(
+        name,
+        settings_of(config),
+        secrets.resolve(config.credentials).reveal() if config.credentials else None,
+        Route(proxy=config.proxy, ca_file=config.ca_file),
+        clock,
+        sending=sending,
+        receiving=receiving,
+    )
+
+
+def _open_s3(name: str, config: configured.StoreConfig, secrets: Credentials) -> Store:
+    from drkit.stores.s3_open import open_s3
+
+    assert isinstance(config, configured.S3Store)
+    return open_s3(name, config, secrets)
+
+
+def _open_b2(name: str, config: configured.StoreConfig, secrets: Credentials) -> Store:
+    from drkit.stores.s3_open import open_b2
+
+    assert isinstance(config, configured.B2Store)
+    return open_b2(name, config, secrets)
+
+
 OPENERS: Mapping[str, Opener] = {
+    "b2": _open_b2,
     "folder": _open_folder,
+    "gcs": _open_gcs,
+    "s3": _open_s3,
 }

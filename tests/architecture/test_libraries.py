@@ -8,8 +8,12 @@ from source_tree import PROJECT, imports, modules, third_party
 # library -> where it may be imported. A folder ends in /.
 HOMES: dict[str, tuple[str, ...]] = {
     "apscheduler": ("drkit/service/daemon.py",),
+    "boto3": ("drkit/aws.py",),
+    "botocore": ("drkit/aws.py",),
     "cryptography": ("drkit/repository/sealing.py", "drkit/mirror/ticket.py"),
     "dns": ("drkit/traffic/rfc2136.py", "drkit/standins/"),
+    "google": ("drkit/stores/gcs_session.py",),
+    "google_crc32c": ("drkit/stores/gcs_checksum.py",),
     "httpx": ("drkit/http_client.py",),
     "jinja2": ("drkit/runs/evidence/as_html.py",),
     "markupsafe": ("drkit/runs/evidence/as_html.py",),
@@ -19,6 +23,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "pydantic_core": ("drkit/config/", "drkit/runs/schema.py"),
     "pyfastcdc": ("drkit/repository/chunker.py",),
     "qdrant_edge": ("drkit/sources/qdrant_snapshot.py", "drkit/standins/qdrant_engine.py"),
+    "requests": ("drkit/stores/gcs_session.py",),
     "rich": ("drkit/cli/live.py",),
     "ruamel": ("drkit/config/yaml_text.py",),
     "sqlalchemy": ("drkit/state/", "drkit/runs/journal.py", "drkit/runs/rows.py"),
@@ -30,6 +35,7 @@ HOMES: dict[str, tuple[str, ...]] = {
 
 # distribution -> the name that is imported, where they differ
 IMPORT_NAMES = {
+    "google-cloud-storage": "google",
     "dnspython": "dns",
     "ruamel.yaml": "ruamel",
     "qdrant-edge-py": "qdrant_edge",
@@ -38,10 +44,27 @@ IMPORT_NAMES = {
 # Used without being imported: SQLAlchemy loads it by the database's URL.
 NEVER_IMPORTED = {"psycopg"}
 # They come with a library that is declared.
-COME_WITH = {"markupsafe": "jinja2", "pydantic_core": "pydantic"}
+COME_WITH = {
+    "botocore": "boto3",
+    "markupsafe": "jinja2",
+    "pydantic_core": "pydantic",
+    "google_crc32c": "google",
+    "requests": "google",
+}
 
 # Too slow for every command: only where they are used, never when the command line is built.
-HEAVY = {"apscheduler", "cryptography", "httpx", "jinja2", "numpy", "rich", "sqlalchemy"}
+HEAVY = {
+    "apscheduler",
+    "boto3",
+    "cryptography",
+    "google",
+    "httpx",
+    "jinja2",
+    "numpy",
+    "requests",
+    "rich",
+    "sqlalchemy",
+}
 
 
 def test_each_library_is_imported_in_its_home_only() -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import orjson
 
-from drkit.errors import DamagedData
+from drkit.repository.index_columns import (
+    LENGTH,
+    OFFSET,
+    PACK,
+    RAW_BYTES,
+    Columns,
+    IndexPart,
+    prefixes_of,
+    read_columns,
+)
 from drkit.repository.pack import BlobKind, PackedBlob, SealedPack, pack_size
-
-_Columns = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,55 +38,90 @@ class Location:
         return self.raw_bytes or self.length - 32
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Many blobs at once, each by its row among those loaded (-1: not there), and where it lies.
+
+    `places` has a row for each, as `index_columns` describes; `packs` are the ids they refer to.
+    """
+
+    rows: Columns
+    places: Columns
+    packs: Sequence[str]
+
+
 class Index:
     """All blobs of a repository. Look-ups and claims may come from many threads.
 
-    What was loaded lies in columns sorted by id: 63 bytes a blob, found by bisection over the
+    What was loaded lies in columns sorted by id: 60 bytes a blob, found by bisection over the
     first eight bytes of the id, which a hash spreads evenly.
     """
 
     def __init__(self) -> None:
         self._packs: list[str] = []
-        self._pack_bytes: list[int] = []
-        self._loaded: list[tuple[_Columns, ...]] = []
-        self._prefixes: _Columns = np.empty(0, np.uint64)
-        self._ids: _Columns = np.empty((0, 32), np.uint8)
-        self._places: _Columns = np.empty((0, 5), np.uint32)
+        self._pack_numbers: dict[str, int] = {}
+        self._loaded: list[IndexPart] = []
+        self._repeated = False
+        self._prefixes: Columns = np.empty(0, np.uint64)
+        self._ids: Columns = np.empty((0, 32), np.uint8)
+        self._places: Columns = np.empty((0, 5), np.uint32)
         self._claimed: set[bytes] = set()
         self._added: dict[bytes, Location] = {}
         self._lock = threading.Lock()
 
     def load(self, content: bytes) -> None:
         """Adds one index file's blobs. Raises `DamagedData` when it is not one."""
-        try:
-            found = orjson.loads(content)
-            # restic's first index files are the bare list; what one `supersedes` is deleted by
-            # its writer and says nothing about blobs
-            for pack in found if isinstance(found, list) else found["packs"]:
-                blobs = pack["blobs"]
-                ids = bytes.fromhex("".join([blob["id"] for blob in blobs]))
-                places = np.zeros((len(blobs), 5), np.uint32)
-                places[:, 0] = len(self._packs)
-                places[:, 1] = [blob["offset"] for blob in blobs]
-                places[:, 2] = [blob["length"] for blob in blobs]
-                places[:, 3] = [blob.get("uncompressed_length", 0) for blob in blobs]
-                places[:, 4] = [blob["type"] == "tree" for blob in blobs]
-                self._loaded.append((np.frombuffer(ids, np.uint8).reshape(-1, 32), places))
-                self._packs.append(pack["id"])
-                self._pack_bytes.append(_pack_size(places))
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise DamagedData(
-                f"an index file cannot be read: {error!r}", hint="restic repair index rebuilds it"
-            ) from None
+        self.add_part(read_columns(content))
+
+    def add_part(self, part: IndexPart) -> None:
+        """Adds the blobs of one index file; `sort` makes them findable. `part` is used up."""
+        numbers = np.empty(len(part.packs), np.uint32)
+        for row, pack_id in enumerate(part.packs):
+            # stores may name one pack in index files of their own
+            self._repeated |= pack_id in self._pack_numbers
+            numbers[row] = self._pack_numbers.setdefault(pack_id, len(self._packs))
+            if numbers[row] == len(self._packs):
+                self._packs.append(pack_id)
+        part.places[:, PACK] = numbers[part.places[:, PACK]]
+        self._loaded.append(part)
 
     def sort(self) -> None:
         """Makes what was loaded findable; called once after the last `load`."""
-        ids = np.concatenate([self._ids, *(ids for ids, _ in self._loaded)])
-        places = np.concatenate([self._places, *(places for _, places in self._loaded)])
-        prefixes = ids[:, :8].copy().view(">u8").reshape(-1).astype(np.uint64)
-        order = np.argsort(prefixes, kind="stable")
-        self._prefixes, self._ids, self._places = prefixes[order], ids[order], places[order]
-        self._loaded = []
+        if not self._loaded:
+            return
+        loaded, self._loaded = self._loaded, []
+        ids = np.concatenate([self._ids, *(part.ids for part in loaded)])
+        places = np.concatenate([self._places, *(part.places for part in loaded)])
+        del loaded
+        prefixes = prefixes_of(ids)
+        if self._repeated:
+            order = np.lexsort((places[:, OFFSET], places[:, PACK], prefixes))
+        else:
+            order = np.argsort(prefixes, kind="stable")
+        self._prefixes = prefixes[order]
+        self._ids = ids[order]
+        del ids, prefixes
+        self._places = places[order]
+        if self._repeated:
+            self._keep(_first_of_each(self._ids, self._places))
+            self._repeated = False
+
+    def parts(self) -> IndexPart:
+        """All that was loaded, sorted, as it is in memory: for reading only."""
+        return IndexPart(self._packs, self._ids, self._places)
+
+    @classmethod
+    def of_sorted(cls, part: IndexPart) -> Index:
+        """The index of which `part` are the `parts`; ValueError when it is not sorted."""
+        index = cls()
+        index._packs = list(part.packs)
+        index._pack_numbers = {pack_id: row for row, pack_id in enumerate(part.packs)}
+        index._prefixes, index._ids, index._places = prefixes_of(part.ids), part.ids, part.places
+        if (index._prefixes[1:] < index._prefixes[:-1]).any():
+            raise ValueError("not sorted")
+        if len(part.places) and int(part.places[:, PACK].max()) >= len(part.packs):
+            raise ValueError("a blob in no pack")
+        return index
 
     def keep_packs(self, sound: Container[str]) -> tuple[str, ...]:
         """Forgets every loaded pack that is not `sound`; their ids. Their blobs count as absent,
@@ -88,10 +129,7 @@ class Index:
         """
         lost = [number for number, pack_id in enumerate(self._packs) if pack_id not in sound]
         if lost:
-            keep = ~np.isin(self._places[:, 0], lost)
-            self._prefixes = self._prefixes[keep]
-            self._ids = self._ids[keep]
-            self._places = self._places[keep]
+            self._keep(~np.isin(self._places[:, PACK], lost))
         return tuple(self._packs[number] for number in lost)
 
     def __len__(self) -> int:
@@ -148,37 +186,86 @@ class Index:
                     pack.id, blob.kind, blob.offset, blob.length, blob.raw_bytes
                 )
 
+    def find_many(self, blob_ids: bytes) -> Found:
+        """Where the blobs lie whose ids (32 bytes each) follow each other in `blob_ids`; one of the
+        places, if several. Blobs that this run adds are not found here.
+        """
+        wanted = np.frombuffer(blob_ids, np.uint8).reshape(-1, 32)
+        rows = np.full(len(wanted), -1, np.int64)
+        if len(self._prefixes):
+            prefixes = prefixes_of(wanted)
+            at = self._prefixes.searchsorted(prefixes)
+            open_ = np.arange(len(wanted))
+            while len(open_):  # again only for ids that share their first eight bytes
+                at_open = at[open_]
+                inside = at_open < len(self._prefixes)
+                inside[inside] = self._prefixes[at_open[inside]] == prefixes[open_[inside]]
+                open_ = open_[inside]
+                same = (self._ids[at[open_]] == wanted[open_]).all(axis=1)
+                rows[open_[same]] = at[open_[same]]
+                open_ = open_[~same]
+                at[open_] += 1
+        places = self._places[rows] if len(self._places) else np.zeros((len(rows), 5), np.uint32)
+        return Found(rows, places, self._packs)
+
     def pack_sizes(self) -> dict[str, int]:
         """Ids of the packs that were loaded, with the exact size that each must have."""
-        return dict(zip(self._packs, self._pack_bytes, strict=True))
+        count = len(self._packs)
+        number = self._places[:, PACK]
+        sealed = np.bincount(number, self._places[:, LENGTH], count)  # exact below 2**53
+        blobs = np.bincount(number, minlength=count)
+        shrunk = np.bincount(number, self._places[:, RAW_BYTES] > 0, count)
+        return {
+            pack_id: pack_size(int(sealed[row]), int(blobs[row] - shrunk[row]), int(shrunk[row]))
+            for row, pack_id in enumerate(self._packs)
+            if blobs[row]
+        }
 
     def blobs_by_pack(self) -> dict[str, list[PackedBlob]]:
         """Every loaded pack with its blobs in order of offset."""
         found: dict[str, list[PackedBlob]] = {pack_id: [] for pack_id in self._packs}
-        for at in range(len(self._prefixes)):
-            place = self._location(at)
-            found[place.pack_id].append(
-                PackedBlob(
-                    self._ids[at].tobytes(),
-                    place.kind,
-                    place.offset,
-                    place.length,
-                    place.raw_bytes,
-                )
-            )
-        for blobs in found.values():
-            blobs.sort(key=lambda blob: blob.offset)
+        found.update(self.packs())
         return found
+
+    def packs(self) -> Iterator[tuple[str, list[PackedBlob]]]:
+        """One pack after the other with its blobs in order of offset; packs without are left out.
+
+        Unlike `blobs_by_pack`, it keeps no more than one pack's blobs in memory.
+        """
+        order = np.lexsort((self._places[:, OFFSET], self._places[:, PACK]))
+        numbers = self._places[order, PACK]
+        starts: list[int] = np.flatnonzero(np.diff(numbers.astype(np.int64), prepend=-1)).tolist()
+        for start, end in zip(starts, [*starts, len(order)][1:], strict=True):
+            rows = order[start:end]
+            blobs = [
+                PackedBlob(blob.tobytes(), _kind(is_tree), offset, length, raw_bytes)
+                for blob, (_, offset, length, raw_bytes, is_tree) in zip(
+                    self._ids[rows], self._places[rows].tolist(), strict=True
+                )
+            ]
+            yield self._packs[numbers[start]], blobs
+
+    def _keep(self, rows: Columns) -> None:
+        self._prefixes = self._prefixes[rows]
+        self._ids = self._ids[rows]
+        self._places = self._places[rows]
 
     def _location(self, at: int) -> Location:
         pack, offset, length, raw_bytes, is_tree = self._places[at].tolist()
-        kind = BlobKind.TREE if is_tree else BlobKind.DATA
-        return Location(self._packs[pack], kind, offset, length, raw_bytes)
+        return Location(self._packs[pack], _kind(is_tree), offset, length, raw_bytes)
 
 
-def _pack_size(places: _Columns) -> int:
-    compressed = int(np.count_nonzero(places[:, 3]))
-    return pack_size(int(places[:, 2].sum(dtype=np.uint64)), len(places) - compressed, compressed)
+def _kind(is_tree: int) -> BlobKind:
+    return BlobKind.TREE if is_tree else BlobKind.DATA
+
+
+def _first_of_each(ids: Columns, places: Columns) -> Columns:
+    """A mask without the rows that repeat the row before them."""
+    keep = np.ones(len(ids), np.bool_)
+    same = (ids[1:] == ids[:-1]).all(axis=1)
+    same &= places[1:, PACK] == places[:-1, PACK]
+    keep[1:] = ~(same & (places[1:, OFFSET] == places[:-1, OFFSET]))
+    return keep
 
 
 def index_content(packs: Iterable[SealedPack]) -> bytes:

@@ -26,10 +26,11 @@ from drkit.sandbox.mapping import (
     sandbox_config,
     site_addresses,
 )
+from drkit.standins.names import bring_home, point_switches
 from drkit.standins.processes import Processes, free_port, is_free
 from drkit.standins.stack import fill_qdrant, make_model, make_tree
 from drkit.stores.durable import write_file
-from drkit.traffic.interface import Namespace, ToSite
+from drkit.traffic.interface import ToSite
 from drkit.wiring import App
 
 _SEED = 20260101
@@ -61,21 +62,24 @@ class Sandbox:
     def up(self, data: Path | None = None) -> None:
         """Everything prepared, started, and set to the primary; returns when all answer.
 
-        What `kill` ended stays dead: it comes back after `down`.
+        What `kill` ended stays dead: it comes back after `down`, and the primary serves again.
         """
-        if not self.is_up():
+        from_nothing = not self.is_up()
+        if from_nothing:
             self._processes.stop_all()  # forgets those that were killed
-            moved = self._move_from_taken_ports()
-        else:
-            moved = False
+            self._move_from_taken_ports()
         self.prepare(data)
         names = self._start_servers()
         self._processes.wait_ready(names)
         for source in self.config.sources.values():
             if isinstance(source, QdrantSource):
                 fill_qdrant(source.url, seed=_SEED)
-        if self.config.service:
-            self._point_switches("production", self._primary_endpoint(), only_unset=not moved)
+        if (service := self.config.service) is None:
+            return
+        if from_nothing:
+            bring_home(self._app(), service.name, self._primary())
+        elif self._processes.all()[service.primary].lives:
+            point_switches(self._app(), "production", self._primary(), only_unset=True)
 
     def down(self) -> None:
         """Stops every process, targets included. The data stays."""
@@ -149,7 +153,8 @@ class Sandbox:
         self._start_model(DRILL_PRIMARY, host, revive=True)
         self._processes.wait_ready([DRILL_PRIMARY])
         endpoint = Endpoint("http", host, self.ports.model)
-        self._point_switches("drill", endpoint, only_unset=False)
+        assert self.config.service is not None
+        point_switches(self._app(), "drill", ToSite(self.config.service.primary, endpoint))
         return endpoint
 
     def kill_drill_primary(self) -> None:
@@ -201,19 +206,10 @@ class Sandbox:
         self._processes.start(name, module, host, port, arguments, revive=revive)
         return name
 
-    def _primary_endpoint(self) -> Endpoint:
+    def _primary(self) -> ToSite:
         assert self.config.service is not None
-        return Endpoint("http", self._addresses[self.config.service.primary], self.ports.model)
-
-    def _point_switches(
-        self, namespace: Namespace, endpoint: Endpoint, *, only_unset: bool
-    ) -> None:
-        assert self.config.service is not None
-        destination = ToSite(self.config.service.primary, endpoint)
-        for switch in self._app().switches(namespace):
-            before = switch.read()
-            if switch.refusal(destination) is None and not (only_unset and before.value):
-                switch.apply(switch.plan(before, destination))
+        site = self.config.service.primary
+        return ToSite(site, Endpoint("http", self._addresses[site], self.ports.model))
 
     def _source(
         self, name: str, source: TreeSource | WeightsSource, number: int, data: Path | None
@@ -267,16 +263,15 @@ class Sandbox:
         except (FileNotFoundError, TypeError, ValueError):
             return self._choose_ports()
 
-    def _move_from_taken_ports(self) -> bool:
-        """True: ports are others now, because somebody else listens on one of ours."""
+    def _move_from_taken_ports(self) -> None:
+        """Chooses others if somebody else listens on one of ours."""
         ours = {"127.0.0.1": {*self.ports.to_json().values()} - {self.ports.model}}
         if self.config.service:
             ours[self._addresses[self.config.service.primary]] = {self.ports.model}
         if all(is_free(host, port) for host, ports in ours.items() for port in ports):
-            return False
+            return
         self.ports = self._choose_ports()
         self.config = sandbox_config(self._real, self._root, self.ports)
-        return True
 
     def _choose_ports(self) -> Ports:
         taken: set[int] = set()

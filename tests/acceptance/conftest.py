@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -167,6 +167,9 @@ class Deployment:
         assert left == {}
 
 
+Copied = Callable[[Path], contextlib.AbstractContextManager[Deployment]]
+
+
 @pytest.fixture(scope="session")
 def backed_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder whose sandbox has its sources and one point, and is down. Only to be copied."""
@@ -176,14 +179,24 @@ def backed_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     made.end()
 
 
+@pytest.fixture(scope="session")
+def copied(backed_up: Path) -> Copied:
+    """Makes a deployment with a point already, down, in a folder that does not exist yet."""
+
+    @contextlib.contextmanager
+    def copy(folder: Path) -> Iterator[Deployment]:
+        subprocess.run(["cp", "-a", "--reflink=auto", backed_up, folder], check=True)
+        made = Deployment(folder)
+        yield made
+        made.end()
+
+    return copy
+
+
 @pytest.fixture
-def deployment(backed_up: Path, tmp_path: Path) -> Iterator[Deployment]:
-    """One with a point already, down."""
-    folder = tmp_path / "deployment"
-    subprocess.run(["cp", "-a", "--reflink=auto", backed_up, folder], check=True)
-    made = Deployment(folder)
-    yield made
-    made.end()
+def deployment(copied: Copied, tmp_path: Path) -> Iterator[Deployment]:
+    with copied(tmp_path / "deployment") as made:
+        yield made
 
 
 @pytest.fixture

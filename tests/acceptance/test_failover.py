@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Deployment
+    from conftest import Copied, Deployment
 
 FAILOVER = ("failover", "--to", "coreweave", "--sandbox", "--yes")
 
@@ -27,27 +29,56 @@ def entries_of(entries: list[dict], step: str, kind: str) -> list[dict]:
     return [entry for entry in entries if (entry["step"], entry["kind"]) == (step, kind)]
 
 
-def test_names_lead_to_the_target_only_after_it_was_verified(bereft: Deployment) -> None:
-    before = {"dns": bereft.address(), "gateway": bereft.gateway()["url"]}
-    with bereft.watched() as seen:
-        code, out = bereft.run(*FAILOVER)
-    assert code == 0, out
-    run, entries = bereft.show()
+class Moved:
+    """A deployment that has failed over, and what its names said before, meanwhile and after."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self.before = self.names()
+        with deployment.watched() as self.seen:
+            code, out = deployment.run(*FAILOVER)
+        assert code == 0, out
+        self.after = self.names()
+
+    def names(self) -> dict[str, str | None]:
+        return {"dns": self.deployment.address(), "gateway": self.deployment.gateway()["url"]}
+
+
+@pytest.fixture(scope="module")
+def moved(copied: Copied, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moved]:
+    with copied(tmp_path_factory.mktemp("moved") / "deployment") as deployment:
+        deployment.done("sandbox", "up")
+        deployment.done("sandbox", "kill", "lambda")
+        yield Moved(deployment)
+
+
+def test_names_lead_to_the_target_only_after_it_was_verified(moved: Moved) -> None:
+    run, entries = moved.deployment.show()
     assert run["outcome"] == "committed"
-    (instance,) = bereft.instances("coreweave")
     (verified,) = entries_of(entries, "verify", "done")
     verified_at = datetime.fromisoformat(verified["at"]).timestamp()
-    after = {"dns": bereft.address(), "gateway": bereft.gateway()["url"]}
     for name in ("dns", "gateway"):
-        values = [value for _, which, value in seen if which == name]
-        early = [value for at, which, value in seen if which == name and at <= verified_at]
+        values = [value for _, which, value in moved.seen if which == name]
+        early = [value for at, which, value in moved.seen if which == name and at <= verified_at]
         assert len(early) > 10
-        assert set(early) == {before[name]}
-        assert list(dict.fromkeys(values)) == [before[name], after[name]]
-    assert after["dns"] in after["gateway"]
-    assert bereft.gateway()["enabled"]
-    assert bereft.ask_as_a_user() == (200, "Qwen3-4B")
-    assert instance.name in bereft.done("sandbox", "status")
+        assert set(early) == {moved.before[name]}
+        assert list(dict.fromkeys(values)) == [moved.before[name], moved.after[name]]
+    assert f"//{moved.after['dns']}:" in str(moved.after["gateway"])
+    assert moved.deployment.gateway()["enabled"]
+    assert moved.deployment.ask_as_a_user() == (200, "Qwen3-4B")
+    assert len(moved.deployment.instances("coreweave")) == 1
+
+
+def test_when_the_target_went_down_with_the_sandbox_the_primary_serves_again(moved: Moved) -> None:
+    deployment = moved.deployment
+    deployment.done("sandbox", "down")
+    deployment.done("sandbox", "up")
+    assert moved.names() == moved.before
+    assert deployment.gateway()["enabled"]
+    assert deployment.ask_as_a_user() == (200, "Qwen3-4B")
+    assert f"lambda at {moved.before['gateway']} is alive" in deployment.done("probe")
+    (role,) = (deployment.sandbox / "stores" / "gcs" / "arbiter").glob("service-assistant.json")
+    assert json.loads(role.read_bytes())["role"]["epoch"] == 2
 
 
 def test_a_careless_check_is_content_with_a_dead_primary_and_a_probe_is_not(
@@ -69,17 +100,19 @@ def test_a_target_that_died_behind_a_gateway_that_answers_is_not_committed_to(
     bereft.done("sandbox", "kill", "coreweave")
     assert bereft.ask_as_a_user() == (200, "claude-sonnet-4-5")
     code, out = bereft.go_on(run_pid, command)
-    assert code == 22, out
+    assert code == 25, out
     run, entries = bereft.show()
     assert run["outcome"] == "rolled back"
     failed = entries_of(entries, "verify_public", "failed")
-    assert "answers, not Qwen3-4B" in failed[-1]["payload"]["error"]
+    assert "the server ended" in failed[-1]["payload"]["error"]
     assert not entries_of(entries, "verify_public", "done")
     assert not entries_of(entries, "commit", "intent")
     assert bereft.instances("coreweave") == []
     assert bereft.address() is None
     assert not bereft.gateway()["enabled"]
     assert bereft.ask_as_a_user() == (200, "claude-sonnet-4-5")
+    bereft.done("sandbox", "up")
+    assert bereft.address() is None, "a name must not lead to the dead primary either"
 
 
 @pytest.mark.parametrize(

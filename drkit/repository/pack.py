@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from drkit.errors import DamagedData
 from drkit.repository.sealing import OVERHEAD_BYTES, MasterKey
+from drkit.stores.interface import Buffer
 
 _PLAIN = struct.Struct("<BI32s")
 _COMPRESSED = struct.Struct("<BII32s")
 _MAX_HEADER_BYTES = 16 << 20
+
+PACK_BYTES = 16 << 20
+BUFFER_BYTES = PACK_BYTES + (10 << 20)
+"""A full pack, one more of the largest chunks, and a header. Pages not used cost no memory."""
 
 
 class BlobKind(Enum):
@@ -33,39 +38,65 @@ class PackedBlob:
 
 @dataclass(frozen=True, slots=True)
 class SealedPack:
-    """A finished pack: the same bytes go to every store (S1)."""
+    """A finished pack: the same bytes go to every store (S1), from the one `buffer`."""
 
     id: str
     blobs: tuple[PackedBlob, ...]
-    pieces: tuple[bytes, ...]
+    pieces: tuple[Buffer, ...]
     size_bytes: int
+    buffer: bytearray = field(default_factory=bytearray, repr=False)
 
 
 class PackBuilder:
-    """Gathers sealed blobs of one kind; data and tree blobs never share a pack."""
+    """Gathers sealed blobs of one kind; data and tree blobs never share a pack.
 
-    def __init__(self, kind: BlobKind) -> None:
+    They are sealed straight into one buffer, which may come from an earlier pack.
+    """
+
+    def __init__(self, kind: BlobKind, buffer: bytearray | None = None) -> None:
         self._kind = kind
-        self._pieces: list[bytes] = []
+        self._buffer = bytearray(BUFFER_BYTES) if buffer is None else buffer
+        self._view = memoryview(self._buffer)
         self._blobs: list[PackedBlob] = []
         self.size_bytes = 0
 
     def __len__(self) -> int:
         return len(self._blobs)
 
-    def add(self, blob_id: bytes, sealed: bytes, raw_bytes: int) -> None:
-        self._blobs.append(PackedBlob(blob_id, self._kind, self.size_bytes, len(sealed), raw_bytes))
-        self._pieces.append(sealed)
-        self.size_bytes += len(sealed)
+    def has_room(self, content_bytes: int) -> bool:
+        """Whether a blob of so many bytes, and then the header, still fit."""
+        header = (len(self._blobs) + 1) * _COMPRESSED.size + OVERHEAD_BYTES + 4
+        return self.size_bytes + content_bytes + OVERHEAD_BYTES + header <= len(self._buffer)
+
+    def seal(
+        self, key: MasterKey, blob_id: bytes, content: bytes | memoryview, raw_bytes: int
+    ) -> None:
+        """Adds a blob: `content` as it is (`raw_bytes` 0), or the frame of so many bytes."""
+        length = key.seal_into(content, self._view[self.size_bytes :])
+        self._note(blob_id, length, raw_bytes)
+
+    def add(self, blob_id: bytes, sealed: bytes | memoryview, raw_bytes: int) -> None:
+        """Adds a blob that is sealed already."""
+        self._view[self.size_bytes : self.size_bytes + len(sealed)] = sealed
+        self._note(blob_id, len(sealed), raw_bytes)
+
+    def absorb(self, other: PackBuilder) -> None:
+        """Adds all blobs of `other`, which must fit."""
+        for blob in other._blobs:
+            sealed = other._view[blob.offset : blob.offset + blob.length]
+            self.add(blob.id, sealed, blob.raw_bytes)
 
     def finish(self, key: MasterKey) -> SealedPack:
-        header = key.seal(b"".join(_entry(blob) for blob in self._blobs))
-        self._pieces += [header, struct.pack("<I", len(header))]
-        digest = hashlib.sha256()
-        for piece in self._pieces:
-            digest.update(piece)
-        size_bytes = sum(map(len, self._pieces))
-        return SealedPack(digest.hexdigest(), tuple(self._blobs), tuple(self._pieces), size_bytes)
+        at = self.size_bytes
+        at += key.seal_into(b"".join(map(_entry, self._blobs)), self._view[at:])
+        self._view[at : at + 4] = struct.pack("<I", at - self.size_bytes)
+        whole = self._view[: at + 4]
+        digest = hashlib.sha256(whole).hexdigest()
+        return SealedPack(digest, tuple(self._blobs), (whole,), at + 4, self._buffer)
+
+    def _note(self, blob_id: bytes, length: int, raw_bytes: int) -> None:
+        self._blobs.append(PackedBlob(blob_id, self._kind, self.size_bytes, length, raw_bytes))
+        self.size_bytes += length
 
 
 def pack_size(blob_bytes: int, plain: int, compressed: int) -> int:

@@ -1,24 +1,27 @@
-"""One stream of objects to every store at once; a store that fails drops out, the others go on.
+"""One stream of objects to every store at once; a store that fails, hangs or crawls drops out.
 
-Each store has a queue and a thread of its own, in order: so an index never overtakes the packs it
-names, nor a snapshot its index (S3). What a store missed is copied to it at the next run.
+Each store has a lane: a few connections, so that latency does not add up, and an order, so that
+an index never overtakes the packs it names, nor a snapshot its index (S3). Bytes in flight are
+bounded: the run waits for its stores, but for a store that does not move only as long as
+`patience_s` says (S10). What a store missed is copied to it at the next run.
 """
 
 from __future__ import annotations
 
-import contextlib
-import queue
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+from drkit.clock import Clock, SystemClock
 from drkit.errors import DrkitError
 from drkit.events import Emit, StoreLagging
+from drkit.io_policy import FAN_OUT, FanOutPolicy
 from drkit.stores.interface import Buffer, Store
 
-_PACKS_IN_FLIGHT = 4
-_CRAWLS_AFTER_S = 120.0
-_GRACE_S = 5.0
+_LOOK_EVERY_S = 0.1
+_SLICE_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,90 +34,137 @@ class StoreResult:
     bytes_sent: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class _Object:
+    """`left`: lanes that still need its bytes. `kept`: a lane gave up while it was sending them,
+    so that they may yet be read and the buffer must not be used again.
+    """
+
     name: str
     pieces: Sequence[Buffer]
     size_bytes: int
+    after_all: bool
+    done: Callable[[], None] | None
+    left: int = 0
+    kept: bool = False
 
 
+@dataclass(eq=False, slots=True)
 class _Lane:
-    """One store's queue and thread."""
+    """One store: what is queued and being sent, when a byte last moved, and for how long it was
+    busy before `busy_since_s`. `bytes_sent` counts whole objects, `moved_bytes` what was taken.
+    """
 
-    def __init__(self, store: Store, emit: Emit) -> None:
-        self.store = store
-        self.failure: str | None = None
-        self.bytes_sent = 0
-        self._emit = emit
-        self._queue: queue.Queue[_Object | threading.Event | None] = queue.Queue(_PACKS_IN_FLIGHT)
-        self._thread = threading.Thread(target=self._run, name=f"upload {store.name}", daemon=True)
-        self._thread.start()
+    store: Store
+    queue: deque[_Object] = field(default_factory=deque)
+    sending: set[_Object] = field(default_factory=set)
+    threads: int = 0
+    failure: str | None = None
+    bytes_sent: int = 0
+    moved_bytes: int = 0
+    moved_s: float = 0.0
+    busy_s: float = 0.0
+    busy_since_s: float = 0.0
 
-    def put(self, item: _Object | threading.Event | None) -> None:
-        try:
-            self._queue.put(item, timeout=_GRACE_S if self.failure else _CRAWLS_AFTER_S)
-        except queue.Full:
-            self.fail(f"took no object for {_CRAWLS_AFTER_S:.0f} s")
-            self._empty()
+    @property
+    def idle(self) -> bool:
+        return not self.queue and not self.sending
 
-    def fail(self, reason: str) -> None:
-        if self.failure is None:
-            self.failure = reason
-            self._emit(StoreLagging(self.store.name, reason))
+    def busy_for_s(self, now_s: float) -> float:
+        return self.busy_s + (now_s - self.busy_since_s if self.sending else 0.0)
 
-    def drain(self) -> None:
-        """Waits until all that was queued is in the store, or the store has failed."""
-        sent = threading.Event()
-        if self.failure is None:
-            self.put(sent)
-        if self.failure is None and not sent.wait(_CRAWLS_AFTER_S):
-            self.fail(f"did not finish within {_CRAWLS_AFTER_S:.0f} s")
+    def rate(self, now_s: float) -> float:
+        """Bytes of whole objects a second; 0 before the first."""
+        return self.bytes_sent / max(self.busy_for_s(now_s), 0.001)
 
-    def finish(self) -> None:
-        self.put(None)
-        self._thread.join(_CRAWLS_AFTER_S if self.failure is None else _GRACE_S)
-        if self._thread.is_alive():
-            self.fail(f"did not finish within {_CRAWLS_AFTER_S:.0f} s")
+    def next(self) -> _Object | None:
+        """What may be sent now: in order, an index or snapshot only when all before it is there."""
+        if self.queue and not (self.queue[0].after_all and self.sending):
+            return self.queue.popleft()
+        return None
 
-    def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
-            if isinstance(item, threading.Event):
-                item.set()
-            elif self.failure is None:
-                try:
-                    self.store.put(item.name, item.pieces, size_bytes=item.size_bytes)
-                    self.bytes_sent += item.size_bytes
-                except DrkitError as error:
-                    self.fail(error.message)
-                except Exception as error:  # an adapter's bug must not look like a complete store
-                    self.fail(repr(error))
-            del item  # the buffer is given back before the next one is waited for
 
-    def _empty(self) -> None:
-        """Gives the buffers back that a hung store would hold (S10)."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._queue.get_nowait()
+class _Watched(Sequence[Buffer]):
+    """An object's bytes in slices, as often as they are asked for. Each one that is taken says
+    that the store moves.
+    """
+
+    def __init__(self, lane: _Lane, pieces: Sequence[Buffer], clock: Clock) -> None:
+        self._lane = lane
+        self._clock = clock
+        self._slices = [
+            memoryview(piece)[at : at + _SLICE_BYTES]
+            for piece in pieces
+            for at in range(0, len(piece), _SLICE_BYTES)
+        ]
+
+    def __len__(self) -> int:
+        return len(self._slices)
+
+    def __getitem__(self, at: Any) -> Any:
+        return self._slices[at]
+
+    def __iter__(self) -> Iterator[Buffer]:
+        for part in self._slices:
+            yield part
+            self._lane.moved_bytes += len(part)
+            self._lane.moved_s = self._clock.elapsed_s()
 
 
 class FanOut:
     """Sends every object to every store that has not failed."""
 
-    def __init__(self, stores: Sequence[Store], emit: Emit) -> None:
-        self._lanes = [_Lane(store, emit) for store in stores]
+    def __init__(
+        self,
+        stores: Sequence[Store],
+        emit: Emit,
+        *,
+        needed: int = 1,
+        clock: Clock | None = None,
+        policy: FanOutPolicy | None = None,
+    ) -> None:
+        """No store is cut off, however slow, where fewer than `needed` others would be left."""
+        self._emit = emit
+        self._needed = needed
+        self._clock = clock or SystemClock()
+        self._policy = policy or FAN_OUT
+        self._lanes = [_Lane(store) for store in stores]
+        self._changed = threading.Condition()
+        self._in_flight_bytes = 0
+        self._closed = False
 
-    def send(self, name: str, pieces: Sequence[Buffer], size_bytes: int) -> None:
-        """Queues the object everywhere; waits while the queues are full."""
-        item = _Object(name, pieces, size_bytes)
-        for lane in self._lanes:
-            if lane.failure is None:
-                lane.put(item)
+    def send(
+        self,
+        name: str,
+        pieces: Sequence[Buffer],
+        size_bytes: int,
+        *,
+        after_all: bool = False,
+        done: Callable[[], None] | None = None,
+    ) -> None:
+        """Queues the object everywhere; waits while too many bytes are in flight.
+
+        `after_all`: each store gets it when it has everything that was sent before. `done` is
+        called when no store needs the bytes any more; not at all when one was cut off with them.
+        """
+        item = _Object(name, pieces, size_bytes, after_all, done)
+        with self._changed:
+            self._wait_until(self._has_room)
+            self._in_flight_bytes += size_bytes
+            item.left = 1  # this call's own, until it is queued everywhere
+            for lane in self._lanes:
+                if lane.failure is None:
+                    item.left += 1
+                    lane.queue.append(item)
+                    self._staff(lane)
+            self._changed.notify_all()
+        self._let_go(item)
 
     def drop(self, store: str, reason: str) -> None:
         """Makes `store` lag: nothing more is sent to it in this run."""
         for lane in self._lanes:
             if lane.store.name == store:
-                lane.fail(reason)
+                self._fail(lane, reason)
 
     @property
     def alive(self) -> tuple[Store, ...]:
@@ -122,20 +172,125 @@ class FanOut:
 
     def drain(self) -> None:
         """Waits until every store that has not failed holds all that was sent so far."""
-        for lane in self._lanes:
-            lane.drain()
+        with self._changed:
+            self._wait_until(lambda: all(lane.failure or lane.idle for lane in self._lanes))
 
     def abandon(self, reason: str) -> None:
         """Sends nothing more to any store: the run has failed, its locks are about to go."""
         for lane in self._lanes:
-            lane.failure = lane.failure or reason
-            lane.finish()
+            self._fail(lane, reason, told=True)
+        self._close()
 
     def finish(self) -> tuple[StoreResult, ...]:
         """Waits until every store has what it was sent, or has failed."""
-        for lane in self._lanes:
-            lane.finish()
+        self.drain()
+        self._close()
         return tuple(
             StoreResult(lane.store.name, lane.failure is None, lane.failure or "", lane.bytes_sent)
             for lane in self._lanes
         )
+
+    def _has_room(self) -> bool:
+        return self._in_flight_bytes < self._policy.bytes_in_flight
+
+    def _wait_until(self, condition: Callable[[], bool]) -> None:
+        """Waits, under the lock, and meanwhile cuts off stores that do not move."""
+        while not condition():
+            self._changed.wait(_LOOK_EVERY_S)
+            self._cut_off_stuck()
+
+    def _cut_off_stuck(self) -> None:
+        """Fails lanes that hang or crawl, as long as enough stores that move are left."""
+        now_s = self._clock.elapsed_s()
+        for lane in self._lanes:
+            others = [other for other in self._lanes if other is not lane and not other.failure]
+            if lane.failure or not lane.sending or len(others) < max(self._needed, 1):
+                continue
+            sending_bytes = sum(item.size_bytes for item in lane.sending)
+            rates = [other.rate(now_s) for other in others if other.bytes_sent]
+            patience_s = self._policy.patience_s(
+                sending_bytes, lane.rate(now_s), min(rates, default=0.0)
+            )
+            silent_s = now_s - lane.moved_s
+            busy_s = lane.busy_for_s(now_s)
+            if silent_s > patience_s and all(
+                other.idle or now_s - other.moved_s < patience_s / 2 for other in others
+            ):
+                self._fail(
+                    lane, f"hangs: no byte of {sending_bytes} was taken for {silent_s:.0f} s"
+                )
+            elif (
+                busy_s > self._policy.crawl_s
+                and lane.moved_bytes < self._policy.least_bytes_per_s * busy_s
+            ):
+                self._fail(lane, f"crawls: {lane.moved_bytes} bytes in {busy_s:.0f} s")
+
+    def _staff(self, lane: _Lane) -> None:
+        """One more connection where something waits for one, the first object alone until it is
+        there: it tells whether the store works, and how fast. Under the lock.
+        """
+        if lane.threads < (self._policy.connections if lane.bytes_sent else 1):
+            lane.threads += 1
+            name = f"upload {lane.store.name}"
+            threading.Thread(target=self._serve, args=(lane,), name=name, daemon=True).start()
+
+    def _serve(self, lane: _Lane) -> None:
+        while True:
+            with self._changed:
+                while (item := lane.next()) is None:
+                    if self._closed or lane.failure:
+                        return
+                    self._changed.wait()
+                if not lane.sending:
+                    lane.busy_since_s = lane.moved_s = self._clock.elapsed_s()
+                lane.sending.add(item)
+            content = _Watched(lane, item.pieces, self._clock)
+            try:
+                lane.store.put(item.name, content, size_bytes=item.size_bytes)
+            except DrkitError as error:
+                self._fail(lane, error.message)
+            except Exception as error:  # an adapter's bug must not look like a complete store
+                self._fail(lane, repr(error))
+            with self._changed:
+                if item not in lane.sending:
+                    return  # cut off meanwhile: what came of it is the next run's to see
+                lane.sending.remove(item)
+                lane.moved_s = self._clock.elapsed_s()
+                lane.bytes_sent += item.size_bytes
+                if not lane.sending:
+                    lane.busy_s += lane.moved_s - lane.busy_since_s
+                self._changed.notify_all()
+            self._let_go(item)
+            del item  # the buffer is given back before the next one is waited for
+
+    def _fail(self, lane: _Lane, reason: str, *, told: bool = False) -> None:
+        """Drops the lane and gives back every buffer that it holds (S10)."""
+        with self._changed:
+            if lane.failure is not None:
+                return
+            lane.failure = reason
+            for item in lane.sending:
+                item.kept = True
+            held = [*lane.queue, *lane.sending]
+            lane.queue.clear()
+            lane.sending.clear()
+            self._changed.notify_all()
+        for item in held:
+            self._let_go(item)
+        if not told:
+            self._emit(StoreLagging(lane.store.name, reason))
+
+    def _let_go(self, item: _Object) -> None:
+        with self._changed:
+            item.left -= 1
+            if item.left:
+                return
+            self._in_flight_bytes -= item.size_bytes
+            self._changed.notify_all()
+        if item.done and not item.kept:
+            item.done()
+
+    def _close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

@@ -15,7 +15,8 @@ def daemon(session: Session) -> None:
     """Runs the schedules until SIGTERM or Ctrl-C; each job is a command with a deadline."""
     from drkit.clock import SystemClock
     from drkit.errors import ConfigError
-    from drkit.service.daemon import Daemon, launcher
+    from drkit.service.commands import launcher, status_reader
+    from drkit.service.daemon import Daemon
     from drkit.service.jobs import plan_jobs
 
     with opened(session, servers=True) as opened_app:
@@ -25,11 +26,23 @@ def daemon(session: Session) -> None:
                 f"{session.config_path} schedules nothing that this version can run",
                 hint="add a job to `schedules`, such as {run: backup, every: 30m}",
             )
+        folder, clock = opened_app.state_dir / "daemon", SystemClock()
         Daemon(
             jobs,
             left_out,
             launch=launcher(session.config_path, sandbox=session.sandbox),
-            folder=opened_app.state_dir / "daemon",
-            clock=SystemClock(),
+            folder=folder,
+            clock=clock,
             emit=session.terminal.emit,
+            read_cuts=status_reader(
+                session.config_path,
+                folder,
+                sandbox=session.sandbox,
+                clock=clock,
+                emit=session.terminal.emit,
+            ),
+            rpo_s={
+                name: source.rpo_min * 60 if source.rpo_min else None
+                for name, source in opened_app.config.sources.items()
+            },
         ).run()

@@ -10,9 +10,8 @@ import fcntl
 import logging
 import os
 import signal
-import sys
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,8 +19,10 @@ from drkit.clock import Clock
 from drkit.config.cron import WEEKDAYS, CronLine
 from drkit.errors import GuardRefused
 from drkit.events import Emit, Note
-from drkit.service.children import Child, End, Ended, ProcessChild, supervise
+from drkit.service.children import GRACE_S, Child, End, Ended, supervise
 from drkit.service.jobs import LeftOut, PlannedJob
+from drkit.service.overdue import Known, ReadCuts, first_time
+from drkit.stores.durable import write_file
 
 _POLL_S = 0.2
 _LATE_S = 60
@@ -33,7 +34,9 @@ _LINES_TOLD = 20
 class Daemon:
     """Runs `jobs` at their times until it is told to stop. One per `folder`, where logs are kept.
 
-    `launch(job, log)` starts a job. At the start every job of an interval runs once.
+    `launch(job, log)` starts a job. At the start `read_cuts` says when each source was last cut
+    (None: the stores did not say), so that what is overdue runs at once; until it has answered
+    only backups wait. `rpo_s` names every source, with its limit.
     """
 
     def __init__(
@@ -45,6 +48,9 @@ class Daemon:
         folder: Path,
         clock: Clock,
         emit: Emit,
+        read_cuts: ReadCuts = lambda _stopping: None,
+        rpo_s: Mapping[str, float | None] | None = None,
+        grace_s: float = GRACE_S,
     ) -> None:
         self._jobs = jobs
         self._left_out = left_out
@@ -52,6 +58,9 @@ class Daemon:
         self._folder = folder
         self._clock = clock
         self._emit = emit
+        self._read_cuts = read_cuts
+        self._rpo_s = rpo_s or {}
+        self._grace_s = grace_s
         self._stopping = False
 
     def stop(self, *_signal: object) -> None:
@@ -62,7 +71,7 @@ class Daemon:
         """Until `stop`; then waits for the children. `GuardRefused` when one runs already."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with _only_one(self._folder / "lock"):
-            scheduler = self._schedule()
+            scheduler = self._scheduler()
             for left in self._left_out:
                 self._tell("warning", left.name, f"left out: {left.reason}")
             former = {
@@ -72,6 +81,10 @@ class Daemon:
             try:
                 scheduler.start()
                 self._tell("info", "daemon", f"{len(self._jobs)} jobs; process {os.getpid()}")
+                ended = {job.name: at for job in self._jobs if (at := self._last_end(job))}
+                self._schedule(scheduler, Known(None, ended), backups=False)
+                cuts = self._read_cuts(lambda: self._stopping) if self._has_backups() else None
+                self._schedule(scheduler, Known(cuts, ended), backups=True)
                 while not self._stopping:
                     self._clock.sleep(_POLL_S)
             finally:
@@ -97,7 +110,10 @@ class Daemon:
             deadline_s=job.deadline_s,
             stopping=lambda: self._stopping,
             clock=self._clock,
+            grace_s=self._grace_s,
         )
+        if ended.how is not End.STOPPED:
+            write_file(self._end_file(job), self._clock.now().isoformat().encode())
         self._tell_end(job, ended, log)
 
     def _tell_end(self, job: PlannedJob, ended: Ended, log: Path) -> None:
@@ -114,25 +130,54 @@ class Daemon:
             for line in lines:
                 self._tell(level, job.name, f"  {line}")
 
-    def _schedule(self) -> Any:
+    def _has_backups(self) -> bool:
+        return any(job.run == "backup" for job in self._jobs)
+
+    def _end_file(self, job: PlannedJob) -> Path:
+        return self._folder / f"{job.name}.ended"
+
+    def _last_end(self, job: PlannedJob) -> datetime | None:
+        """When the job last ended, as this daemon or a former one saw it."""
+        try:
+            return datetime.fromisoformat(self._end_file(job).read_text())
+        except (OSError, ValueError):
+            return None
+
+    def _schedule(self, scheduler: Any, known: Known, *, backups: bool) -> None:
+        """Gives these jobs to the scheduler, each with its first time."""
+        from apscheduler.triggers.interval import IntervalTrigger
+
+        now = self._clock.now()
+        for job in self._jobs:
+            if (job.run == "backup") is not backups or self._stopping:
+                continue
+            first = first_time(job, known, self._rpo_s, now, _next_time)
+            if first.why:
+                self._tell("warning", job.name, first.why)
+            when: dict[str, Any] = {"next_run_time": first.at} if first.at else {}
+            when["trigger"] = (
+                cron_trigger(job.cron)
+                if job.cron is not None
+                else IntervalTrigger(seconds=job.every_s or 0, timezone="UTC")
+            )
+            # After a suspended machine awakes, what was missed runs once; a drill is only told.
+            late_s = _LATE_S if job.run == "run-drill" else None
+            added = scheduler.add_job(
+                self.run_job, args=(job,), id=job.name, misfire_grace_time=late_s, **when
+            )
+            self._tell("info", job.name, f"first runs at {added.next_run_time:%Y-%m-%d %H:%M:%S}")
+
+    def _scheduler(self) -> Any:
         from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED
         from apscheduler.executors.pool import ThreadPoolExecutor
         from apscheduler.schedulers.background import BackgroundScheduler
-        from apscheduler.triggers.interval import IntervalTrigger
 
         logging.getLogger("apscheduler").setLevel(logging.CRITICAL)  # its events are told below
         scheduler = BackgroundScheduler(
             timezone="UTC",
             executors={"default": ThreadPoolExecutor(max(1, len(self._jobs)))},
-            job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": _LATE_S},
+            job_defaults={"max_instances": 1, "coalesce": True},
         )
-        for job in self._jobs:
-            if job.cron is not None:
-                when: dict[str, Any] = {"trigger": cron_trigger(job.cron)}
-            else:
-                when = {"trigger": IntervalTrigger(seconds=job.every_s or 0, timezone="UTC")}
-                when["next_run_time"] = self._clock.now()
-            scheduler.add_job(self.run_job, args=(job,), id=job.name, **when)
         scheduler.add_listener(
             lambda event: self._tell("warning", event.job_id, "still runs; this time is left out"),
             EVENT_JOB_MAX_INSTANCES,
@@ -145,16 +190,6 @@ class Daemon:
 
     def _tell(self, level: Any, subject: str, text: str) -> None:
         self._emit(Note(level, subject, text))
-
-
-def launcher(config_path: Path, *, sandbox: bool) -> Callable[[PlannedJob, Path], Child]:
-    """Starts a job as `python -m drkit ...` on the same configuration, and keeps what it says."""
-
-    def launch(job: PlannedJob, log: Path) -> Child:
-        argv = [sys.executable, "-m", "drkit", *job.arguments, "--config", str(config_path)]
-        return ProcessChild([*argv, "--quiet", *(["--sandbox"] if sandbox else [])], log)
-
-    return launch
 
 
 def cron_trigger(line: CronLine) -> Any:
@@ -172,6 +207,13 @@ def cron_trigger(line: CronLine) -> Any:
     if line.either_day:
         return OrTrigger([trigger(day=day), trigger(day_of_week=weekday)])
     return trigger(day=day, day_of_week=weekday)
+
+
+def _next_time(line: CronLine, after: datetime) -> datetime | None:
+    following: datetime | None = cron_trigger(line).get_next_fire_time(
+        None, after + timedelta(seconds=1)
+    )
+    return following
 
 
 def _at(event: Any) -> str:

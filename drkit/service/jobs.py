@@ -16,13 +16,21 @@ IN_THIS_VERSION = ("backup", "check", "probe", "run-drill")
 
 @dataclass(frozen=True, slots=True)
 class PlannedJob:
-    """`arguments` follow `drkit`; it runs every `every_s` seconds, or when `cron` says."""
+    """`arguments` follow `drkit`; it runs every `every_s` seconds, or when `cron` says.
+
+    `sources`: those that a backup cuts; () is all.
+    """
 
     name: str
     arguments: tuple[str, ...]
     every_s: float | None
     cron: CronLine | None
     deadline_s: float
+    sources: tuple[str, ...] = ()
+
+    @property
+    def run(self) -> str:
+        return self.arguments[0] if self.arguments else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,5 +55,6 @@ def plan_jobs(schedules: Mapping[str, Job]) -> tuple[tuple[PlannedJob, ...], tup
         if job.to is not None:
             arguments += ["--to", job.to]
         cron = parse_cron(job.cron) if job.cron is not None else None
-        jobs.append(PlannedJob(name, tuple(arguments), job.every, cron, job.deadline))
+        planned = PlannedJob(name, tuple(arguments), job.every, cron, job.deadline, job.sources)
+        jobs.append(planned)
     return tuple(jobs), tuple(left_out)

@@ -73,11 +73,17 @@ def start(argv: list[str], cwd: Path) -> Running:
 
 
 @pytest.fixture
-def daemon(root: Path) -> Iterator[Running]:
-    drkit = [sys.executable, "-m", "drkit"]
+def repository(root: Path) -> Path:
+    """The one store's, empty as `init` makes it."""
+    argv = [sys.executable, "-m", "drkit", "init", "-q"]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
-    subprocess.run([*drkit, "init", "-q"], cwd=root, env=environment, check=True, timeout=60)
-    running = start([*drkit, "daemon"], root)
+    subprocess.run(argv, cwd=root, env=environment, check=True, timeout=60)
+    return root / "store" / "repository"
+
+
+@pytest.fixture
+def daemon(repository: Path, root: Path) -> Iterator[Running]:
+    running = start([sys.executable, "-m", "drkit", "daemon"], root)
     yield running
     running.process.kill()
     running.process.wait()
@@ -103,6 +109,26 @@ def test_a_second_daemon_is_refused_and_the_first_goes_on(daemon: Running, root:
     assert daemon.process.poll() is None
 
 
+def test_a_backup_that_is_overdue_at_the_start_runs_at_once_and_only_then(
+    repository: Path, root: Path
+) -> None:
+    nightly = '  nightly: {run: backup, cron: "40 5 1 1 *"}\n'
+    config = CONFIG[: CONFIG.index("  point:")] % {"root": root} + nightly
+    strict = config.replace("kind: tree,", "kind: tree, rpo_min: 0.001,")
+    for text, said, done, points in (
+        (config, "there is no point of notes yet: it runs at once", True, 1),
+        (config, "nightly: first runs at 20", False, 1),
+        (strict, "may be lost: it runs at once", True, 2),
+    ):
+        (root / "schedules.yaml").write_text(text)
+        running = start([sys.executable, "-m", "drkit", "daemon"], root)
+        running.until(said)
+        if done:
+            running.until("nightly: done in")
+        assert running.end() == 0
+        assert len(list((repository / "snapshots").iterdir())) == points
+
+
 # A daemon of its own making, whose one job starts a process, says its pid, and never ends.
 SCRIPT = """
 import sys
@@ -117,7 +143,7 @@ job = PlannedJob("hangs", (), every_s=1.0, cron=None, deadline_s=float(sys.argv[
 shell = "echo $$ >>pids; sleep 600 & trap 'echo asked >>asked; kill $!; exit 0' TERM; wait"
 Daemon(
     [job], [], folder=folder, clock=SystemClock(),
-    launch=lambda job, log: ProcessChild(["bash", "-c", shell], log),
+    launch=lambda job, log: ProcessChild(["bash", "-c", shell], log), grace_s=0.5,
     emit=lambda note: print(f"{note.subject}: {note.text}", file=sys.stderr),
 ).run()
 """
@@ -152,6 +178,20 @@ def test_a_job_is_never_started_twice_at_once(hanging: Running, tmp_path: Path) 
 
 def test_a_job_is_stopped_at_its_deadline_with_all_it_started(tmp_path: Path) -> None:
     running = start([sys.executable, "-c", SCRIPT, str(tmp_path / "state"), "0.5"], tmp_path)
+    try:
+        running.until("hangs: stopped at its deadline")
+        pid = int((tmp_path / "pids").read_text().split()[0])
+        assert not alive(pid)
+    finally:
+        assert running.end() == 0
+
+
+def test_a_job_that_does_not_listen_is_killed_with_all_it_started(tmp_path: Path) -> None:
+    deaf = SCRIPT.replace(
+        "trap 'echo asked >>asked; kill $!; exit 0' TERM; wait", "trap '' TERM; wait"
+    )
+    assert deaf != SCRIPT
+    running = start([sys.executable, "-c", deaf, str(tmp_path / "state"), "0.5"], tmp_path)
     try:
         running.until("hangs: stopped at its deadline")
         pid = int((tmp_path / "pids").read_text().split()[0])

@@ -53,8 +53,8 @@ def catch_up(repository: Repository, listings: Mapping[Store, Listing], emit: Em
     seen = survey(repository, listings, emit)
     _tell(seen.standings, emit)
     plan = seen.plan
-    good = {s: listing for s, listing in listings.items() if not seen.standings[s.name].diverged}
-    good = _apply_deletions(good, seen.tombstones, plan, emit)
+    applied = apply_deletions(listings, seen.tombstones, plan, emit)
+    good = {s: found for s, found in applied.items() if not seen.standings[s.name].diverged}
     if seen.tombstones.unreadable:
         emit(Note("error", "repository", "a deletion record is damaged: no snapshot is copied"))
     told = False
@@ -158,12 +158,16 @@ def _tell(found: Mapping[str, Standing], emit: Emit) -> None:
             )
 
 
-def _apply_deletions(
+def apply_deletions(
     listings: Mapping[Store, Listing], tombstones: Tombstones, plan: KnownPlan, emit: Emit
 ) -> dict[Store, Listing]:
-    """The stores that know every deletion and have applied it (S5); the others lag."""
+    """The stores that know every deletion and have applied it (S5); the others lag, or are
+    evicted and left as they are.
+    """
     applied = {}
     for store, listing in listings.items():
+        if store.name in tombstones.evicted:
+            continue
         try:
             spread_records(store, listing, tombstones)
             spread_plan(store, listing, plan)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from drkit.coordination.interface import RoleRecord
-from drkit.errors import ConfigError, DrkitError, NoRepository
+from drkit.errors import ConfigError, DrkitError, GuardRefused, NoRepository
 from drkit.events import Note
 from drkit.points.point import POINT_FILE, Point, read_point
 from drkit.repository.archive import OWN_FOLDER
@@ -51,7 +51,8 @@ def choose_point(
 ) -> FoundPoint:
     """The newest complete point, or the one whose id starts with `selector`.
 
-    Raises `NoRepository` when there is none, `ConfigError` when `selector` names none or several.
+    Raises `NoRepository` when there is none, `ConfigError` when `selector` names none or several,
+    and `GuardRefused` when it names one that S14 forbids.
     """
     allowed = [found for found in points if choosable(found, role)]
     if selector == "latest":
@@ -62,6 +63,14 @@ def choose_point(
             )
         return max(whole, key=lambda found: found.point.created_at)
     matching = [found for found in allowed if found.id.startswith(selector)]
+    if not matching and role is not None:
+        for found in points:
+            if found.id.startswith(selector):
+                raise GuardRefused(
+                    f"point {found.id[:8]} was written in epoch {found.point.epoch}, after "
+                    f"{role.site} had begun to serve in epoch {role.epoch}",
+                    hint="it holds what the fenced side wrote alone; drkit points lists the others",
+                )
     if len(matching) != 1:
         raise ConfigError(
             f"{selector!r} names {len(matching)} points", hint="drkit points lists their ids"

@@ -68,8 +68,29 @@ class FanOutPolicy:
         return self.silence_s + 1.25 * sending_bytes / rate
 
 
+@dataclass(frozen=True, slots=True)
+class ReadPolicy:
+    """How much is read at once, and when a store that is slow to answer is no longer waited for.
+
+    Each store has `connections`; what is close together in a pack is read as one range of at most
+    `range_bytes`, over gaps of at most `gap_bytes`. An answer that takes `hedge_times` as long as
+    others did (at least `hedge_least_s`; `hedge_first_s` while nothing was measured) is asked of
+    another store too. `open_patience_s` is how long stores may be silent after the first answered.
+    """
+
+    connections: int = 4
+    bytes_in_flight: int = 64 << 20
+    range_bytes: int = 4 << 20
+    gap_bytes: int = 256 << 10
+    hedge_least_s: float = 0.5
+    hedge_first_s: float = 1.5
+    hedge_times: float = 3.0
+    open_patience_s: float = 4.0
+
+
 STORE_REQUEST = Deadline(connect_s=5, total_s=60, min_bytes_per_s=64 * 1024)
 FAN_OUT = FanOutPolicy()
+READS = ReadPolicy()
 INTENT_COPY = Deadline(connect_s=3, total_s=10)
 PROBE_LIVENESS = Deadline(connect_s=3, total_s=5)
 PROBE_COMPLETION = Deadline(connect_s=3, total_s=15)
@@ -79,6 +100,7 @@ QDRANT_CALL = Deadline(connect_s=5, total_s=30)
 QDRANT_SNAPSHOT = Deadline(connect_s=5, total_s=600, min_bytes_per_s=1024 * 1024)
 
 STORE_RETRY = Retry(tries=4, first_s=0.5, most_s=8)
+STATE_RETRY = Retry(tries=10, first_s=0.02, most_s=0.5)
 ARBITER_RETRY = Retry(tries=8, first_s=0.05, most_s=1)
 TRAFFIC_RETRY = Retry(tries=5, first_s=0.2, most_s=5)
 

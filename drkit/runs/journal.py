@@ -23,7 +23,7 @@ from drkit.runs.process import lives, own_mark
 from drkit.runs.records import JSON, Entry, EntryKind, RunRecord, RunState
 from drkit.runs.rows import entry_bytes, entry_from, payload_text, run_from
 from drkit.runs.states import RUN_TABLE
-from drkit.state.database import Database
+from drkit.state.database import Database, again_on_conflict
 from drkit.state.schema import RUN_ENTRIES, RUNS
 
 Copy = Callable[[str, bytes], bool]
@@ -74,15 +74,7 @@ class Journal:
             "drkit_version": __version__,
         }
         try:
-            with self._database.write() as connection:
-                connection.execute(RUNS.insert().values(row))
-                if plan.namespace == "production":
-                    connection.execute(
-                        RUNS.update()
-                        .where(RUNS.c.service == plan.service, RUNS.c.ended_at.is_(None))
-                        .where(RUNS.c.namespace == "drill", RUNS.c.interrupted_by.is_(None))
-                        .values(interrupted_by=run_id)
-                    )
+            self._open(row)
         except IntegrityError:
             raise self._refusal(plan) from None
         payload: dict[str, JSON] = {
@@ -93,6 +85,19 @@ class Journal:
         self.append(run_id, "state", payload=payload)
         return self.run(run_id)
 
+    @again_on_conflict
+    def _open(self, row: Mapping[str, Any]) -> None:
+        with self._database.write() as connection:
+            connection.execute(RUNS.insert().values(row))
+            if row["namespace"] == "production":
+                connection.execute(
+                    RUNS.update()
+                    .where(RUNS.c.service == row["service"], RUNS.c.ended_at.is_(None))
+                    .where(RUNS.c.namespace == "drill", RUNS.c.interrupted_by.is_(None))
+                    .values(interrupted_by=row["id"])
+                )
+
+    @again_on_conflict
     def claim(self, run_id: str, pid: int | None = None) -> RunRecord:
         """The run, which from now on only this process writes to.
 
@@ -114,6 +119,7 @@ class Journal:
             self._claims[run_id] = row.claim + 1
         return self.run(run_id)
 
+    @again_on_conflict
     def release(self, run_id: str) -> None:
         """Gives the claim up; one that is lost already is no error."""
         claim = self._claims.pop(run_id, None)
@@ -136,14 +142,20 @@ class Journal:
         """One more line, on the disk when this returns. An intent is then copied to a store too;
         where that fails the run is marked local-only (R3). Raises `ClaimLost`.
         """
-        text = payload_text(payload or {})
-        with self._lock, self._database.write() as connection:
-            row = self._held(connection, run_id)
-            entry = self._insert(connection, row, kind, step, attempt, text)
+        row, entry = self._append(run_id, kind, step, attempt, payload_text(payload or {}))
         if kind == "intent":
             self._copy(run_from(row), entry)
         return entry
 
+    @again_on_conflict
+    def _append(
+        self, run_id: str, kind: EntryKind, step: str | None, attempt: int, text: str
+    ) -> tuple[Row[Any], Entry]:
+        with self._lock, self._database.write() as connection:
+            row = self._held(connection, run_id)
+            return row, self._insert(connection, row, kind, step, attempt, text)
+
+    @again_on_conflict
     def set_state(self, run_id: str, state: RunState, **payload: JSON) -> RunRecord:
         """Moves the run; an ended state closes it. ValueError: the table knows no such move."""
         with self._lock, self._database.write() as connection:
@@ -159,6 +171,7 @@ class Journal:
             connection.execute(RUNS.update().where(RUNS.c.id == run_id).values(values))
         return self.run(run_id)
 
+    @again_on_conflict
     def record(
         self,
         run_id: str,
@@ -300,8 +313,12 @@ class Journal:
         name = f"runs/{run.id}/{entry.seq:06d}-{entry.step}-intent"
         if self._copies is not None and self._copies(name, entry_bytes(run, entry)):
             return
+        self._mark_local_only(run.id)
+
+    @again_on_conflict
+    def _mark_local_only(self, run_id: str) -> None:
         with self._lock, self._database.write() as connection:
-            connection.execute(RUNS.update().where(RUNS.c.id == run.id).values(local_only=True))
+            connection.execute(RUNS.update().where(RUNS.c.id == run_id).values(local_only=True))
 
 
 def _after_table() -> dict[RunState, frozenset[RunState]]:

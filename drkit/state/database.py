@@ -7,27 +7,30 @@ database loses no backup and no role.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, create_engine, event, select, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from drkit.clock import Clock, SystemClock
 from drkit.errors import ConfigError, PlaceError
+from drkit.io_policy import STATE_RETRY, retrying
 from drkit.state.migrations import MIGRATIONS, Migration
 from drkit.state.schema import REMEMBERED
 
 BUSY_TIMEOUT_S = 15.0
 _WRITES = "drkit_writes"
+_MIGRATING = 0x64726B6974  # any number that nothing else locks
 _CONFLICTS = {"40001", "40P01"}  # serialisation failure, deadlock
 
 
@@ -37,6 +40,24 @@ class StateUnavailable(PlaceError):
 
 class Conflict(StateUnavailable):
     """Another transaction came between; the same again may well succeed."""
+
+
+Call = TypeVar("Call", bound=Callable[..., Any])
+
+
+def again_on_conflict(method: Call) -> Call:
+    """Of a method that is one transaction and nothing else: it is called again after a conflict."""
+
+    @functools.wraps(method)
+    def called(*arguments: Any, **named: Any) -> Any:
+        return retrying(
+            lambda: method(*arguments, **named),
+            policy=STATE_RETRY,
+            on=(Conflict,),
+            clock=SystemClock(),
+        )
+
+    return cast("Call", called)
 
 
 @dataclass
@@ -57,11 +78,17 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """One serialisable transaction: committed durably at the end, or nothing of it happened.
 
-        SQLite takes the write lock at once, so that what is read inside stays true until commit.
+        SQLite takes the write lock at once, so that what is read inside stays true until commit;
+        PostgreSQL finds out afterwards, and this raises `Conflict`: see `again_on_conflict`.
         """
-        with self._engine.connect().execution_options(**{_WRITES: True}) as connection:
-            with connection.begin():
-                yield connection
+        try:
+            with self._engine.connect().execution_options(**{_WRITES: True}) as connection:
+                with connection.begin():
+                    yield connection
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) in _CONFLICTS:
+                raise _explained(error) from error
+            raise
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -70,6 +97,7 @@ class Database:
             with connection.begin():
                 yield connection
 
+    @again_on_conflict
     def remember(self, name: str, value: Any) -> None:
         """Keeps a JSON value under `name`, in place of the former one."""
         with self.write() as connection:
@@ -81,11 +109,14 @@ class Database:
             )
 
     def recall(self, name: str) -> Any:
-        """The JSON value kept under `name`, or None."""
-        with self.read() as connection:
-            row = connection.execute(
-                select(REMEMBERED.c.value).where(REMEMBERED.c.name == name)
-            ).first()
+        """The JSON value kept under `name`, or None. Raises `StateUnavailable`."""
+        try:
+            with self.read() as connection:
+                row = connection.execute(
+                    select(REMEMBERED.c.value).where(REMEMBERED.c.name == name)
+                ).first()
+        except SQLAlchemyError as error:
+            raise _explained(error) from error
         return None if row is None else json.loads(row.value)
 
     @contextmanager
@@ -110,6 +141,22 @@ class Database:
         except SQLAlchemyError as error:
             raise _explained(error) from error
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other process is in here meanwhile. SQLite needs no lock: one writes at a time."""
+        if self._engine.dialect.name != "postgresql":
+            yield
+            return
+        # A lock of its own connection: inside a serialisable transaction the snapshot would be
+        # taken before the lock is granted.
+        options = {"isolation_level": "AUTOCOMMIT"}
+        with self._engine.connect().execution_options(**options) as connection:
+            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _MIGRATING})
+            try:
+                yield
+            finally:
+                connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _MIGRATING})
+
     def close(self) -> None:
         """Releases the connections. May be called twice."""
         self._engine.dispose()
@@ -128,7 +175,8 @@ def open_database(url_or_path: str | Path, *, clock: Clock | None = None) -> Dat
             path.parent.mkdir(parents=True, exist_ok=True)
         engine = _engine(url)
         database = Database(engine, clock)
-        migrate(database, clock)
+        with database.alone():
+            migrate(database, clock)
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
         shown = make_url(url).render_as_string(hide_password=True)
         raise StateUnavailable(

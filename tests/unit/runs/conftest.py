@@ -105,6 +105,7 @@ class World:
     config: Config
     runbook: Runbook
     clock: ManualClock
+    state: str | Path
     database: Database
     compute: MemoryCompute
     arbiter: MemoryArbiter
@@ -206,6 +207,8 @@ class World:
 
 def without_waiting_for_the_disk(database: Database) -> Database:
     """No test here cuts the power; what must be on the disk is tested in tests/unit/state."""
+    if database._engine.dialect.name != "sqlite":
+        return database
     database.close()
     event.listen(
         database._engine,
@@ -232,7 +235,13 @@ def deployment() -> tuple[Config, Runbook]:
 
 
 @pytest.fixture
-def world(tmp_path: Path, deployment: tuple[Config, Runbook]) -> Iterator[World]:
+def state(tmp_path: Path) -> str | Path:
+    """Where the state lies: a file, or a database's URL."""
+    return tmp_path / "state.sqlite"
+
+
+@pytest.fixture
+def world(tmp_path: Path, deployment: tuple[Config, Runbook], state: str | Path) -> Iterator[World]:
     clock = ManualClock()
     config, runbook = deployment
     gateway = config.switch["gateway"].model_copy(update={"drill_url": "http://127.0.0.1:8081"})
@@ -241,9 +250,8 @@ def world(tmp_path: Path, deployment: tuple[Config, Runbook]) -> Iterator[World]
         config=config.model_copy(update={"switch": {**config.switch, "gateway": gateway}}),
         runbook=runbook,
         clock=clock,
-        database=without_waiting_for_the_disk(
-            open_database(tmp_path / "state.sqlite", clock=clock)
-        ),
+        state=state,
+        database=without_waiting_for_the_disk(open_database(state, clock=clock)),
         compute=MemoryCompute(clock),
         arbiter=MemoryArbiter(clock),
         prober=MemoryProber(clock),

@@ -25,7 +25,7 @@ def test_R3_an_intent_is_durable_before_its_copy_and_the_copy_before_the_effect(
     seen: dict[str, list[bool]] = {}
 
     def acts(call, _context):
-        other = open_database(world.tmp_path / "state.sqlite")
+        other = open_database(world.state)
         kinds = [
             e.kind
             for e in Journal(other, world.clock).entries(call.run_id)
@@ -124,7 +124,7 @@ def test_R4_of_several_processes_at_a_barrier_one_opens_a_run(world: World) -> N
     context = multiprocessing.get_context("fork")
     barrier, results = context.Barrier(4), context.Queue()
     world.database.close()
-    arguments = (world.tmp_path / "state.sqlite", world.plan(), world.clock, barrier, results)
+    arguments = (world.state, world.plan(), world.clock, barrier, results)
     processes = [context.Process(target=_race, args=arguments) for _ in range(4)]
     for process in processes:
         process.start()
@@ -149,7 +149,7 @@ def test_a_run_that_a_living_process_has_cannot_be_claimed_and_a_dead_ones_can(
     claimed, release = context.Event(), context.Event()
     other = context.Process(
         target=_hold,
-        args=(world.tmp_path / "state.sqlite", run.id, world.clock, claimed, release),
+        args=(world.state, run.id, world.clock, claimed, release),
     )
     other.start()
     assert claimed.wait(30)

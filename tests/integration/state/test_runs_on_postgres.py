@@ -1,0 +1,31 @@
+"""Journals and whole runs on PostgreSQL: the same tests as on SQLite."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+RUNS = Path(__file__).resolve().parents[2] / "unit" / "runs"
+
+
+def _module(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"runs_{name}", RUNS / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+for suite in ("test_journal", "test_engine"):
+    found = vars(_module(suite))
+    globals().update({name: each for name, each in found.items() if name.startswith("test_")})
+_FIXTURES = _module("conftest")
+world, deployment = _FIXTURES.world, _FIXTURES.deployment
+
+
+@pytest.fixture
+def state(postgres_url: str) -> str:
+    return postgres_url

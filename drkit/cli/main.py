@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from drkit.cli import bootstrap, config, daemon, data, inspect, measure, recovery, sandbox
+from drkit.cli import bootstrap, config, daemon, data, inspect, keys, measure, recovery, sandbox
 
 app = typer.Typer(
     name="drkit",
@@ -25,6 +25,8 @@ app = typer.Typer(
 app.add_typer(data.app)
 app.add_typer(inspect.app)
 app.add_typer(measure.app)
+app.add_typer(keys.app, name="key")
+app.add_typer(keys.tags_app)
 app.add_typer(recovery.app)
 app.add_typer(daemon.app)
 app.add_typer(config.app, name="config")

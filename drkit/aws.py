@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ from drkit.metered_socket import Buffer
 from drkit.pace import Allowance
 
 _ALLOWANCE: ContextVar[Allowance] = ContextVar("allowance of an AWS request")
+_OPENING = threading.Lock()  # making clients is not thread-safe
 _EMPTY: tuple[Buffer, ...] = ()
 
 
@@ -79,7 +81,6 @@ class AwsClient:
         self._wire = wire
         self._endpoint = endpoint
         self._addressing = addressing
-        self._opening = threading.Lock()
         self._opened: Any = None
 
     @property
@@ -118,31 +119,21 @@ class AwsClient:
         self._wire.close()
 
     def _client(self) -> Any:
-        with self._opening:  # making clients is not thread-safe
-            if self._opened is None:
-                self._opened = self._open()
-            return self._opened
+        if self._opened is None:
+            with _OPENING:
+                if self._opened is None:
+                    self._opened = self._open()
+        return self._opened
 
     def _open(self) -> Any:
-        import boto3.session
         import botocore.config
-        import botocore.session
 
-        alone = botocore.session.Session(
-            session_vars={
-                "profile": (None, None, None, None),
-                "config_file": (None, None, os.devnull, None),
-                "credentials_file": (None, None, os.devnull, None),
-            }
-        )
-        client = boto3.session.Session(
+        client = _session().client(
+            self._service,
+            region_name=self._region,
             aws_access_key_id=self._keys.key_id,
             aws_secret_access_key=self._keys.secret,
             aws_session_token=self._keys.token,
-            region_name=self._region,
-            botocore_session=alone,
-        ).client(
-            self._service,
             endpoint_url=self._endpoint,
             config=botocore.config.Config(
                 # The library's checksums are trailers, which B2 refuses: ours are headers.
@@ -174,6 +165,22 @@ class AwsClient:
             allowance=_ALLOWANCE.get(),
         )
         return AWSResponse(request.url, reply.status, reply.headers, reply.body)
+
+
+@cache
+def _session() -> Any:
+    """One for all clients, since it holds the parsed descriptions of the services."""
+    import boto3.session
+    import botocore.session
+
+    alone = botocore.session.Session(
+        session_vars={
+            "profile": (None, None, None, None),
+            "config_file": (None, None, os.devnull, None),
+            "credentials_file": (None, None, os.devnull, None),
+        }
+    )
+    return boto3.session.Session(botocore_session=alone)
 
 
 def _text(value: str | bytes) -> str:

@@ -100,3 +100,50 @@ REMEMBERED = Table(
     Column("at", UtcTime, nullable=False),
     Column("value", Text, nullable=False),
 )
+
+AUDIT = Table(
+    "audit",
+    METADATA,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("at", UtcTime, nullable=False),
+    Column("who", String(190), nullable=False),
+    Column("what", String(64), nullable=False),
+    Column("subject", String(190), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+)
+
+HEALTH_CHANGES = Table(
+    "health_changes",
+    METADATA,
+    Column("service", String(128), primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("at", UtcTime, nullable=False),
+    Column("before", String(32), nullable=False),
+    Column("after", String(32), nullable=False),
+    Column("why", Text, nullable=False),
+)
+
+DECISIONS = Table(
+    "decisions",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("service", String(128), nullable=False),
+    Column("state", String(32), nullable=False),
+    Column("reasons", Text, nullable=False),
+    Column("by", String(190)),
+    Column("asked_elapsed_s", Float),
+    Column("run_id", String(64)),
+    Column("opened_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),
+)
+
+# One open decision per service: what two watchers ask at once is asked once.
+ONE_OPEN_DECISION = Index(
+    "one_open_decision",
+    DECISIONS.c.service,
+    unique=True,
+    sqlite_where=DECISIONS.c.ended_at.is_(None),
+    postgresql_where=DECISIONS.c.ended_at.is_(None),
+)

@@ -47,13 +47,13 @@ def test_a_migration_that_fails_leaves_nothing_of_itself(database: Database) -> 
         connection.execute(text("CREATE TABLE half (id INTEGER)"))
         raise RuntimeError("the power went")
 
-    later = (*MIGRATIONS, Migration(2, "half", half))
+    later = (*MIGRATIONS, Migration(len(MIGRATIONS) + 1, "half", half))
     with pytest.raises(RuntimeError):
         migrate(database, ManualClock(), later)
     with database.read() as connection:
         assert "half" not in inspect(connection).get_table_names()
-    whole = Migration(2, "whole", lambda c: c.execute(text("CREATE TABLE half (id INTEGER)")))
-    assert migrate(database, ManualClock(), (*MIGRATIONS, whole)) == [2]
+    whole = Migration(len(MIGRATIONS) + 1, "whole", lambda c: c.execute(text("CREATE TABLE half (id INTEGER)")))
+    assert migrate(database, ManualClock(), (*MIGRATIONS, whole)) == [len(MIGRATIONS) + 1]
 
 
 def test_a_database_of_a_newer_drkit_is_refused_and_left_as_it_is(tmp_path: Path) -> None:

@@ -48,10 +48,15 @@ def open_key(stores: Sequence[Store], password: str) -> MasterKey:
 
 def read_config(store: Store, key: MasterKey) -> tuple[str, int]:
     """Id and format version in the store's config. `DamagedData` when `key` did not seal it."""
-    config = orjson.loads(key.open(store.get(CONFIG)))
+    return parse_config(store.get(CONFIG), store.name, key)
+
+
+def parse_config(content: bytes, where: str, key: MasterKey) -> tuple[str, int]:
+    """Id and format version of a config that was read from the store `where`."""
+    config = orjson.loads(key.open(content))
     if config["version"] not in (1, 2):
         raise NoRepository(
-            f"{store.name} holds a repository of format {config['version']}",
+            f"{where} holds a repository of format {config['version']}",
             hint="this version reads restic's formats 1 and 2",
         )
     return str(config["id"]), int(config["version"])

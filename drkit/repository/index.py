@@ -65,6 +65,7 @@ class Index:
         self._prefixes: Columns = np.empty(0, np.uint64)
         self._ids: Columns = np.empty((0, 32), np.uint8)
         self._places: Columns = np.empty((0, 5), np.uint32)
+        self._ends: Columns | None = None
         self._claimed: set[bytes] = set()
         self._added: dict[bytes, Location] = {}
         self._lock = threading.Lock()
@@ -220,6 +221,18 @@ class Index:
             for row, pack_id in enumerate(self._packs)
             if blobs[row]
         }
+
+    def pack_end(self, pack_id: str) -> int | None:
+        """Where the last blob of a loaded pack ends; None for a pack that was not loaded."""
+        number = self._pack_numbers.get(pack_id)
+        if number is None:
+            return None
+        if self._ends is None:
+            ends = np.zeros(len(self._packs), np.int64)
+            blob_ends = self._places[:, OFFSET].astype(np.int64) + self._places[:, LENGTH]
+            np.maximum.at(ends, self._places[:, PACK], blob_ends)
+            self._ends = ends
+        return int(self._ends[number])
 
     def blobs_by_pack(self) -> dict[str, list[PackedBlob]]:
         """Every loaded pack with its blobs in order of offset."""

@@ -2,54 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import orjson
+from pathlib import Path
 
 from drkit.clock import Clock
-from drkit.errors import DamagedData, DrkitError, GuardRefused, NoRepository, PlaceError
+from drkit.errors import DamagedData, DrkitError, GuardRefused, NoRepository, PlaceError, WrongKey
 from drkit.events import Emit, Note
+from drkit.io_policy import READS
 from drkit.repository.chunker import Chunker, ChunkerSettings
-from drkit.repository.compression import decompress
-from drkit.repository.identity import (
-    exists,
-    identity,
-    no_repository,
-    open_key,
-    read_config,
-    refuse_leftovers,
-    refuse_stranger,
-)
-from drkit.repository.index import Index, Location
-from drkit.repository.keys import ScryptCost, make_key_file
-from drkit.repository.layout import (
-    CONFIG,
-    DRKIT,
-    INDEX,
-    KEYS,
-    RESTORE_TXT,
-    SNAPSHOTS,
-    pack_name,
-    restore_text,
-)
-from drkit.repository.polynomial import random_polynomial
+from drkit.repository.create import init_repository as init_repository
+from drkit.repository.create import join_store as join_store
+from drkit.repository.identity import no_repository, open_key, parse_config, refuse_stranger
+from drkit.repository.index import Index
+from drkit.repository.index_load import load_index
+from drkit.repository.layout import CONFIG, INDEX, SNAPSHOTS
+from drkit.repository.local_cache import LocalCache
+from drkit.repository.objects import ObjectReader
+from drkit.repository.reading import NoStoreCould, ask_each, first_good
 from drkit.repository.sealing import MasterKey
 from drkit.repository.snapshot import Snapshot, read_snapshot
 from drkit.repository.tree import Node, decode_tree
-from drkit.stores.interface import Store
+from drkit.stores.interface import ObjectMissing, Store
 
-_BLOB_CACHE_BYTES = 64 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class InitReport:
-    repository_id: str
-    created: tuple[str, ...]
-    already: tuple[str, ...]
+_KEY_PATIENCE_S = 5.0  # scrypt alone may take a second on a slow machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,111 +38,56 @@ class ListedSnapshot:
     stores: frozenset[str]
 
 
-def init_repository(
+def open_repository(
     stores: Sequence[Store],
     password: str,
     *,
     clock: Clock,
+    emit: Emit,
     hostname: str,
-    cost: ScryptCost | None = None,
-) -> InitReport:
-    """Creates one repository in all `stores`, or says that it is there. Never rewrites one (S8).
-
-    Raises `GuardRefused` when some hold it and others do not: an empty store is joined by name.
-    """
-    present = [store for store in stores if exists(store)]
-    if present:
-        key = open_key(present, password)
-        ids = {store.name: identity(store, key) for store in present}
-        if len(set(ids.values())) > 1:
-            raise GuardRefused(
-                f"the stores hold different repositories: {ids}",
-                hint="name the right buckets or prefixes in schedules.yaml",
-            )
-        if empty := [store.name for store in stores if store not in present]:
-            raise GuardRefused(
-                f"{', '.join(empty)} is empty, while {present[0].name} holds a repository",
-                hint=f"join it by name: drkit init --store {empty[0]}",
-            )
-        return InitReport(next(iter(ids.values())), (), tuple(ids))
-    for store in stores:
-        refuse_leftovers(store)
-    key = MasterKey.generate()
-    repository_id = hashlib.sha256(key.derive("repository id")).hexdigest()
-    config = orjson.dumps(
-        {"version": 2, "id": repository_id, "chunker_polynomial": f"{random_polynomial():x}"}
-    )
-    key_file = make_key_file(
-        key, password, cost=cost or ScryptCost(), clock=clock, hostname=hostname
-    )
-    objects = {
-        RESTORE_TXT: restore_text(repository_id),
-        KEYS + hashlib.sha256(key_file).hexdigest(): key_file,
-        DRKIT: orjson.dumps({"drkit": 1, "chunker": ChunkerSettings().to_json()}),
-        CONFIG: key.seal(config),  # last: a store without it holds no repository yet
-    }
-    for store in stores:
-        for name, content in objects.items():
-            store.put(name, content, size_bytes=len(content))
-    return InitReport(repository_id, tuple(store.name for store in stores), ())
-
-
-def join_store(stores: Sequence[Store], newcomer: Store, password: str) -> None:
-    """Gives the empty `newcomer` the repository's config and keys; it catches up later (S12)."""
-    holders = [store for store in stores if store is not newcomer and exists(store)]
-    if not holders:
-        raise no_repository(stores)
-    if exists(newcomer):
-        key = open_key(holders, password)
-        if identity(newcomer, key) == identity(holders[0], key):
-            return
-    refuse_leftovers(newcomer)
-    holder = holders[0]
-    names = [info.name for info in holder.list(KEYS)]
-    for name in (RESTORE_TXT, *names, DRKIT, CONFIG):
-        content = holder.get(name)
-        newcomer.put(name, content, size_bytes=len(content))
-
-
-def open_repository(
-    stores: Sequence[Store], password: str, *, clock: Clock, emit: Emit, hostname: str
+    cache_dir: Path | None = None,
+    patience_s: float = READS.open_patience_s,
 ) -> Repository:
     """The repository, as long as one store answers; `stores` are in the order to read from.
 
-    Raises `NoRepository`, `WrongKey`, and `GuardRefused` for a store that holds another
-    repository or came back empty (S12).
+    A store that says nothing for `patience_s` after another has answered is `unreachable` in this
+    run. Below `cache_dir` lies what is safe to delete at any time. Raises `NoRepository`,
+    `WrongKey`, and `GuardRefused` for a store that holds another repository or came back empty
+    (S12).
     """
-    answering: list[Store] = []
+    configs: dict[Store, bytes] = {}
     unreachable: dict[str, str] = {}
     empty: list[Store] = []
-    for store in stores:
-        try:
-            (answering if exists(store) else empty).append(store)
-        except PlaceError as error:
-            unreachable[store.name] = error.message
-            emit(Note("warning", store.name, error.message))
-    if not answering:
-        raise no_repository(stores)
-    key = open_key(answering, password)
-    repository_id, version = "", 2
-    for store in tuple(answering):
-        try:
-            found, version = read_config(store, key)
-        except PlaceError as error:
-            unreachable[store.name] = error.message
-        except DamagedData:
-            refuse_stranger(store, answering)
-            unreachable[store.name] = "its config is damaged; copy another store's there (S8)"
+    for store, answer in ask_each(stores, _config_of, patience_s=patience_s).items():
+        if isinstance(answer, bytes):
+            configs[store] = answer
+        elif isinstance(answer, ObjectMissing):
+            empty.append(store)
+        elif isinstance(answer, PlaceError):
+            unreachable[store.name] = answer.message
+            emit(Note("warning", store.name, answer.message))
         else:
-            if repository_id and found != repository_id:
-                raise GuardRefused(
-                    f"{store.name} holds the repository {found[:8]}, others {repository_id[:8]}",
-                    hint="name the right bucket or prefix for it in schedules.yaml",
-                )
-            repository_id = found
+            raise answer
+    if not configs:
+        raise no_repository(stores)
+    key = _key(tuple(configs), password)
+    answering: list[Store] = []
+    repository_id, version = "", 2
+    for store, config in configs.items():
+        try:
+            found, version = parse_config(config, store.name, key)
+        except DamagedData:
+            refuse_stranger(store, tuple(configs))
+            unreachable[store.name] = "its config is damaged; copy another store's there (S8)"
+            emit(Note("error", store.name, unreachable[store.name]))
             continue
-        answering.remove(store)
-        emit(Note("error", store.name, unreachable[store.name]))
+        if repository_id and found != repository_id:
+            raise GuardRefused(
+                f"{store.name} holds the repository {found[:8]}, others {repository_id[:8]}",
+                hint="name the right bucket or prefix for it in schedules.yaml",
+            )
+        repository_id = found
+        answering.append(store)
     if not answering:
         raise NoRepository(
             f"no store's config can be read: {unreachable}",
@@ -184,7 +106,22 @@ def open_repository(
         emit=emit,
         hostname=hostname,
         version=version,
+        cache=LocalCache(cache_dir / repository_id[:16], emit) if cache_dir else None,
     )
+
+
+def _config_of(store: Store) -> bytes:
+    return store.get(CONFIG)
+
+
+def _key(stores: Sequence[Store], password: str) -> MasterKey:
+    try:
+        return first_good(
+            stores, lambda store: open_key([store], password), hedge_s=_KEY_PATIENCE_S
+        )[1]
+    except NoStoreCould as error:
+        found = list(error.reasons.values())
+        raise next((e for e in found if isinstance(e, WrongKey)), found[0]) from None
 
 
 class Repository:
@@ -201,6 +138,7 @@ class Repository:
         emit: Emit,
         hostname: str,
         version: int = 2,
+        cache: LocalCache | None = None,
     ) -> None:
         self.id = repository_id
         self.version = version
@@ -214,9 +152,7 @@ class Repository:
         self.chunker = Chunker(ChunkerSettings(), key)
         self._index: Index | None = None
         self._lock = threading.Lock()
-        self._cache: OrderedDict[bytes, bytes] = OrderedDict()
-        self._cached_bytes = 0
-        self._reported: set[tuple[str, str]] = set()
+        self._objects = ObjectReader(stores, key, emit, cache)
         self._snapshots: dict[str, Snapshot] = {}
 
     @property
@@ -255,49 +191,24 @@ class Repository:
 
     def load_unpacked(self, name: str) -> bytes:
         """An index, snapshot or lock: from the first store whose copy has the right hash."""
-        wanted = name.rpartition("/")[2]
-        tried = []
-        for store in self.stores:
-            try:
-                sealed = store.get(name)
-            except DrkitError as error:
-                tried.append(f"{store.name}: {error.message}")
-                continue
-            if hashlib.sha256(sealed).hexdigest() == wanted:
-                plain = self.key.open(sealed)
-                return decompress(memoryview(plain)[1:]) if plain[:1] == b"\x02" else plain
-            tried.append(f"{store.name}: wrong bytes")
-            self._report(store, name, "its bytes do not match its name")
-        raise DamagedData(
-            f"{name} is damaged or missing in every store ({'; '.join(tried)})",
-            hint="drkit check names what is lost",
-        )
+        return self._objects.unpacked(name)
 
     def load_blob(self, blob_id: bytes) -> bytes:
         """The blob's content, from the first store and pack whose copy is right.
 
         Raises `DamagedData`, naming pack and stores, when none is.
         """
-        with self._lock:
-            if (cached := self._cache.get(blob_id)) is not None:
-                self._cache.move_to_end(blob_id)
-                return cached
-        tried = []
-        for place in self.index.find_all(blob_id):
-            for store in self.stores:
-                try:
-                    content = self._read(store, place, blob_id)
-                except DrkitError as error:
-                    tried.append(f"{store.name}: pack {place.pack_id[:8]}: {error.message}")
-                    self._report(store, pack_name(place.pack_id), error.message)
-                    continue
-                self._remember(blob_id, content)
-                return content
-        raise DamagedData(
-            f"blob {blob_id.hex()[:8]} is lost in every store "
-            f"({'; '.join(tried) or 'no index names it'})",
-            hint="an older point may hold the file: drkit points",
-        )
+        index = self.index
+        return self._objects.blob(blob_id, index.find_all(blob_id), index.pack_end)
+
+    @property
+    def reading_order(self) -> tuple[Store, ...]:
+        """The stores, those last that were found slow in this run."""
+        return self._objects.order
+
+    def note_trouble(self, store: Store, name: str, why: str) -> None:
+        """Tells, once for each object and store, that another copy is read."""
+        self._objects.report(store, name, why)
 
     def load_tree(self, tree_id: str) -> tuple[Node, ...]:
         return decode_tree(self.load_blob(bytes.fromhex(tree_id)))
@@ -318,39 +229,9 @@ class Repository:
         """The whole content of a small file."""
         return b"".join(map(self.load_blob, self.find_node(snapshot, path).content))
 
-    def _read(self, store: Store, place: Location, blob_id: bytes) -> bytes:
-        sealed = store.get(pack_name(place.pack_id), offset=place.offset, length=place.length)
-        content = self.key.open(sealed)
-        if place.raw_bytes:
-            content = decompress(content, max_raw_bytes=place.raw_bytes)
-        if hashlib.sha256(content).digest() != blob_id:
-            raise DamagedData("wrong bytes under a valid seal", hint="drkit check --read-data")
-        return content
-
-    def _remember(self, blob_id: bytes, content: bytes) -> None:
-        if len(content) > _BLOB_CACHE_BYTES // 8:
-            return
-        with self._lock:
-            if blob_id not in self._cache:
-                self._cache[blob_id] = content
-                self._cached_bytes += len(content)
-            while self._cached_bytes > _BLOB_CACHE_BYTES:
-                self._cached_bytes -= len(self._cache.popitem(last=False)[1])
-
-    def _report(self, store: Store, name: str, what: str) -> None:
-        if (store.name, name) not in self._reported:
-            self._reported.add((store.name, name))
-            self.emit(Note("warning", store.name, f"{name}: {what}; reading another copy"))
-
     def _load_index(self) -> Index:
-        index = Index()
-        for name in sorted(self._holders(INDEX)):
-            try:
-                index.load(self.load_unpacked(name))
-            except DamagedData as error:  # what it names is unknown; the rest can be read
-                self.emit(Note("error", name, f"{error.message}: restic repair index rebuilds it"))
-        index.sort()
-        return index
+        names = frozenset(self._holders(INDEX))
+        return load_index(self._objects, self.stores, self.key, names, self.emit)
 
     def _holders(self, folder: str) -> dict[str, frozenset[str]]:
         """Objects below `folder` with the names of the stores that list them.
@@ -359,15 +240,14 @@ class Repository:
         """
         found: dict[str, set[str]] = {}
         problem: DrkitError | None = None
-        answers = 0
-        for store in self.stores:
-            try:
-                for info in store.list(folder):
-                    found.setdefault(info.name, set()).add(store.name)
-                answers += 1
-            except PlaceError as error:
-                problem = error
-                self._report(store, folder, error.message)
-        if problem and not answers:
+        answers = ask_each(self.stores, lambda store: [info.name for info in store.list(folder)])
+        for store, names in answers.items():
+            if isinstance(names, DrkitError):
+                problem = names
+                self.note_trouble(store, folder, names.message)
+                continue
+            for name in names:
+                found.setdefault(name, set()).add(store.name)
+        if problem and all(isinstance(names, DrkitError) for names in answers.values()):
             raise problem
         return {name: frozenset(stores) for name, stores in found.items()}

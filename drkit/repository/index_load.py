@@ -1,0 +1,95 @@
+"""The index of a repository out of its index files: what this machine kept, the rest in bulk."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from drkit.errors import DamagedData
+from drkit.events import Emit, Note
+from drkit.repository.fetch import Fetcher, Got, Request
+from drkit.repository.index import Index
+from drkit.repository.index_cache import keep_index, kept_index
+from drkit.repository.index_columns import IndexPart, read_columns
+from drkit.repository.layout import INDEX
+from drkit.repository.objects import ObjectReader, open_unpacked
+from drkit.repository.sealing import MasterKey
+from drkit.stores.interface import Store
+
+_KEPT_AGAIN_AFTER = 8
+_LIKELY_BYTES = 2 << 20
+
+
+def load_index(
+    objects: ObjectReader,
+    stores: Sequence[Store],
+    key: MasterKey,
+    names: frozenset[str],
+    emit: Emit,
+) -> Index:
+    """All blobs that the index files `names` list. One that no store can give is told and left out:
+    what it names is unknown then, and the rest can be read.
+    """
+    cache = objects.cache
+    kept = kept_index(cache, key) if cache else None
+    if kept is not None and kept.names <= names:
+        index, missing = kept.index, names - kept.names
+    else:
+        index, missing = Index(), names
+        if cache and kept is not None:
+            cache.keep_only("index", frozenset(name.removeprefix(INDEX) for name in names))
+    del kept
+    whole = True
+    for name, part in _parts(objects, stores, key, sorted(missing)):
+        if isinstance(part, IndexPart):
+            index.add_part(part)
+        else:
+            whole = False
+            emit(Note("error", name, f"{part.message}: drkit repair index rebuilds it"))
+    index.sort()
+    if cache and whole and len(missing) >= _KEPT_AGAIN_AFTER:
+        keep_index(cache, key, index, names)
+    return index
+
+
+def _parts(
+    objects: ObjectReader, stores: Sequence[Store], key: MasterKey, names: Sequence[str]
+) -> Iterator[tuple[str, IndexPart | DamagedData]]:
+    """Each index file's blobs, or why no store could give them, as they come."""
+
+    def use(request: Request[str], _store: Store, sealed: bytes) -> IndexPart | DamagedData:
+        plain = open_unpacked(key, request.name, sealed)
+        objects.keep_unpacked(request.name, sealed)
+        try:
+            return read_columns(plain)
+        except DamagedData as error:  # every store's copy is the same: it was written so
+            return error
+
+    left = []
+    for name in names:
+        if (plain := objects.kept_unpacked(name)) is None:
+            left.append(name)
+            continue
+        try:
+            yield name, read_columns(plain)
+        except DamagedData as error:
+            yield name, error
+    if not left:
+        return
+    with Fetcher[str, IndexPart | DamagedData](stores, use, on_trouble=objects.report) as fetcher:
+        waiting = deque(left)
+        while waiting or not fetcher.is_idle:
+            while waiting and fetcher.has_room:
+                name = waiting.popleft()
+                fetcher.add(Request(name, name, size_bytes=_LIKELY_BYTES))
+            for outcome in fetcher.outcomes():
+                if isinstance(outcome, Got):
+                    yield outcome.request.name, outcome.result
+                else:
+                    reasons = "; ".join(f"{s}: {w}" for s, w in outcome.request.reasons.items())
+                    yield (
+                        outcome.request.name,
+                        DamagedData(
+                            f"damaged or missing in every store ({reasons})", hint="drkit repair"
+                        ),
+                    )

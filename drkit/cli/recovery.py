@@ -200,11 +200,13 @@ def execute(session: Session, run: Annotated[str, typer.Argument()]) -> int:
     """Executes a run in this process; `failover`, `run-drill` and `runs resume` start it."""
     from drkit.runs.actions.catalog import ACTIONS
     from drkit.runs.engine import execute as execute_run
-    from drkit.wiring.run import open_journal, run_context
+    from drkit.wiring.run import conclude, open_journal, run_context
 
     with opened(session, parts=RUN_PARTS) as opened_app:
         journal = open_journal(opened_app)
         record = execute_run(journal, run, ACTIONS, run_context(opened_app, journal, run))
+        if record.state.ended:
+            conclude(opened_app, journal, record)
     return 0 if record.state.ended else 25
 
 

@@ -146,9 +146,8 @@ def _follow(
 
 
 def _report(session: Session, app: App, journal: Journal, run_id: str, log: Path) -> int:
-    from drkit.operations.status import record_proof
     from drkit.runs.evidence.as_lines import evidence_lines
-    from drkit.wiring.run import keep_evidence, write_evidence
+    from drkit.wiring.run import write_evidence
 
     run = journal.run(run_id)
     evidence, paths = write_evidence(app, journal, run_id)
@@ -159,17 +158,9 @@ def _report(session: Session, app: App, journal: Journal, run_id: str, log: Path
         {"run_id": run.id, "state": run.state.value, "outcome": run.outcome, **paths},
         f"evidence: {paths['html']}",
     )
-    status = exit_status(run, journal.entries(run_id))
-    if run.state.ended:
-        keep_evidence(app, run, Path(paths["json"]))
-    else:
+    if not run.state.ended:
         session.terminal.say(f"it stopped; its log: {log}; to go on: drkit runs resume {run_id}")
-    point = _point_of(journal, run_id)
-    if status == 0 and point:
-        record_proof(
-            app.stores, app.repository.key, run_id=run_id, point_id=point, at=app.clock.now()
-        )
-    return status
+    return exit_status(run, journal.entries(run_id))
 
 
 def exit_status(run: RunRecord, entries: list[Entry]) -> int:
@@ -182,15 +173,6 @@ def exit_status(run: RunRecord, entries: list[Entry]) -> int:
     if kinds & {"ProofsFailed", "VerificationFailed", "DamagedData"}:
         return 22
     return 26 if "OutOfCapacity" in kinds else 25
-
-
-def _point_of(journal: Journal, run_id: str) -> str | None:
-    for entry in journal.entries(run_id):
-        if entry.step == "point" and entry.kind == "done":
-            output = entry.payload.get("output")
-            if isinstance(output, dict) and isinstance(output.get("snapshot_id"), str):
-                return str(output["snapshot_id"])
-    return None
 
 
 def entry_line(entry: Entry) -> str:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from drkit.config.places import HttpGatewaySwitch
 from drkit.config.sources import QdrantSource
 from drkit.errors import ConfigError, DrkitError
+from drkit.events import Note
+from drkit.operations.status import proof_content, proof_name
 from drkit.runs.actions.interface import Context
 from drkit.runs.evidence.as_html import evidence_html
 from drkit.runs.evidence.as_json import evidence_json
 from drkit.runs.evidence.build import build_evidence
 from drkit.runs.evidence.values import Evidence
 from drkit.runs.journal import Journal
-from drkit.runs.records import RunRecord
+from drkit.runs.records import Entry, RunRecord
 from drkit.sandbox.overrides import OVERRIDES, SANDBOX_PACE
 from drkit.state.database import open_database
 from drkit.stores.durable import write_file
@@ -113,11 +115,34 @@ def write_evidence(app: App, journal: Journal, run_id: str) -> tuple[Evidence, M
     return evidence, paths
 
 
-def keep_evidence(app: App, run: RunRecord, content: Path) -> None:
-    """Leaves the evidence, sealed, in every store that takes it (K2)."""
-    sealed = app.repository.key.seal(content.read_bytes())
-    for store in app.stores:
-        store.put(f"runs/{run.id}/evidence.json", sealed, size_bytes=len(sealed))
+def conclude(app: App, journal: Journal, run: RunRecord) -> None:
+    """Leaves, sealed and in every store that takes them, the evidence of a run that ended (K2),
+    and that its point was proved if it succeeded. May be called again.
+    """
+    _, paths = write_evidence(app, journal, run.id)
+    left = {f"runs/{run.id}/evidence.json": Path(paths["json"]).read_bytes()}
+    point = proved_point(run, journal.entries(run.id))
+    if point is not None:
+        left[proof_name(run.id)] = proof_content(run.id, point, at=run.ended_at or app.clock.now())
+    for name, content in left.items():
+        sealed = app.repository.key.seal(content)
+        for store in app.stores:
+            try:
+                store.put(name, sealed, size_bytes=len(sealed))
+            except DrkitError as error:
+                app.emit(Note("warning", store.name, f"did not take {name}: {error.message}"))
+
+
+def proved_point(run: RunRecord, entries: Sequence[Entry]) -> str | None:
+    """The snapshot that a run which succeeded has proved; None for any other run."""
+    if run.outcome not in ("passed", "committed"):
+        return None
+    for entry in entries:
+        if entry.step == "point" and entry.kind == "done":
+            output = entry.payload.get("output")
+            if isinstance(output, Mapping) and isinstance(output.get("snapshot_id"), str):
+                return str(output["snapshot_id"])
+    return None
 
 
 def _restore_qdrant_to(app: App) -> Callable[[str], tuple[str, str | None] | None]:

@@ -2,19 +2,22 @@
 
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from drkit.errors import ConfigError, MissingCredential, PlaceError
-from drkit.events import discard
+from drkit.events import Note, discard
+from drkit.operations.status import status_of
 from drkit.runs.actions.catalog import ACTIONS
 from drkit.runs.plan import Plan, make_plan
+from drkit.runs.records import RunState
 from drkit.runs.schema import load_runbook
 from drkit.sandbox.overrides import SANDBOX_PACE
 from drkit.wiring import App
-from drkit.wiring.run import keep_evidence, open_journal, run_context, write_evidence
+from drkit.wiring.run import conclude, open_journal, run_context, write_evidence
 
 RUNBOOK = Path(__file__).parents[3] / "runbooks" / "primary-gpu-down.yaml"
 
@@ -147,11 +150,49 @@ def test_evidence_is_written_whole_and_kept_sealed_in_every_store(app: App) -> N
     folder = Path(paths["json"]).parent
     assert {path.name for path in folder.iterdir()} == {"evidence.html", "evidence.json"}
 
-    keep_evidence(app, run, Path(paths["json"]))
+    conclude(app, journal, run)
     for store in app.stores:
         sealed = store.get(f"runs/{run.id}/evidence.json")
         assert run.id.encode() not in sealed
         assert app.repository.key.open(sealed) == Path(paths["json"]).read_bytes()
+
+
+def ended(run: Any, outcome: str) -> Any:
+    return replace(run, state=RunState.DONE, outcome=outcome)
+
+
+def prove(app: App, outcome: str) -> list[float | None]:
+    journal, run = opened(app)
+    journal.append(
+        run.id, "done", step="point", attempt=1, payload={"output": {"snapshot_id": "s"}}
+    )
+    conclude(app, journal, ended(run, outcome))
+    status = status_of(app.repository, [], {}, app.clock.now())
+    return list(status.proof_age_s.values())
+
+
+@pytest.mark.parametrize("outcome", ["passed", "committed"])
+def test_a_run_that_succeeded_proves_its_point_in_every_store(app: App, outcome: str) -> None:
+    assert prove(app, outcome) == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("outcome", ["failed", "rolled back", "interrupted"])
+def test_a_run_that_did_not_proves_nothing(app: App, outcome: str) -> None:
+    assert prove(app, outcome) == [None, None]
+
+
+def test_a_store_that_takes_nothing_is_told_and_the_others_get_it_all(
+    app: App, events: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert app.repository
+
+    def refuse(*_arguments: object, **_settings: object) -> None:
+        raise PlaceError("full", hint="make room")
+
+    monkeypatch.setattr(app.store("one"), "put", refuse)
+    assert prove(app, "passed") == [None, 0.0]
+    told = [event.text for event in events if isinstance(event, Note) and event.subject == "one"]
+    assert len(told) == 2 and all("did not take runs/" in text for text in told)
 
 
 def test_the_journal_of_a_deployment_lies_in_its_state(app: App) -> None:

@@ -32,6 +32,7 @@ def init(
             return
         report = init_repository(app.stores, app.password, clock=app.clock, hostname=app.hostname)
         words = [f"repository {report.repository_id[:8]}"]
+        words += ["finished an init that was cut short"] if report.finished else []
         words += [f"created in {', '.join(report.created)}"] if report.created else []
         words += [f"already in {', '.join(report.already)}"] if report.already else []
         session.terminal.result(
@@ -40,6 +41,7 @@ def init(
                 "repository": report.repository_id,
                 "created": report.created,
                 "already": report.already,
+                "finished": report.finished,
             },
             "; ".join(words),
         )

@@ -64,7 +64,12 @@ class App:
     @cached_property
     def repository(self) -> Repository:
         return open_repository(
-            self.stores, self.password, clock=self.clock, emit=self.emit, hostname=self.hostname
+            self.stores,
+            self.password,
+            clock=self.clock,
+            emit=self.emit,
+            hostname=self.hostname,
+            cache_dir=self.state_dir / "cache" / "repository",
         )
 
     def ensure_repository(self) -> None:

@@ -9,11 +9,13 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 from b2_proxy import B2Proxy
 
 from drkit.clock import SystemClock
@@ -149,6 +151,22 @@ class RcloneServer:
     def stop(self) -> None:
         self._process.terminate()
         self._process.wait(10)
+
+
+@cache
+def _shared_rclone(binary: str) -> RcloneServer:
+    server = RcloneServer(binary, Path(tempfile.mkdtemp(prefix="rclone-")) / "data")
+    atexit.register(server.stop)
+    return server
+
+
+def rclone_store() -> Store:
+    """An empty store on rclone's server, which ignores conditions and keeps no versions."""
+    binary = rclone_binary()
+    if binary is None:
+        pytest.skip("not installed: rclone")
+    url = _shared_rclone(binary).url
+    return s3_store(url, make_bucket(url))
 
 
 def free_port() -> int:

@@ -20,9 +20,15 @@ def init(
         str | None, typer.Option(help="Join this empty store to the repository of the others.")
     ] = None,
 ) -> None:
-    """Creates the repository in every store, or joins one store to it. Never rewrites one."""
+    """Creates the repository in every store, or joins one store to it. Never rewrites one.
+
+    Without a schedules.yaml it asks for one first, on a terminal.
+    """
+    from drkit.cli.dialogue import write_first_config
     from drkit.repository.repository import init_repository, join_store
 
+    if store is None and not session.sandbox:
+        write_first_config(session)
     with opened(session) as app:
         if store is not None:
             join_store(app.stores, app.store(store), app.password)
@@ -45,33 +51,6 @@ def init(
             },
             "; ".join(words),
         )
-
-
-@command(app, changes=True)
-def backup(
-    session: Session,
-    source: Annotated[
-        list[str] | None, typer.Option(help="Only this source; others stay as they were.")
-    ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="With --sandbox: your own tree instead of a made one.")
-    ] = None,
-) -> int:
-    """Writes one point of every source into all stores at once."""
-    from drkit.cli.jobs import run_backup
-    from drkit.cli.reports import backup_text, backup_values
-    from drkit.units import format_bytes
-
-    with opened(session, servers=True, data=data) as app:
-        if session.dry_run:
-            for name, config in app.config.sources.items():
-                if not source or name in source:
-                    session.terminal.say(f"would cut {name} ({config.kind})")
-            session.terminal.say(f"into {', '.join(app.config.stores)}; nothing was done")
-            return 0
-        report = run_backup(app, tuple(source or ()))
-    session.terminal.result("backup", backup_values(report), backup_text(report, format_bytes))
-    return 0 if report.whole else 3
 
 
 @command(app)
@@ -189,8 +168,10 @@ def status(session: Session) -> int:
     if not found.points:
         session.terminal.say("no point yet: drkit backup")
     ages = [age for age in found.proof_age_s.values() if age is not None]
+    for held in found.unacknowledged:
+        session.terminal.say(f"ANOMALY: point {held[:8]}; nothing expires until: drkit ack")
     if found.rpo_broken:
         return 21
     if ages and min(ages) > proof_limit_s:
         return 22
-    return 0
+    return 25 if found.unacknowledged else 0

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from drkit.cli.printable import printable
 from drkit.errors import ConfigError, DrkitError
 
@@ -60,7 +62,7 @@ def exit_status_of(error: BaseException, session: Session) -> int:
         case DrkitError():
             told = (error,)
             status = error.exit_status
-        case KeyboardInterrupt():
+        case KeyboardInterrupt() | typer.Abort():  # Abort: Ctrl-C or Ctrl-D at a question
             told = (
                 _Words("interrupted", "what was complete is kept; the command may be repeated"),
             )

@@ -1,0 +1,89 @@
+"""`drkit init` in an empty folder: by dialogue on a terminal, by an example in a pipe."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def drkit(*arguments: str, cwd: Path) -> Any:
+    return subprocess.run(
+        [sys.executable, "-m", "drkit", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def on_a_terminal(answers: list[str], *, cwd: Path) -> tuple[int, str]:
+    """Exit status and all that was shown; each answer is typed when a question waits for it."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(cwd)
+        os.environ |= {"PYTHONPATH": str(PROJECT), "TERM": "dumb", "COLUMNS": "200"}
+        os.execv(sys.executable, [sys.executable, "-m", "drkit", "init"])
+    shown = ""
+    waiting = list(answers)
+    while True:
+        try:
+            part = os.read(terminal, 4096)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        shown += part.decode(errors="replace")
+        if waiting and re.search(r": $", shown):
+            os.write(terminal, f"{waiting.pop(0)}\n".encode())
+            shown += "\n"
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(status), shown
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Path:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a").write_text("what must not be lost")
+    return tmp_path
+
+
+def test_on_a_terminal_it_asks_writes_and_inits_and_a_backup_works(empty: Path) -> None:
+    status, shown = on_a_terminal(["notes", "copies", "", "", ""], cwd=empty)
+    assert status == 0, shown
+    assert "schedules.yaml is written" in shown
+    assert "created in copy1" in shown
+    written = (empty / "schedules.yaml").read_text()
+    assert drkit("backup", cwd=empty).returncode == 0
+    assert list((empty / "copies/repository/snapshots").iterdir())
+
+    again = drkit("init", cwd=empty)
+    assert again.returncode == 0
+    assert "already in copy1" in again.stdout
+    assert (empty / "schedules.yaml").read_text() == written
+
+
+@pytest.mark.parametrize("key", ["\x03", "\x04"], ids=["Ctrl-C", "Ctrl-D"])
+def test_whoever_leaves_the_dialogue_leaves_nothing_behind(empty: Path, key: str) -> None:
+    status, shown = on_a_terminal(["notes", key], cwd=empty)
+    assert status == 130, shown
+    assert [path.name for path in empty.iterdir()] == ["notes"]
+
+
+def test_in_a_pipe_the_example_it_shows_is_right_as_it_stands(empty: Path) -> None:
+    done = drkit("init", cwd=empty)
+    assert done.returncode == 2
+    assert "no terminal to ask" in done.stderr
+    assert [path.name for path in empty.iterdir()] == ["notes"]
+    (empty / "schedules.yaml").write_text(done.stderr[done.stderr.index("drkit: 1") :])
+    checked = drkit("config", "validate", cwd=empty)
+    assert checked.returncode == 0, checked.stderr

@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from drkit.cli import bootstrap, config, daemon, data, inspect, keys, measure, recovery, sandbox
+from drkit.cli import (
+    backup,
+    bootstrap,
+    config,
+    daemon,
+    data,
+    inspect,
+    keys,
+    measure,
+    recovery,
+    sandbox,
+    watching,
+)
 
 app = typer.Typer(
     name="drkit",
@@ -23,11 +35,14 @@ app = typer.Typer(
 )
 # Without a name a module's commands stand at the top: `drkit backup`.
 app.add_typer(data.app)
+app.add_typer(backup.app)
 app.add_typer(inspect.app)
 app.add_typer(measure.app)
 app.add_typer(keys.app, name="key")
 app.add_typer(keys.tags_app)
 app.add_typer(recovery.app)
+app.add_typer(watching.app)
+app.add_typer(watching.audit_app, name="audit")
 app.add_typer(daemon.app)
 app.add_typer(config.app, name="config")
 app.add_typer(sandbox.app, name="sandbox")

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from drkit.cli.apps import opened, sandbox_running
 from drkit.cli.options import Session, command
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer()
 runs_app = typer.Typer(no_args_is_help=True, help="Runs: what they did, and going on with one.")
@@ -93,28 +90,43 @@ def run_drill(
 
 @command(app)
 def probe(session: Session) -> int:
-    """Asks the server that serves now, by address, whether it is alive."""
-    from drkit.cli.running import serving
+    """Asks the server that serves now, by address, whether it is alive; knows former rounds.
+
+    A service that is suspected is asked again until it is well or DOWN. Traffic is not moved.
+    """
+    from drkit.cli.watching import decision_values, decision_words
+    from drkit.health.interface import ServiceState
+    from drkit.operations.decide import weigh
+    from drkit.wiring.watch import open_decisions, open_watch, read_facts, serving
 
     with opened(session, parts=("service",)) as opened_app:
-        site, endpoint, model = serving(opened_app)
-        observation = opened_app.prober.observe(endpoint, model=model, api_key=opened_app.api_key())
+        site, endpoint = serving(opened_app)
+        watched = open_watch(opened_app).round(site, endpoint, opened_app.api_key())
+        facts = read_facts(opened_app, watched.health)
+        _, decision = weigh(open_decisions(opened_app), facts, opened_app.config.decide)
     rows = [
         {
             "probe": result.probe,
             "verdict": result.verdict.value,
-            "latency_s": result.latency_s,
+            "latency_s": None if result.latency_s is None else round(result.latency_s, 4),
             "detail": result.detail,
         }
-        for result in observation.results
+        for result in watched.observation.results
     ]
     session.terminal.table("probe", ("probe", "verdict", "latency_s", "detail"), rows)
+    for change in watched.changes:
+        session.terminal.say(change)
+    if decision is not None:
+        session.terminal.result("decision", decision_values(decision), decision_words(decision))
+    alive = watched.observation.alive
+    state = watched.health.state
     session.terminal.result(
         "health",
-        {"site": site, "endpoint": endpoint.url, "alive": observation.alive},
-        f"{site} at {endpoint.url} is {'alive' if observation.alive else 'NOT alive'}",
+        {"site": site, "endpoint": endpoint.url, "alive": alive, "state": state.value},
+        f"{site} at {endpoint.url} is {'alive' if alive else 'NOT alive'}; "
+        f"the service is {state.value}",
     )
-    return 0 if observation.alive else 20
+    return 0 if alive and state is not ServiceState.DOWN else 20
 
 
 @command(runs_app, "list")

@@ -56,25 +56,13 @@ def plan_lines(app: App, plan: Plan) -> Iterator[str]:
         yield f"  {step.id:14} {step.phase:8} {note}"
 
 
-def serving(app: App) -> tuple[str, Endpoint, str]:
-    """Who serves now by the role record (R2): site, endpoint, model."""
-    from drkit.wiring import parse_endpoint
-
-    service = app.config.service
-    if service is None or app.primary is None:
-        raise ConfigError(
-            "schedules.yaml names no endpoint to probe",
-            hint="add `service`, and `endpoint` to its primary site",
-        )
-    role = app.arbiter.read_role(service.name)
-    if role and role.endpoint_url:
-        return role.site, parse_endpoint(role.endpoint_url), service.model
-    return service.primary, app.primary, service.model
-
-
 def first_failed_probe(app: App) -> datetime | None:
     """The time of a probe that fails now; None if the service answers."""
-    _, endpoint, model = serving(app)
+    from drkit.wiring.watch import serving
+
+    assert app.config.service is not None
+    _, endpoint = serving(app)
+    model = app.config.service.model
     observation = app.prober.observe(endpoint, model=model, api_key=app.api_key())
     return None if observation.alive else observation.at
 
@@ -103,13 +91,22 @@ def watch_until_down(app: App, endpoint: Endpoint, *, kill: Callable[[], None]) 
 
 
 def carry_out(
-    session: Session, app: App, plan: Plan, *, first_failed_at: datetime | None = None
+    session: Session,
+    app: App,
+    plan: Plan,
+    *,
+    first_failed_at: datetime | None = None,
+    opened: Callable[[str], None] | None = None,
 ) -> int:
-    """Opens the run, starts its process, follows it, hands over the evidence; the exit status."""
+    """Opens the run, tells `opened` its id, starts its process, follows it, hands over the
+    evidence; the exit status.
+    """
     from drkit.wiring.run import open_journal
 
     journal = open_journal(app)
     run = journal.open_run(plan, sandbox=app.sandbox, first_failed_probe_at=first_failed_at)
+    if opened is not None:
+        opened(run.id)
     return start_and_attach(session, app, journal, run.id)
 
 

@@ -87,6 +87,9 @@ def sandbox_config(config: Config, root: Path, ports: Ports) -> Config:
             "switch": {
                 name: _switch(switch, root, ports) for name, switch in config.switch.items()
             },
+            "decide": config.decide.model_copy(
+                update={"witnesses": {}, "reference_hosts": (f"127.0.0.1:{ports.dns}",)}
+            ),
             "arbiter": FolderArbiter(
                 kind="folder", path=str(root / "stores" / next(iter(stores)) / "arbiter")
             ),

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from drkit.clock import Clock, SystemClock
 from drkit.compute.catalog import open_compute
@@ -27,6 +28,9 @@ from drkit.stores.catalog import open_store
 from drkit.stores.interface import Store
 from drkit.traffic.catalog import open_switch
 from drkit.traffic.interface import Namespace, Switch
+
+if TYPE_CHECKING:
+    from drkit.state.database import Database
 
 
 class App:
@@ -99,6 +103,14 @@ class App:
             secrets=self.secrets,
             clock=self.clock,
         )
+
+    @cached_property
+    def database(self) -> Database:
+        """The state: runs, health, decisions, audit log."""
+        from drkit.state.database import open_database
+
+        url = self.config.state.url
+        return open_database(url or self.state_dir / "state.sqlite", clock=self.clock)
 
     def store(self, name: str) -> Store:
         for store in self.stores:

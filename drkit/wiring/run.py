@@ -21,7 +21,6 @@ from drkit.runs.evidence.values import Evidence
 from drkit.runs.journal import Journal
 from drkit.runs.records import Entry, RunRecord
 from drkit.sandbox.overrides import OVERRIDES, SANDBOX_PACE
-from drkit.state.database import open_database
 from drkit.stores.durable import write_file
 from drkit.wiring.app import App
 
@@ -45,12 +44,7 @@ def open_journal(app: App) -> Journal:
                 continue
         return False
 
-    url = app.config.state.url
-    if url is None:
-        app.state_dir.mkdir(parents=True, exist_ok=True)
-    return Journal(
-        open_database(url or app.state_dir / "state.sqlite", clock=app.clock), app.clock, copy
-    )
+    return Journal(app.database, app.clock, copy)
 
 
 def run_context(app: App, journal: Journal, run_id: str) -> Context:

@@ -26,7 +26,12 @@ HOMES: dict[str, tuple[str, ...]] = {
     "requests": ("drkit/stores/gcs_session.py",),
     "rich": ("drkit/cli/live.py",),
     "ruamel": ("drkit/config/yaml_text.py",),
-    "sqlalchemy": ("drkit/state/", "drkit/runs/journal.py", "drkit/runs/rows.py"),
+    "sqlalchemy": (
+        "drkit/state/",
+        "drkit/coordination/decisions.py",
+        "drkit/runs/journal.py",
+        "drkit/runs/rows.py",
+    ),
     "starlette": ("drkit/standins/",),
     "typer": ("drkit/cli/",),
     "uvicorn": ("drkit/standins/serve.py",),

@@ -17,7 +17,6 @@ from drkit.cli.running import (
     first_failed_probe,
     plan_lines,
     plan_run,
-    serving,
     watch_until_down,
 )
 from drkit.compute.interface import Endpoint
@@ -27,6 +26,7 @@ from drkit.health.memory import MemoryProber
 from drkit.runs.records import Entry, RunRecord, RunState
 from drkit.wiring import App
 from drkit.wiring.run import open_journal
+from drkit.wiring.watch import serving
 
 PRIMARY = "http://127.0.0.1:8000"
 RUNBOOKS = Path(__file__).parents[3] / "runbooks"
@@ -65,11 +65,11 @@ def test_the_screen_names_target_price_losses_and_every_step(runbooks: App) -> N
 
 
 def test_R2_who_is_probed_follows_the_role_record(app: App) -> None:
-    assert serving(app) == ("gpu", Endpoint("http", "127.0.0.1", 8000), "m")
+    assert serving(app) == ("gpu", Endpoint("http", "127.0.0.1", 8000))
     lease = app.arbiter.acquire("assistant", "run", ttl_s=60)
     moved = RoleRecord("assistant", 1, "spare", "http://127.0.0.1:9000", AT, "run")
     app.arbiter.record_role(lease, moved)
-    assert serving(app) == ("spare", Endpoint("http", "127.0.0.1", 9000), "m")
+    assert serving(app) == ("spare", Endpoint("http", "127.0.0.1", 9000))
 
 
 def test_without_a_service_there_is_nothing_to_probe(open_app: Any) -> None:

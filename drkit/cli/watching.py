@@ -1,0 +1,167 @@
+"""What an operator says to the watch: approve, pause, and what was done, by whom: audit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from drkit.cli.apps import opened
+from drkit.cli.options import Session, command
+
+if TYPE_CHECKING:
+    from drkit.coordination.decisions import DecisionRecord
+
+app = typer.Typer()
+audit_app = typer.Typer(no_args_is_help=True, help="The audit log: who did what, when.")
+
+
+@command(app, changes=True)
+def pause(
+    session: Session,
+    why: Annotated[str, typer.Option("--why", help="For whoever finds it paused.")],
+    length: Annotated[
+        str, typer.Option("--for", help="30m, 2h, at most 8h; 0s ends a pause.")
+    ] = "2h",
+) -> None:
+    """Nothing fails over by a decision until the pause ends. Backups and probes go on."""
+    from datetime import timedelta
+
+    from drkit.operations.decide import end_pause
+    from drkit.operations.decide import pause as pause_until
+    from drkit.state.audit import AuditLog, this_user
+    from drkit.units import parse_duration
+
+    seconds = parse_duration(length)
+    with opened(session, parts=()) as opened_app:
+        service = _service(opened_app.config.service)
+        now = opened_app.clock.now()
+        until = now + timedelta(seconds=seconds)
+        if session.dry_run:
+            session.terminal.say(f"would pause {service} until {until:%Y-%m-%d %H:%M} UTC")
+            return
+        log = AuditLog(opened_app.database, opened_app.clock)
+        if seconds == 0:
+            end_pause(opened_app.database, service)
+            log.append("pause ended", service, {"why": why})
+            session.terminal.result("pause", {"service": service, "until": None}, "not paused")
+            return
+        pause_until(opened_app.database, service, until=until, now=now, by=this_user(), why=why)
+        log.append("pause", service, {"until": until.isoformat(), "why": why})
+    session.terminal.result(
+        "pause",
+        {"service": service, "until": until.isoformat(), "why": why},
+        f"{service} is paused until {until:%Y-%m-%d %H:%M} UTC; drkit pause --for 0s ends it",
+    )
+
+
+@command(app, changes=True)
+def approve(
+    session: Session,
+    runbook: Annotated[
+        str, typer.Option("--runbook", help="A file in the runbooks folder.")
+    ] = "primary-gpu-down",
+) -> int:
+    """Approves the decision that waits, and carries it out: fails over to the decided target."""
+    from drkit.cli.running import carry_out, first_failed_probe, plan_lines, plan_run
+    from drkit.state.audit import AuditLog, this_user
+    from drkit.wiring.watch import open_decisions, open_watch, read_facts
+
+    parts = ("stores", "repository", "service", "targets", "switch", "arbiter")
+    with opened(session, servers=True, keep_servers=True, parts=parts) as opened_app:
+        service = _service(opened_app.config.service)
+        target = opened_app.config.decide.to or next(iter(opened_app.config.targets))
+        plan = plan_run(opened_app, runbook, kind="failover", target=target)
+        for line in plan_lines(opened_app, plan):
+            session.terminal.say(line)
+        facts = read_facts(opened_app, open_watch(opened_app).health())
+        if session.dry_run:
+            return 0
+        decisions = open_decisions(opened_app)
+        approved = decisions.approve(facts, opened_app.config.decide, by=this_user())
+        log = AuditLog(opened_app.database, opened_app.clock)
+        log.append("approve", service, {"decision": approved.id, "to": target})
+        return carry_out(
+            session,
+            opened_app,
+            plan,
+            first_failed_at=first_failed_probe(opened_app),
+            opened=lambda run_id: decisions.started(approved.id, run_id),
+        )
+
+
+@command(audit_app)
+def verify(session: Session) -> int:
+    """Recomputes the chain of digests from the first line to the last."""
+    from drkit.errors import DamagedData
+    from drkit.state.audit import AuditLog
+
+    with opened(session, parts=()) as opened_app:
+        verdict = AuditLog(opened_app.database, opened_app.clock).verify()
+    if verdict.broken_at is not None:
+        raise DamagedData(
+            f"line {verdict.broken_at} of the audit log does not follow from the one before it",
+            hint="compare with an earlier export: drkit audit export",
+        )
+    session.terminal.result(
+        "audit",
+        {"entries": verdict.entries, "head": verdict.head},
+        f"{verdict.entries} lines, sound; head {verdict.head[:16]}",
+    )
+    return 0
+
+
+@command(audit_app)
+def export(
+    session: Session,
+    after: Annotated[int, typer.Option("--after", help="Only lines after this number.")] = 0,
+) -> None:
+    """Prints the lines: as NDJSON with --json, with the digests that chain them."""
+    from drkit.state.audit import AuditLog
+
+    with opened(session, parts=()) as opened_app:
+        rows = [
+            {
+                "seq": line.seq,
+                "at": line.at.isoformat(),
+                "who": line.who,
+                "what": line.what,
+                "subject": line.subject,
+                "detail": dict(line.detail),
+                "previous": line.previous,
+                "digest": line.digest,
+            }
+            for line in AuditLog(opened_app.database, opened_app.clock).entries(after)
+        ]
+    shown = ("seq", "at", "who", "what", "subject", "detail")
+    session.terminal.table("audit_entry", shown, rows)
+
+
+def decision_values(record: DecisionRecord) -> Mapping[str, Any]:
+    return {
+        "id": record.id,
+        "state": record.decision.state.value,
+        "reasons": list(record.decision.reasons),
+        "by": record.decision.by,
+    }
+
+
+def decision_words(record: DecisionRecord) -> str:
+    """The decision for people, with what they can do about it."""
+    state = record.decision.state.value
+    if record.decision.reasons:
+        return f"decision {record.id}: {state}: {'; '.join(record.decision.reasons)}"
+    todo = {
+        "WAIT_APPROVAL": "; drkit approve carries it out, drkit pause leaves it",
+        "OBSERVED": "; nothing is done in mode observe; drkit failover --to TARGET does it",
+    }
+    return f"decision {record.id}: {state}{todo.get(state, '')}"
+
+
+def _service(service: Any) -> str:
+    from drkit.errors import ConfigError
+
+    if service is None:
+        raise ConfigError("schedules.yaml describes no service", hint="add its `service` section")
+    return str(service.name)

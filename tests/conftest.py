@@ -17,6 +17,7 @@ import pytest
 
 TESTS = Path(__file__).resolve().parent
 PROJECT = TESTS.parent
+sys.path.insert(0, str(TESTS / "tools"))  # servers and makers that several suites share
 PROGRAM_FOLDERS = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 hypothesis.settings.register_profile("drkit", derandomize=True, deadline=None, database=None)

@@ -7,7 +7,9 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import gcs_server
 import pytest
+from s3_servers import b2_proxy_store, moto_store, rclone_store
 
 from drkit.stores.folder import FolderStore
 from drkit.stores.interface import (
@@ -21,8 +23,12 @@ from drkit.stores.interface import (
 from drkit.stores.memory import MemoryStore
 
 STORES: dict[str, Callable[[Path], Store]] = {
+    "b2-proxy": lambda _folder: b2_proxy_store(),
+    "s3-moto": lambda _folder: moto_store(),
+    "s3-rclone": lambda _folder: rclone_store(),
     "memory": lambda _folder: MemoryStore(),
     "folder": lambda folder: FolderStore("folder", folder / "store"),
+    "gcs": lambda folder: gcs_server.shared().store(prefix=folder.name),
 }
 
 HOSTILE = [

@@ -1,0 +1,475 @@
+"""Cloud Storage on loopback: the emulator of PyPI behind a filter that does what it leaves out.
+
+The emulator (gcp-storage-emulator) keeps objects, checks checksums and lists. It ignores generation
+preconditions, versions, holds, retention, page sizes, tokens and signatures; the filter enforces
+them as the JSON API's reference describes, one request at a time. What is proved against it is
+proved against this stand-in, not against Google.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import http.client
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, parse_qsl, quote, unquote, urlencode, urlsplit
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from gcp_storage_emulator.server import RequestHandler, create_server
+
+from drkit.config.stores import GcsStore as GcsConfig
+from drkit.secrets.memory import MemorySecrets
+from drkit.stores.catalog import open_store
+
+Json = dict[str, Any]
+# What the emulator does not keep of an object's metadata.
+_KEPT = ("retention", "temporaryHold", "eventBasedHold", "kmsKeyName", "metadata")
+EMAIL = "drkit@example.org"
+
+RequestHandler.disable_nagle_algorithm = True  # 40 ms an answer otherwise
+
+
+@dataclass
+class Rules:
+    """What a test may set. `extra` is laid over the bucket's own metadata."""
+
+    needs_token: bool = False
+    permissions: set[str] = field(default_factory=set)
+    extra: Json = field(default_factory=dict)
+    date_off_s: float = 0
+
+
+@dataclass
+class Refusal(Exception):
+    status: int
+    reason: str
+    said: str
+
+
+class GcsServer:
+    """The filter. `url` is the endpoint; `requests` counts (method, path) as they came."""
+
+    def __init__(self, bucket: str = "drkit-test") -> None:
+        self.bucket = bucket
+        self.rules = Rules()
+        self.requests: list[tuple[str, str]] = []
+        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self._tokens: set[str] = set()
+        self._lock = threading.RLock()
+        self._objects: dict[str, Json] = {}
+        self._versions: dict[tuple[str, str], tuple[Json, bytes]] = {}
+        self._uploads: dict[str, tuple[str, str | None, Json]] = {}
+        self._inner = create_server("127.0.0.1", 0, in_memory=True, default_bucket=bucket)
+        self._inner._api.daemon = True
+        self._inner.start()
+        self._inner_port = self._inner._api._httpd.server_address[1]
+        handler = type("Handler", (_Handler,), {"server_": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._inner.stop()
+
+    def key_file(self) -> str:
+        """The text of a service account's key that this server takes."""
+        pem = self._key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        return json.dumps(
+            {
+                "type": "service_account",
+                "project_id": "p",
+                "private_key_id": "1",
+                "private_key": pem.decode(),
+                "client_email": EMAIL,
+                "token_uri": f"{self.url}/token",
+            }
+        )
+
+    def store(self, *, prefix: str = "", url: str | None = None, **settings: Any) -> Any:
+        """The bucket as the catalog opens it; at `url`, where something stands in between."""
+        config = GcsConfig.model_validate(
+            {
+                "kind": "gcs",
+                "role": "backup",
+                "bucket": self.bucket,
+                "endpoint": url or self.url,
+                "credentials": "env:KEY",
+                "prefix": prefix,
+                **settings,
+            }
+        )
+        return open_store("gcs", config, MemorySecrets({"env:KEY": self.key_file()}))
+
+    def set_bucket(self, **settings: Any) -> None:
+        """Changes the bucket's settings: versioning, lifecycle, ..."""
+        self.rules.extra.update(settings)
+
+    def revoke(self) -> None:
+        """No token that was given out is good any more."""
+        self._tokens.clear()
+
+    def versions(self, name: str) -> list[str]:
+        """The generations of `name` that are not current any more."""
+        return [generation for found, generation in self._versions if found == name]
+
+    def answer(
+        self, method: str, target: str, headers: http.client.HTTPMessage, body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        with self._lock:
+            self.requests.append((method, target))
+            try:
+                return self._answer(method, target, headers, body)
+            except Refusal as refusal:
+                return _refused(refusal)
+
+    def _answer(
+        self, method: str, target: str, headers: http.client.HTTPMessage, body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        parts = urlsplit(target)
+        query = {key: values[0] for key, values in parse_qs(parts.query).items()}
+        if parts.path == "/token":
+            return self._token(body)
+        if "X-Goog-Signature" in query:
+            self._check_signature(method, parts.path, parts.query, headers)
+            return self._read(unquote(parts.path).split("/", 2)[2], target, headers, query)
+        if self.rules.needs_token:
+            self._check_token(headers)
+        path = parts.path.removeprefix("/upload").removeprefix("/storage/v1")
+        bucket, _, rest = path.removeprefix("/b/").partition("/")
+        if bucket != self.bucket:
+            raise Refusal(404, "notFound", "The specified bucket does not exist.")
+        if not rest:
+            return self._bucket(method, target, headers, body)
+        if rest == "iam/testPermissions":
+            asked = parse_qs(parts.query).get("permissions", [])
+            return _json({"permissions": [one for one in asked if one in self.rules.permissions]})
+        if rest == "o":
+            if method == "GET":
+                return self._list(query)
+            return self._upload(method, target, headers, body, query)
+        name = unquote(rest.removeprefix("o/"))
+        if method == "DELETE":
+            return self._delete(name, target, headers, query)
+        if method == "PATCH":
+            return self._patch(name, json.loads(body))
+        if query.get("alt") == "media":
+            return self._read(name, target, headers, query)
+        return _json(self._current(name))
+
+    # Objects
+
+    def _read(
+        self, name: str, target: str, headers: http.client.HTTPMessage, query: dict[str, str]
+    ) -> tuple[int, dict[str, str], bytes]:
+        found = self._current(name)
+        if query.get("generation", found["generation"]) != found["generation"]:
+            old = self._versions.get((name, query["generation"]))
+            if old is None:
+                raise Refusal(404, "notFound", f"No such object: {self.bucket}/{name}")
+            return 200, {"X-Goog-Generation": query["generation"]}, old[1]
+        wanted = headers.get("Range", "").removeprefix("bytes=")
+        first = wanted.partition("-")[0]
+        if first.isdigit() and int(first) >= int(found["size"]):
+            raise Refusal(416, "requestedRangeNotSatisfiable", "The range is past the end.")
+        inner = f"/storage/v1/b/{self.bucket}/o/{quote(name, safe='')}?alt=media"
+        status, answered, data = self._ask("GET", inner, headers, b"")
+        return status, {**answered, "X-Goog-Generation": found["generation"]}, data
+
+    def _list(self, query: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+        inner = f"/storage/v1/b/{self.bucket}/o?" + urlencode({"prefix": query.get("prefix", "")})
+        _, _, data = self._ask("GET", inner, {}, b"")
+        items = sorted(json.loads(data)["items"], key=lambda item: str(item["name"]))
+        after = base64.b64decode(query.get("pageToken", "")).decode()
+        items = [item for item in items if item["name"] > after]
+        most = int(query.get("maxResults", 1000))
+        page: Json = {"kind": "storage#objects"}
+        if items:
+            page["items"] = [{**item, **self._extra(item)} for item in items[:most]]
+        if len(items) > most:
+            page["nextPageToken"] = base64.b64encode(items[most - 1]["name"].encode()).decode()
+        return _json(page)
+
+    def _delete(
+        self, name: str, target: str, headers: http.client.HTTPMessage, query: dict[str, str]
+    ) -> tuple[int, dict[str, str], bytes]:
+        if (name, query.get("generation", "")) in self._versions:
+            del self._versions[(name, query["generation"])]
+            return 204, {}, b""
+        self._current(name)
+        self._check_generation(name, query.get("ifGenerationMatch"))
+        self._check_free(name)
+        self._keep_version(name)
+        inner = f"/storage/v1/b/{self.bucket}/o/{quote(name, safe='')}"
+        self._ask("DELETE", inner, {}, b"")
+        self._objects.pop(name, None)
+        return 204, {}, b""
+
+    def _patch(self, name: str, values: Json) -> tuple[int, dict[str, str], bytes]:
+        self._current(name)
+        self._objects.setdefault(name, {}).update(
+            {key: values[key] for key in _KEPT if key in values}
+        )
+        return _json(self._current(name))
+
+    def _upload(
+        self,
+        method: str,
+        target: str,
+        headers: http.client.HTTPMessage,
+        body: bytes,
+        query: dict[str, str],
+    ) -> tuple[int, dict[str, str], bytes]:
+        session = query.get("upload_id")
+        if session is not None:
+            return self._part(method, session, target, headers, body)
+        kind = query.get("uploadType")
+        resource = json.loads(body) if kind == "resumable" else _resource_of(headers, body)
+        name, wanted = str(resource["name"]), query.get("ifGenerationMatch")
+        self._check_generation(name, wanted)
+        self._check_free(name)
+        if kind == "resumable":
+            status, answered, data = self._ask("POST", target, headers, body)
+            location = answered["Location"]
+            upload = parse_qs(urlsplit(location).query)["upload_id"][0]
+            self._uploads[upload] = (name, wanted, resource)
+            return status, answered, data
+        self._keep_version(name)
+        status, answered, data = self._ask("POST", target, headers, body)
+        if status == 200:
+            self._remember(name, resource)
+            data = json.dumps(self._current(name)).encode()
+        return status, answered, data
+
+    def _part(
+        self, method: str, session: str, target: str, headers: http.client.HTTPMessage, body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        if session not in self._uploads:
+            raise Refusal(410, "gone", "The upload session is gone.")
+        if method == "DELETE":
+            del self._uploads[session]
+            return 499, {}, b""
+        name, wanted, resource = self._uploads[session]
+        self._check_generation(name, wanted)
+        status, answered, data = self._ask("PUT", target, headers, body)
+        if status == 308 and answered.get("Range") == "bytes=0-0":
+            answered.pop("Range")  # what the emulator says for nothing at all
+        if status != 200:
+            return status, answered, data
+        del self._uploads[session]
+        said = headers.get("X-Goog-Hash", "")
+        if said and said != f"crc32c={json.loads(data)['crc32c']}":
+            inner = f"/storage/v1/b/{self.bucket}/o/{quote(name, safe='')}"
+            self._ask("DELETE", inner, {}, b"")
+            raise Refusal(400, "invalid", "Provided CRC32C does not match the content.")
+        self._remember(name, resource)
+        return status, answered, json.dumps(self._current(name)).encode()
+
+    def _remember(self, name: str, resource: Json) -> None:
+        self._objects[name] = {key: resource[key] for key in _KEPT if key in resource}
+
+    def _current(self, name: str) -> Json:
+        inner = f"/storage/v1/b/{self.bucket}/o/{quote(name, safe='')}"
+        status, _, data = self._ask("GET", inner, {}, b"")
+        if status != 200:
+            raise Refusal(404, "notFound", f"No such object: {self.bucket}/{name}")
+        item: Json = json.loads(data)
+        return {**item, **self._extra(item)}
+
+    def _extra(self, item: Json) -> Json:
+        return self._objects.get(item["name"], {})
+
+    def _check_generation(self, name: str, wanted: str | None) -> None:
+        if wanted is None:
+            return
+        try:
+            found = self._current(name)["generation"]
+        except Refusal:
+            found = "0"
+        if wanted != found:
+            raise Refusal(412, "conditionNotMet", "At least one of the pre-conditions is not met.")
+
+    def _check_free(self, name: str) -> None:
+        held = self._objects.get(name, {})
+        if held.get("temporaryHold") or held.get("eventBasedHold"):
+            raise Refusal(403, "objectUnderActiveHold", f"Object '{name}' is under active hold.")
+        until = (held.get("retention") or {}).get("retainUntilTime")
+        if until and datetime.fromisoformat(until) > datetime.now(UTC):
+            said = f"Object '{name}' is subject to bucket's retention policy or object retention"
+            raise Refusal(403, "retentionPolicyNotMet", said)
+
+    def _keep_version(self, name: str) -> None:
+        if not (self.rules.extra.get("versioning") or {}).get("enabled"):
+            return
+        try:
+            found = self._current(name)
+        except Refusal:
+            return
+        inner = f"/storage/v1/b/{self.bucket}/o/{quote(name, safe='')}?alt=media"
+        self._versions[(name, found["generation"])] = (found, self._ask("GET", inner, {}, b"")[2])
+
+    def _bucket(
+        self, method: str, target: str, headers: http.client.HTTPMessage, body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        if self.rules.permissions and "storage.buckets.get" not in self.rules.permissions:
+            raise Refusal(403, "forbidden", f"{EMAIL} does not have storage.buckets.get access.")
+        _, _, data = self._ask("GET", f"/storage/v1/b/{self.bucket}", {}, b"")
+        return _json({**json.loads(data), **self.rules.extra})
+
+    # Who asks
+
+    def _token(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        assertion = parse_qs(body.decode())["assertion"][0]
+        signed, _, signature = assertion.rpartition(".")
+        try:
+            self._verify(_unpadded(signature), signed.encode())
+        except InvalidSignature:
+            return 400, {}, json.dumps({"error": "invalid_grant"}).encode()
+        token = f"token-{len(self._tokens)}-{time.monotonic_ns()}"
+        self._tokens.add(token)
+        return _json({"access_token": token, "expires_in": 3600, "token_type": "Bearer"})
+
+    def _check_token(self, headers: http.client.HTTPMessage) -> None:
+        if headers.get("Authorization", "").removeprefix("Bearer ") not in self._tokens:
+            raise Refusal(401, "authError", "Invalid Credentials")
+
+    def _check_signature(
+        self, method: str, path: str, query: str, headers: http.client.HTTPMessage
+    ) -> None:
+        """V4: the canonical request is signed with the service account's key, for a while."""
+        pairs = parse_qsl(query, keep_blank_values=True)
+        values = dict(pairs)
+        began = datetime.strptime(values["X-Goog-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        if (datetime.now(UTC) - began).total_seconds() > float(values["X-Goog-Expires"]):
+            raise Refusal(400, "expired", "ExpiredToken")
+        rest = sorted((quote(k, safe="-_.~"), quote(v, safe="-_.~")) for k, v in pairs)
+        canonical = "\n".join(
+            (
+                method,
+                path,
+                "&".join(f"{k}={v}" for k, v in rest if k != "X-Goog-Signature"),
+                f"host:{headers['Host']}\n",
+                "host",
+                "UNSIGNED-PAYLOAD",
+            )
+        )
+        scope = values["X-Goog-Credential"].partition("/")[2]
+        digest = hashlib.sha256(canonical.encode()).hexdigest()
+        text = f"GOOG4-RSA-SHA256\n{values['X-Goog-Date']}\n{scope}\n{digest}"
+        try:
+            self._verify(bytes.fromhex(values["X-Goog-Signature"]), text.encode())
+        except (InvalidSignature, ValueError):
+            raise Refusal(403, "signature", "SignatureDoesNotMatch") from None
+
+    def _verify(self, signature: bytes, signed: bytes) -> None:
+        self._key.public_key().verify(signature, signed, padding.PKCS1v15(), hashes.SHA256())
+
+    # The emulator
+
+    def _ask(
+        self, method: str, target: str, headers: Any, body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self._inner_port, timeout=30)
+        passed = {
+            name: value
+            for name, value in dict(headers).items()
+            if name.lower() not in ("connection", "authorization", "content-length")
+        }
+        try:
+            connection.request(method, target, body or None, passed)
+            reply = connection.getresponse()
+            data = reply.read()
+            kept = {
+                name: value
+                for name, value in reply.getheaders()
+                if name.lower() not in ("content-length", "date", "server", "connection")
+            }
+            return reply.status, kept, data
+        finally:
+            connection.close()
+
+
+def _refused(refusal: Refusal) -> tuple[int, dict[str, str], bytes]:
+    error = {
+        "code": refusal.status,
+        "message": refusal.said,
+        "errors": [{"domain": "global", "reason": refusal.reason, "message": refusal.said}],
+    }
+    _, headers, data = _json({"error": error})
+    return refusal.status, headers, data
+
+
+def _json(values: Json) -> tuple[int, dict[str, str], bytes]:
+    return 200, {"Content-Type": "application/json"}, json.dumps(values).encode()
+
+
+def _resource_of(headers: http.client.HTTPMessage, body: bytes) -> Json:
+    """The JSON part of a multipart/related upload."""
+    boundary = headers["Content-Type"].partition("boundary=")[2].strip("'\"").encode()
+    part = body.split(b"--" + boundary, 2)[1]
+    values: Json = json.loads(part.partition(b"\r\n\r\n")[2])
+    return values
+
+
+def _unpadded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    disable_nagle_algorithm = True
+    server_: GcsServer
+
+    def _serve(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        status, headers, data = self.server_.answer(self.command, self.path, self.headers, body)
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("do_"):
+            return self._serve
+        raise AttributeError(name)
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return super().date_time_string(time.time() + self.server_.rules.date_off_s)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@functools.cache
+def shared() -> GcsServer:
+    """One for all tests of this process; each uses a prefix of its own."""
+    return GcsServer()
+
+
+@contextmanager
+def serving(bucket: str = "drkit-test") -> Iterator[GcsServer]:
+    server = GcsServer(bucket)
+    try:
+        yield server
+    finally:
+        server.close()

@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from drkit.verify.model import ask_gateway
+
 Server = Any  # what the fixture `start` gives: .url, .port, .stop()
 Start = Any
 OWN, EXTERNAL = "Qwen3-4B", "claude-sonnet-4-5"
@@ -70,6 +72,15 @@ def test_a_naive_check_passes_although_the_own_tier_is_dead(
         "fallbacks": 1,
         "failures": 0,
     }
+
+
+def test_H5_drkits_check_believes_neither_a_fallback_nor_a_gateway_that_knows_no_such_header(
+    gateway: Server, upstream: Server, external: Server
+) -> None:
+    assert ask_gateway(gateway.url, OWN, None) == OWN
+    upstream.stop(signal.SIGKILL)
+    assert ask_gateway(gateway.url, OWN, None) is None
+    assert ask_gateway(external.url, OWN, None) == EXTERNAL, "it answers, and names who answered"
 
 
 def test_without_fallback_a_dead_tier_is_an_error(gateway: Server, upstream: Server) -> None:

@@ -44,6 +44,17 @@ def format_duration(seconds: float) -> str:
     return f"{whole} s"
 
 
+_BYTES = re.compile(r"(\d+)([kmgt]?)(?:i?b)?", re.IGNORECASE)
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes in `text`: "512", "64K", "10M", "2G", "1T"; powers of 1024, as restic reads them."""
+    match = _BYTES.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no size; write it as 512, 64K, 10M, 2G or 1T")
+    return int(match[1]) << 10 * " kmgt".index(match[2].lower() or " ")
+
+
 def format_bytes(count: float) -> str:
     """ "512 B", "3.4 MiB": binary units, as restic prints them."""
     if count < 1024:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from drkit.config.sources import WeightsSource
 from drkit.errors import ConfigError
 from drkit.operations.backup import BackupReport, Due, back_up
+from drkit.repository.scan import BY_ALL, Compare
+from drkit.sources.interface import NOTHING_EXCLUDED, Excludes
 from drkit.verify.golden import record_golden
 
 if TYPE_CHECKING:
@@ -14,7 +16,14 @@ if TYPE_CHECKING:
     from drkit.wiring import App
 
 
-def run_backup(app: App, only: tuple[str, ...] = ()) -> BackupReport:
+def run_backup(
+    app: App,
+    only: tuple[str, ...] = (),
+    *,
+    excludes: Excludes = NOTHING_EXCLUDED,
+    compare: Compare = BY_ALL,
+    tags: tuple[str, ...] = (),
+) -> BackupReport:
     """One point with the sources `only` cut anew (default: all of them)."""
     sources = app.config.sources
     for name in only:
@@ -41,6 +50,10 @@ def run_backup(app: App, only: tuple[str, ...] = ()) -> BackupReport:
                 name for name, source in sources.items() if not isinstance(source, WeightsSource)
             ),
             all_weights=tuple(weights),
+            excludes=excludes,
+            compare=compare,
+            percent={name: source.anomaly_percent for name, source in sources.items()},
+            tags=tags,
         ),
         service=service.name if service else None,
         arbiter=app.arbiter,

@@ -36,6 +36,12 @@ def backup_values(report: BackupReport) -> dict[str, Any]:
             for name, part in report.point.sources.items()
             for path in part.unreadable
         ],
+        "changing": [
+            f"{name}: {path}"
+            for name, part in report.point.sources.items()
+            for path in part.changing
+        ],
+        "anomalies": list(report.anomalies),
     }
 
 
@@ -55,6 +61,8 @@ def backup_text(report: BackupReport, size: Callable[[float], str]) -> str:
         if part.error:
             lines.append(f"  {name}: kept as of {part.cut_at:%H:%M:%S}: {part.error}")
         lines += [f"  unreadable in {name}: {path}" for path in part.unreadable]
+        lines += [f"  changed while it was read in {name}: {path}" for path in part.changing]
+    lines += [f"  ANOMALY in {what}" for what in report.anomalies]
     return "\n".join(lines)
 
 

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from drkit.config.cron import parse_cron
-from drkit.units import parse_duration, write_duration
+from drkit.units import parse_bytes, parse_duration, write_duration
 
 SECRET_SCHEMES = ("env", "file", "cmd", "vault", "aws-sm", "gcp-sm")
 _SECRET = re.compile(rf"({'|'.join(SECRET_SCHEMES)}):.+", re.DOTALL)
@@ -68,6 +68,21 @@ Seconds = Annotated[
 ]
 """A duration in seconds, written with its unit."""
 
+
+def _check_bytes(value: Any) -> int:
+    if isinstance(value, str):
+        return parse_bytes(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise ValueError("a size is a number of bytes, or written as 64K, 10M, 2G or 1T")
+
+
+ByteCount = Annotated[
+    int,
+    BeforeValidator(_check_bytes, json_schema_input_type=int | str),
+    Field(description="A size: bytes, or 64K, 10M, 2G, 1T."),
+]
+"""A size in bytes; units are powers of 1024, as restic has them."""
 
 LocalPath = Annotated[
     str,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from drkit.config.fields import LocalPath, Name, SecretRef, Strict
+from drkit.config.fields import ByteCount, LocalPath, Name, SecretRef, Strict
 
 HERE = "here"
 """The machine that runs drkit; a site that need not be listed."""
@@ -15,6 +15,13 @@ HERE = "here"
 class _Source(Strict):
     lives_on: Name = Field(HERE, description="The site it is on; default: this machine.")
     rpo_min: float | None = Field(None, gt=0, description="Most minutes that may be lost.")
+    anomaly_percent: float | None = Field(
+        50,
+        gt=0,
+        le=100,
+        description="A fall of files or bytes by more, or as much that turned incompressible, is "
+        "flagged and holds expiry until `drkit ack`; null: never.",
+    )
 
 
 class TreeSource(_Source):
@@ -22,7 +29,15 @@ class TreeSource(_Source):
 
     kind: Literal["tree"]
     path: LocalPath
-    exclude: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = Field((), description="Patterns, as restic's --exclude has them.")
+    iexclude: tuple[str, ...] = Field((), description="The same, whatever the case of letters.")
+    exclude_file: LocalPath | None = Field(None, description="A file with a pattern a line.")
+    exclude_larger_than: ByteCount | None = None
+    exclude_caches: bool = Field(False, description="Leave out what lies beside a CACHEDIR.TAG.")
+    exclude_if_present: tuple[str, ...] = Field(
+        (), description="Leave out what lies beside a file of this name (NAME or NAME:HEADER)."
+    )
+    one_file_system: bool = Field(False, description="Keep mount points as empty folders.")
 
 
 class WeightsSource(_Source):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -15,8 +15,10 @@ from drkit.coordination.interface import Arbiter, ArbiterUnreachable
 from drkit.errors import DrkitError
 from drkit.events import Emit, Note
 from drkit.mirror.write import mirror_weights
+from drkit.points.anomaly import anomalies, dense_share
 from drkit.points.find import TAG, FoundPoint, list_points
 from drkit.points.point import POINT_FILE, GoldenSet, Point, SourcePart, WeightsPart
+from drkit.repository.anomaly import ANOMALY_TAG
 from drkit.repository.archive import (
     FormerTree,
     FreshTree,
@@ -25,12 +27,14 @@ from drkit.repository.archive import (
     write_point,
 )
 from drkit.repository.repository import Repository
+from drkit.repository.scan import BY_ALL, Compare
 from drkit.repository.tree import Node
-from drkit.sources.interface import Cut, Source, SourceUnreadable
+from drkit.sources.interface import NOTHING_EXCLUDED, Cut, Excludes, Source, SourceUnreadable
 from drkit.stores.interface import Store
 
 RecordGolden = Callable[[], GoldenSet]
 _UNREADABLE_NAMED = 100
+_ANOMALY_PERCENT = 50.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +51,39 @@ class BackupReport:
             self.point.complete
             and all(result.complete for result in self.write.stores)
             and not self.weights_lagging
-            and not any(part.unreadable or part.error for part in self.point.sources.values())
+            and not any(
+                part.unreadable or part.changing or part.error
+                for part in self.point.sources.values()
+            )
+        )
+
+    @property
+    def anomalies(self) -> tuple[str, ...]:
+        """What looks like an accident or an attack, by source; the point is kept, and flagged."""
+        return tuple(
+            f"{name}: {what}"
+            for name, part in self.point.sources.items()
+            if not part.carried
+            for what in part.anomalies
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What this backup cuts; everything else is carried over from the newest point."""
+    """What this backup cuts; everything else is carried over from the newest point.
+
+    `excludes` are left out of trees this time, beside what the configuration says; `percent` is
+    how much of a source may fall before it is an anomaly (50 where it is not named, None: all).
+    """
 
     sources: Mapping[str, Source]
     weights: Mapping[str, WeightsSource]
     all_sources: tuple[str, ...]
     all_weights: tuple[str, ...]
+    excludes: Excludes = NOTHING_EXCLUDED
+    compare: Compare = BY_ALL
+    percent: Mapping[str, float | None] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
 
 
 def back_up(
@@ -111,7 +136,9 @@ def back_up(
             repository,
             roots,
             finish=finish,
-            tags=(TAG, f"epoch:{epoch}", *role_tags),
+            tags=(TAG, f"epoch:{epoch}", *role_tags, *due.tags),
+            flags=lambda _reports: _flags(written[0], emit),
+            compare=due.compare,
             time=now,
             parent=former.listed if former else None,
             min_copies=min_copies,
@@ -208,7 +235,10 @@ def _cut(due: Due, spool: Path, emit: Emit) -> tuple[dict[str, Cut], dict[str, s
         folder = spool / name
         folder.mkdir(parents=True)
         try:
-            cuts[name] = source.cut(folder, emit)
+            cut = source.cut(folder, emit)
+            if source.kind == "tree":
+                cut = replace(cut, exclude=_both(cut.exclude, due.excludes))
+            cuts[name] = cut
         except SourceUnreadable as error:
             emit(Note("error", name, error.message))
             errors[name] = error.message
@@ -241,8 +271,9 @@ def _parts(
     parts: dict[str, SourcePart] = {}
     for name in due.all_sources:
         report, cut = reports.get(name), cuts.get(name)
+        before = former.point.sources.get(name) if former else None
         if cut is not None and report is not None and report.error is None:
-            parts[name] = SourcePart(
+            part = SourcePart(
                 kind=due.sources[name].kind,
                 path=f"/{name}",
                 cut_at=cut.cut_at,
@@ -250,12 +281,50 @@ def _parts(
                 bytes=report.bytes,
                 facts=dict(cut.facts),
                 unreadable=tuple(p for p, _ in report.unreadable[:_UNREADABLE_NAMED]),
+                changing=tuple(p for p, _ in report.changing[:_UNREADABLE_NAMED]),
+                dense_share=dense_share(
+                    before,
+                    size_bytes=report.bytes,
+                    new_bytes=report.new_bytes,
+                    dense_bytes=report.dense_bytes,
+                ),
             )
+            percent = due.percent.get(name, _ANOMALY_PERCENT)
+            if before is not None and percent is not None:
+                part = part.model_copy(update={"anomalies": anomalies(before, part, percent)})
+            parts[name] = part
         elif former and name in former.point.sources:
             error = errors.get(name) or (report.error if report else None)
             earlier = former.point.sources[name]
             parts[name] = earlier.model_copy(update={"carried": True, "error": error})
     return parts
+
+
+def _flags(point: Point, emit: Emit) -> tuple[str, ...]:
+    """The tag of a point that looks like an accident: nothing expires until it is acknowledged."""
+    found = [
+        (name, what)
+        for name, part in point.sources.items()
+        if not part.carried
+        for what in part.anomalies
+    ]
+    for name, what in found:
+        emit(Note("error", name, f"{what}; nothing expires until you have looked: drkit ack"))
+    return (ANOMALY_TAG,) if found else ()
+
+
+def _both(first: Excludes, second: Excludes) -> Excludes:
+    """What either leaves out."""
+    sizes = [e.larger_than_bytes for e in (first, second) if e.larger_than_bytes is not None]
+    return replace(
+        first,
+        patterns=first.patterns + second.patterns,
+        ipatterns=first.ipatterns + second.ipatterns,
+        larger_than_bytes=min(sizes, default=None),
+        caches=first.caches or second.caches,
+        if_present=first.if_present + second.if_present,
+        one_file_system=first.one_file_system or second.one_file_system,
+    )
 
 
 def _sweep(spools: Path) -> None:

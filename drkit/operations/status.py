@@ -11,6 +11,7 @@ import orjson
 from drkit.errors import DrkitError
 from drkit.points.find import FoundPoint
 from drkit.points.point import age_s
+from drkit.repository.anomaly import unacknowledged
 from drkit.repository.repository import Repository
 from drkit.repository.sealing import MasterKey
 from drkit.stores.interface import Store
@@ -32,13 +33,16 @@ class SourceStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """`proof_age_s`: since a point was last proved by a drill; None: never."""
+    """`proof_age_s`: since a point was last proved by a drill; None: never. `unacknowledged`: ids
+    of points that look like an accident, at which no operator has looked yet.
+    """
 
     sources: tuple[SourceStatus, ...]
     points: int
     newest_point: str | None
     proof_age_s: Mapping[str, float | None]
     unreachable: Mapping[str, str]
+    unacknowledged: tuple[str, ...] = ()
 
     @property
     def rpo_broken(self) -> bool:
@@ -73,6 +77,7 @@ def status_of(
         points[-1].id if points else None,
         {store.name: _proof_age_s(store, repository.key, now) for store in repository.stores},
         repository.unreachable,
+        tuple(held.id for held in unacknowledged(repository, [p.listed for p in points])),
     )
 
 

@@ -18,7 +18,11 @@ class _Value(BaseModel):
 
 
 class SourcePart(_Value):
-    """One source in the point. `carried`: it was not due or failed, and is as of `cut_at`."""
+    """One source in the point. `carried`: it was not due or failed, and is as of `cut_at`.
+
+    `unreadable` paths are not in it, `changing` ones as they were read. `dense_share` of it does
+    not shrink. `anomalies`: what looks like an accident, compared with the point before.
+    """
 
     kind: str
     path: str
@@ -27,6 +31,9 @@ class SourcePart(_Value):
     bytes: int
     facts: Mapping[str, Any] = {}
     unreadable: tuple[str, ...] = ()
+    changing: tuple[str, ...] = ()
+    dense_share: float | None = None
+    anomalies: tuple[str, ...] = ()
     carried: bool = False
     error: str | None = None
 

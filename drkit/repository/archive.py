@@ -5,25 +5,29 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import drkit
 from drkit.errors import GuardRefused, TooFewCopies
 from drkit.events import Emit, Note
+from drkit.repository.anomaly import INCOMPLETE_TAG
 from drkit.repository.blob_writer import BlobWriter
 from drkit.repository.catch_up import catch_up, write_ledgers
+from drkit.repository.file_reader import FileReader
 from drkit.repository.keys import user_name
 from drkit.repository.layout import SNAPSHOTS
 from drkit.repository.listing import Listing
 from drkit.repository.locks import Locks, take_locks
 from drkit.repository.pack import BlobKind
 from drkit.repository.repository import ListedSnapshot, Repository
-from drkit.repository.scan import Scanner
+from drkit.repository.scan import BY_ALL, Compare, Scanner
 from drkit.repository.snapshot import Snapshot
 from drkit.repository.tree import Node, encode_tree
 from drkit.repository.upload import FanOut, StoreResult
+from drkit.sources.interface import NOTHING_EXCLUDED, Excludes
+from drkit.sources.patterns import BadPattern
 
 OWN_FOLDER = ".drkit"
 
@@ -35,7 +39,7 @@ class FreshTree:
     """
 
     root: Path
-    exclude: tuple[str, ...] = ()
+    exclude: Excludes = NOTHING_EXCLUDED
     former: Node | None = None
 
 
@@ -48,7 +52,11 @@ class FormerTree:
 
 @dataclass(frozen=True, slots=True)
 class RootReport:
-    """What became of one root. `error`: it could not be read, and its former tree was kept."""
+    """What became of one root. `error`: it could not be read, and its former tree was kept.
+
+    `unreadable` paths are not in the point, `changing` ones as they were read; each with why. Of
+    the `new_bytes` that were stored anew, `dense_bytes` do not shrink: compressed or encrypted.
+    """
 
     tree_id: str | None
     files: int = 0
@@ -56,6 +64,13 @@ class RootReport:
     bytes: int = 0
     unreadable: tuple[tuple[str, str], ...] = ()
     error: str | None = None
+    changing: tuple[tuple[str, str], ...] = ()
+    new_bytes: int = 0
+    dense_bytes: int = 0
+
+    @property
+    def whole(self) -> bool:
+        return not (self.unreadable or self.error or self.changing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +85,13 @@ class WriteReport:
     bytes_added: int
 
 
+Flags = Callable[[Mapping[str, RootReport]], tuple[str, ...]]
+
+
+def no_flags(_reports: Mapping[str, RootReport]) -> tuple[str, ...]:
+    return ()
+
+
 def write_point(
     repository: Repository,
     roots: Mapping[str, FreshTree | FormerTree],
@@ -80,8 +102,11 @@ def write_point(
     parent: ListedSnapshot | None,
     min_copies: int,
     emit: Emit,
+    flags: Flags = no_flags,
+    compare: Compare = BY_ALL,
 ) -> WriteReport:
-    """The point that was written. `finish` gives the files of `/.drkit` once all roots are stored.
+    """The point that was written. `finish` gives the files of `/.drkit` once all roots are stored,
+    `flags` then more tags; a point of which something could not be read is tagged `incomplete`.
 
     Raises `TooFewCopies` when fewer than `min_copies` stores hold all of it (S2), and
     `RepositoryLocked` when no store could be locked.
@@ -95,14 +120,11 @@ def write_point(
         _refuse_vanished(parent, level.listings.values())
         fan_out = FanOut(level.stores, emit, needed=min_copies)
         writer = BlobWriter(repository.index, repository.key, fan_out, repository.clock)
-        threads = max(2, os.cpu_count() or 2)
-        with (
-            ThreadPoolExecutor(threads, "chunks") as savers,
-            ThreadPoolExecutor(threads, "files") as pool,
-        ):
-            scanner = Scanner(writer, repository.chunker, pool, savers, emit)
-            nodes, reports, counts = _write_roots(repository, roots, scanner, emit)
+        nodes, reports, counts = _scan(repository, roots, writer, compare, emit)
         files = finish(reports)
+        tags += flags(reports)
+        if not all(report.whole for report in reports.values()):
+            tags += (INCOMPLETE_TAG,)
         nodes.append(_own_folder(writer, files, time))
         tree = writer.save(BlobKind.TREE, encode_tree(nodes)).hex()
         writer.flush()
@@ -144,12 +166,37 @@ def write_point(
     return WriteReport(snapshot_id, results, reports, *counts, writer.bytes_added)
 
 
-def _write_roots(
+_Scanned = tuple[list[Node], dict[str, RootReport], tuple[int, int, int, int]]
+
+
+def _scan(
     repository: Repository,
+    roots: Mapping[str, FreshTree | FormerTree],
+    writer: BlobWriter,
+    compare: Compare,
+    emit: Emit,
+) -> _Scanned:
+    threads = max(2, os.cpu_count() or 2)
+    pool = ThreadPoolExecutor(threads, "files")
+    savers = ThreadPoolExecutor(threads, "chunks")
+    try:
+        reader = FileReader(writer, repository.chunker, savers)
+        scanner = Scanner(writer, reader, pool, repository.load_blob, emit, compare)
+        return _write_roots(writer, roots, scanner, emit)
+    except BaseException:
+        writer.abandon()  # what is under way waits for no store any more
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+        savers.shutdown(cancel_futures=True)
+
+
+def _write_roots(
+    writer: BlobWriter,
     roots: Mapping[str, FreshTree | FormerTree],
     scanner: Scanner,
     emit: Emit,
-) -> tuple[list[Node], dict[str, RootReport], tuple[int, int, int, int]]:
+) -> _Scanned:
     nodes: list[Node] = []
     reports: dict[str, RootReport] = {}
     new = changed = unmodified = size = 0
@@ -158,34 +205,31 @@ def _write_roots(
             nodes.append(root.node)
             reports[name] = RootReport(root.node.subtree)
             continue
+        former = root.former.subtree if root.former else None
+        stored = writer.raw_bytes, writer.dense_bytes
         try:
-            node, count = scanner.scan(
-                root.root,
-                exclude=root.exclude,
-                former=root.former.subtree if root.former else None,
-                load_tree=repository.load_tree,
-            )
-        except OSError as error:
-            emit(Note("error", name, f"{root.root}: {error.strerror}"))
+            node, count = scanner.scan(root.root, excludes=root.exclude, former=former)
+        except (OSError, BadPattern) as error:
+            what = f"{root.root}: {getattr(error, 'strerror', None) or error}"
+            emit(Note("error", name, what))
             if root.former:
                 nodes.append(root.former)
-            reports[name] = RootReport(
-                root.former.subtree if root.former else None, error=f"{root.root}: {error.strerror}"
-            )
+            reports[name] = RootReport(former, error=what)
             continue
-        nodes.append(_renamed(node, name))
+        nodes.append(replace(node, name=name.encode()))
         reports[name] = RootReport(
-            node.subtree, count.files, count.folders, count.bytes, tuple(count.unreadable)
+            node.subtree,
+            count.files,
+            count.folders,
+            count.bytes,
+            tuple(count.unreadable),
+            changing=tuple(count.changing),
+            new_bytes=writer.raw_bytes - stored[0],
+            dense_bytes=writer.dense_bytes - stored[1],
         )
         new, changed = new + count.new, changed + count.changed
         unmodified, size = unmodified + count.unmodified, size + count.bytes
     return nodes, reports, (new, changed, unmodified, size)
-
-
-def _renamed(node: Node, name: str) -> Node:
-    from dataclasses import replace
-
-    return replace(node, name=name.encode())
 
 
 def _own_folder(writer: BlobWriter, files: Mapping[str, bytes], time: datetime) -> Node:

@@ -87,6 +87,10 @@ class BlobWriter:
         with self._lock:
             self._send_index()
 
+    def abandon(self) -> None:
+        """Sends nothing more: whoever saves meets an error."""
+        self._fan_out.abandon("the run failed")
+
     def send_unpacked(self, folder: str, content: bytes) -> str:
         """Seals and sends an index or snapshot, which waits for all that was sent; its id."""
         frame = compress(content)

@@ -49,8 +49,8 @@ class Chunker:
         """Chunks of `window`. Unless it is the last one, what may still grow is left over."""
         used = 0
         for chunk in self._cdc.cut_buf(window):
-            if not is_last and len(window) - used < self._settings.max_bytes:
-                return
+            if not is_last and used + chunk.length == len(window):
+                return  # it ends with the window, not where its content says
             piece = window[used : used + chunk.length]
             used += chunk.length
             yield piece

@@ -34,17 +34,18 @@ def compress(data: bytes | memoryview) -> bytes | None:
     return frame
 
 
-def compress_all(contents: Sequence[bytes]) -> list[memoryview | None]:
+def compress_all(contents: Sequence[bytes]) -> list[bytes | None]:
     """As `compress`, for many small blobs in one call that leaves the interpreter to others."""
     if not contents:
         return []
-    frames = _compressor().multi_compress_to_buffer(contents)
+    frames = _compressor().multi_compress_to_buffer(list(contents))
     decoded = _decompressor().multi_decompress_to_buffer(frames)
-    found: list[memoryview | None] = []
-    for content, frame, back in zip(contents, frames, decoded, strict=True):
-        if back.tobytes() != content:
+    found: list[bytes | None] = []
+    for at, content in enumerate(contents):
+        if decoded[at].tobytes() != content:
             raise _corrupted()
-        found.append(memoryview(frame) if len(frame) < len(content) else None)
+        frame = frames[at]
+        found.append(frame.tobytes() if len(frame) < len(content) else None)
     return found
 
 

@@ -6,6 +6,8 @@ import base64
 import stat
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Literal
 
 import orjson
@@ -25,6 +27,7 @@ _TYPES: tuple[tuple[int, NodeType, int], ...] = (
     (stat.S_IFSOCK, "socket", 1 << 24),
 )
 # restic keeps what its system could not name as "irregular"; nothing is made of it at a restore
+_NEWLINE = orjson.OPT_APPEND_NEWLINE
 _NAMES: frozenset[str] = frozenset(name for _, name, _ in _TYPES) | {"irregular"}
 _FLAGS = ((stat.S_ISUID, 1 << 23), (stat.S_ISGID, 1 << 22), (stat.S_ISVTX, 1 << 20))
 
@@ -71,8 +74,18 @@ def go_mode(st_mode: int) -> tuple[NodeType, int]:
 
 def encode_tree(nodes: list[Node]) -> bytes:
     """The plaintext of a tree blob; nodes are put into the order of their names' bytes."""
-    ordered = sorted(nodes, key=lambda node: node.name)
-    return orjson.dumps({"nodes": [_encode(node) for node in ordered]}) + b"\n"
+    return encode_entries([(node.name, _encode(node)) for node in nodes])
+
+
+def encode_entries(entries: list[tuple[bytes, dict[str, Any]]]) -> bytes:
+    """As `encode_tree`, of entries that are JSON values already, each with its name's bytes."""
+    ordered = sorted(entries, key=itemgetter(0))
+    return orjson.dumps({"nodes": [entry for _, entry in ordered]}, option=_NEWLINE)
+
+
+def decode_node(entry: dict[str, Any]) -> Node:
+    """The node of one entry that drkit made."""
+    return _decode(entry)
 
 
 def decode_tree(content: bytes) -> tuple[Node, ...]:
@@ -182,12 +195,20 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def format_time(time_ns: int) -> str:
     """RFC 3339 in UTC with as many digits of the second as it has."""
     seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
+    whole = _format_second(seconds)
+    if not nanoseconds or len(whole) != 19:
+        return whole if whole[-1] == "Z" else whole + "Z"
+    return f"{whole}.{nanoseconds:09d}".rstrip("0") + "Z"
+
+
+@lru_cache(maxsize=65536)
+def _format_second(seconds: int) -> str:
+    """Without a zone; with one, the end of time, for a year that no clock shows."""
     try:
         whole = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
-    except OverflowError:  # a year that no clock shows; what is stored stays readable
+    except OverflowError:  # what is stored stays readable
         return "9999-12-31T23:59:59Z" if seconds > 0 else "0001-01-01T00:00:00Z"
-    whole = whole.rjust(19, "0")
-    return f"{whole}.{nanoseconds:09d}".rstrip("0") + "Z" if nanoseconds else whole + "Z"
+    return whole.rjust(19, "0")
 
 
 def parse_time(text: str) -> int:

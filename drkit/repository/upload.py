@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from drkit.clock import Clock, SystemClock
-from drkit.errors import DrkitError
+from drkit.errors import DrkitError, TooFewCopies
 from drkit.events import Emit, StoreLagging
 from drkit.io_policy import FAN_OUT, FanOutPolicy
 from drkit.stores.interface import Buffer, Store
@@ -146,10 +146,17 @@ class FanOut:
 
         `after_all`: each store gets it when it has everything that was sent before. `done` is
         called when no store needs the bytes any more; not at all when one was cut off with them.
+        Raises `TooFewCopies` when no store is left.
         """
         item = _Object(name, pieces, size_bytes, after_all, done)
         with self._changed:
             self._wait_until(self._has_room)
+            if all(lane.failure for lane in self._lanes):
+                reasons = "; ".join(f"{lane.store.name}: {lane.failure}" for lane in self._lanes)
+                raise TooFewCopies(
+                    f"no store takes anything ({reasons})",
+                    hint="bring a store back and run the backup again; nothing older was touched",
+                )
             self._in_flight_bytes += size_bytes
             item.left = 1  # this call's own, until it is queued everywhere
             for lane in self._lanes:

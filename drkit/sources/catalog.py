@@ -9,7 +9,7 @@ from drkit.config import sources as configured
 from drkit.config.secret_refs import check_references, references
 from drkit.errors import NotInThisVersion
 from drkit.secrets.interface import Secrets
-from drkit.sources.interface import Source
+from drkit.sources.interface import Excludes, Source
 
 Opener = Callable[[str, configured.SourceConfig, Secrets, Clock], Source]
 
@@ -28,10 +28,20 @@ def open_source(
 def _open_tree(
     name: str, config: configured.SourceConfig, _secrets: Secrets, clock: Clock
 ) -> Source:
+    from drkit.sources.patterns import checked, pattern_file
     from drkit.sources.tree import TreeFolder
 
     assert isinstance(config, configured.TreeSource)
-    return TreeFolder(name, config.path, exclude=config.exclude, clock=clock)
+    excludes = Excludes(
+        patterns=(*config.exclude, *pattern_file(config.exclude_file)),
+        ipatterns=config.iexclude,
+        larger_than_bytes=config.exclude_larger_than,
+        caches=config.exclude_caches,
+        if_present=config.exclude_if_present,
+        one_file_system=config.one_file_system,
+        ignore_files=True,
+    )
+    return TreeFolder(name, config.path, exclude=checked(excludes), clock=clock)
 
 
 def _open_command(

@@ -17,16 +17,37 @@ class SourceUnreadable(PlaceError):
 
 
 @dataclass(frozen=True, slots=True)
+class Excludes:
+    """What is left out of a tree, by restic's rules: patterns (`ipatterns` whatever the case),
+    larger files, what lies beside a CACHEDIR.TAG or a named file (`NAME` or `NAME:HEADER`), other
+    file systems. `ignore_files`: a `.drkitignore` holds patterns for its folder. `shown`: the root
+    as it is configured, where patterns that start with `/` see it through a link.
+    """
+
+    patterns: tuple[str, ...] = ()
+    ipatterns: tuple[str, ...] = ()
+    larger_than_bytes: int | None = None
+    caches: bool = False
+    if_present: tuple[str, ...] = ()
+    one_file_system: bool = False
+    ignore_files: bool = False
+    shown: str | None = None
+
+
+NOTHING_EXCLUDED = Excludes()
+
+
+@dataclass(frozen=True, slots=True)
 class Cut:
     """A source as of `cut_at`, lying in `root` (the source's own folder, or a staged one).
 
-    `exclude` are glob patterns that are left out. `facts` are JSON values that verify compares
+    `exclude` is what is left out of it. `facts` are JSON values that verify compares
     with later: counts, aliases, recorded answers. `staged`: `root` is drkit's to delete.
     """
 
     root: Path
     cut_at: datetime
-    exclude: tuple[str, ...] = ()
+    exclude: Excludes = NOTHING_EXCLUDED
     facts: Mapping[str, Any] = field(default_factory=dict)
     staged: bool = False
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from drkit.clock import Clock
 from drkit.events import Emit
-from drkit.sources.interface import Cut, SourceUnreadable
+from drkit.sources.interface import Cut, Excludes, SourceUnreadable
 
 
 class TreeFolder:
@@ -15,7 +16,7 @@ class TreeFolder:
 
     kind = "tree"
 
-    def __init__(self, name: str, path: str, *, exclude: tuple[str, ...], clock: Clock) -> None:
+    def __init__(self, name: str, path: str, *, exclude: Excludes, clock: Clock) -> None:
         self._name = name
         self._path = Path(path).expanduser()
         self._exclude = exclude
@@ -37,4 +38,5 @@ class TreeFolder:
                 f"{self._name}: {self._path} cannot be read: {error}",
                 hint=f"see that sources.{self._name}.path is a folder that drkit may read",
             ) from error
-        return Cut(root, cut_at, exclude=self._exclude)
+        shown = os.path.abspath(self._path)  # noqa: PTH100  (links are not followed)
+        return Cut(root, cut_at, exclude=replace(self._exclude, shown=shown))

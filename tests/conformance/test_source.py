@@ -17,7 +17,7 @@ from drkit.events import Event, Note, discard
 from drkit.http_client import NoAnswer
 from drkit.sources import qdrant_restore
 from drkit.sources.command import CommandOutput
-from drkit.sources.interface import Source, SourceUnreadable
+from drkit.sources.interface import Excludes, Source, SourceUnreadable
 from drkit.sources.memory import MemorySource
 from drkit.sources.qdrant import QdrantServer
 from drkit.sources.qdrant_rest import QdrantRest, read_live
@@ -88,7 +88,7 @@ def tree(folder: Path, there: bool = True) -> Iterator[Source]:
         (folder / "real").mkdir()
         (folder / "real" / "file").write_bytes(b"content")
         (folder / "link").symlink_to(folder / "real")
-    yield TreeFolder("it", str(folder / "link"), exclude=("*.tmp",), clock=CLOCK)
+    yield TreeFolder("it", str(folder / "link"), exclude=Excludes(("*.tmp",)), clock=CLOCK)
 
 
 @contextmanager
@@ -155,14 +155,15 @@ def test_a_source_that_cannot_be_cut_says_so_by_its_name(join, tmp_path, spool) 
 def test_a_folder_is_cut_through_the_link_to_it_and_is_not_staged(tmp_path, spool) -> None:
     with tree(tmp_path) as source:
         cut = source.cut(spool, discard)
-    assert (cut.root, cut.exclude) == (tmp_path / "real", ("*.tmp",))
+    assert (cut.root, cut.exclude.patterns) == (tmp_path / "real", ("*.tmp",))
+    assert cut.exclude.shown == str(tmp_path / "link")
     assert list(spool.iterdir()) == []
 
 
 def test_a_file_is_no_tree(tmp_path, spool) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SourceUnreadable):
-        TreeFolder("t", str(tmp_path / "file"), exclude=(), clock=CLOCK).cut(spool, discard)
+        TreeFolder("t", str(tmp_path / "file"), exclude=Excludes(), clock=CLOCK).cut(spool, discard)
 
 
 def test_a_command_that_fails_is_told_by_its_last_words_and_no_shell_runs_it(spool) -> None:

@@ -20,6 +20,7 @@ from drkit.repository.repository import (
     open_repository,
 )
 from drkit.repository.restore import RestoreReport, restore_tree
+from drkit.sources.interface import Excludes
 from drkit.stores.interface import Store
 
 PASSWORD = "a password of tests"
@@ -80,7 +81,9 @@ class Kit:
         former = None
         if parent and f"/{SOURCE}" in parent.snapshot.paths:
             former = opened.find_node(parent.snapshot, f"/{SOURCE}")
-        root = FormerTree(former) if keep and former else FreshTree(source, exclude, former)
+        root = (
+            FormerTree(former) if keep and former else FreshTree(source, Excludes(exclude), former)
+        )
         self.clock.sleep(1)
         return write_point(
             opened,

@@ -1,0 +1,163 @@
+"""`drkit backup`: one point into all stores; `drkit ack`: an operator has looked at an anomaly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from drkit.cli.apps import opened
+from drkit.cli.options import Session, command
+
+if TYPE_CHECKING:
+    from drkit.sources.interface import Excludes
+
+app = typer.Typer()
+
+_NEEDS_OPERATOR = 25
+_Patterns = list[str] | None
+
+
+@command(app, changes=True)
+def backup(
+    session: Session,
+    source: Annotated[
+        list[str] | None, typer.Option(help="Only this source; others stay as they were.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="With --sandbox: your own tree instead of a made one.")
+    ] = None,
+    exclude: Annotated[_Patterns, typer.Option("--exclude", "-e", help="Leave out.")] = None,
+    iexclude: Annotated[_Patterns, typer.Option(help="The same, whatever the case.")] = None,
+    exclude_file: Annotated[_Patterns, typer.Option(help="Patterns, one a line.")] = None,
+    iexclude_file: Annotated[_Patterns, typer.Option(help="The same, whatever the case.")] = None,
+    exclude_larger_than: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Leave out larger files: 64K, 10M, 2G.")
+    ] = None,
+    exclude_caches: Annotated[
+        bool, typer.Option("--exclude-caches", help="Leave out what a CACHEDIR.TAG marks.")
+    ] = False,
+    exclude_if_present: Annotated[
+        _Patterns, typer.Option(metavar="NAME[:HEADER]", help="Leave out what lies beside it.")
+    ] = None,
+    one_file_system: Annotated[
+        bool, typer.Option("--one-file-system", "-x", help="Keep mount points as empty folders.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Read every file again.")] = False,
+    ignore_inode: Annotated[
+        bool, typer.Option("--ignore-inode", help="Another inode is no change.")
+    ] = False,
+    ignore_ctime: Annotated[
+        bool, typer.Option("--ignore-ctime", help="Another time of change is no change.")
+    ] = False,
+    tag: Annotated[_Patterns, typer.Option(help="Tags of the snapshot, with commas.")] = None,
+) -> int:
+    """Writes one point of every source into all stores at once."""
+    from drkit.cli.jobs import run_backup
+    from drkit.cli.reports import backup_text, backup_values
+    from drkit.repository.scan import Compare
+    from drkit.units import format_bytes
+
+    excludes = _excludes((exclude, exclude_file), (iexclude, iexclude_file), exclude_larger_than)
+    excludes = _with_marks(excludes, exclude_caches, exclude_if_present, one_file_system)
+    with opened(session, servers=True, data=data) as app:
+        if session.dry_run:
+            for name, config in app.config.sources.items():
+                if not source or name in source:
+                    session.terminal.say(f"would cut {name} ({config.kind})")
+            session.terminal.say(f"into {', '.join(app.config.stores)}; nothing was done")
+            return 0
+        report = run_backup(
+            app,
+            tuple(source or ()),
+            excludes=excludes,
+            compare=Compare(ignore_inode, ignore_ctime, force),
+            tags=tuple(part for text in tag or () for part in text.split(",") if part),
+        )
+    session.terminal.result("backup", backup_values(report), backup_text(report, format_bytes))
+    if report.anomalies:
+        return _NEEDS_OPERATOR
+    return 0 if report.whole else 3
+
+
+@command(app)
+def ack(
+    session: Session,
+    point: Annotated[
+        list[str] | None, typer.Argument(help="Ids of flagged points; default: all of them.")
+    ] = None,
+) -> int:
+    """You have looked at what was flagged as an anomaly; expiry goes on."""
+    import getpass
+
+    from drkit.errors import ConfigError
+    from drkit.repository.anomaly import acknowledge, unacknowledged
+
+    with opened(session) as app:
+        repository = app.repository
+        held = unacknowledged(repository, repository.snapshots())
+        chosen = [
+            listed
+            for listed in held
+            if not point or any(listed.id.startswith(start) for start in point)
+        ]
+        if point and not chosen:
+            raise ConfigError(
+                f"no flagged point starts with {', '.join(point)}",
+                hint=f"flagged are: {', '.join(listed.id[:8] for listed in held) or 'none'}",
+            )
+        for listed in chosen:
+            stores = acknowledge(
+                repository.stores,
+                repository.key,
+                listed.id,
+                who=f"{getpass.getuser()}@{app.hostname}",
+                at=app.clock.now(),
+                emit=app.emit,
+            )
+            session.terminal.result(
+                "acknowledged",
+                {"point": listed.id, "stores": stores},
+                f"point {listed.id[:8]} is acknowledged in {', '.join(stores)}",
+            )
+        if not chosen:
+            session.terminal.say("no point is flagged; nothing was done")
+    return 0
+
+
+def _excludes(
+    exact: tuple[_Patterns, _Patterns], folded: tuple[_Patterns, _Patterns], larger: str | None
+) -> Excludes:
+    from drkit.errors import ConfigError
+    from drkit.sources.interface import Excludes
+    from drkit.sources.patterns import checked, pattern_file
+    from drkit.units import parse_bytes
+
+    def gathered(patterns: _Patterns, files: _Patterns) -> tuple[str, ...]:
+        return (*(patterns or ()), *(line for name in files or () for line in pattern_file(name)))
+
+    try:
+        larger_than_bytes = None if larger is None else parse_bytes(larger)
+    except ValueError as error:
+        raise ConfigError(f"--exclude-larger-than: {error}", hint="such as 10M") from None
+    return checked(
+        Excludes(
+            patterns=gathered(*exact),
+            ipatterns=gathered(*folded),
+            larger_than_bytes=larger_than_bytes,
+        )
+    )
+
+
+def _with_marks(
+    excludes: Excludes, caches: bool, if_present: _Patterns, one_file_system: bool
+) -> Excludes:
+    from dataclasses import replace
+
+    return replace(
+        excludes,
+        caches=caches,
+        if_present=tuple(if_present or ()),
+        one_file_system=one_file_system,
+    )

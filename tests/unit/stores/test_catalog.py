@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from drkit.config.stores import StoreConfig
-from drkit.errors import MissingCredential, NotInThisVersion
+from drkit.errors import ConfigError, MissingCredential
 from drkit.secrets.memory import MemorySecrets
 from drkit.stores.catalog import open_store
 from drkit.stores.folder import FolderStore
@@ -26,7 +27,7 @@ CLOUDS = [
 ]
 
 
-def parse(value: dict[str, str]) -> StoreConfig:
+def parse(value: dict[str, Any]) -> StoreConfig:
     adapter: TypeAdapter[StoreConfig] = TypeAdapter(StoreConfig)
     return adapter.validate_python({"role": "backup", **value})
 
@@ -41,9 +42,36 @@ def test_a_folder_opens_below_its_prefix(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cloud", CLOUDS, ids=lambda cloud: cloud["kind"])
-def test_a_missing_credential_is_named_before_the_kind_is_refused(cloud: dict[str, str]) -> None:
+def test_a_missing_credential_is_named_and_else_the_store_opens(cloud: dict[str, str]) -> None:
     config = parse(cloud)
     with pytest.raises(MissingCredential, match=r"stores\.cloud\..*env:A"):
         open_store("cloud", config, MemorySecrets({"env:B": "x"}))
-    with pytest.raises(NotInThisVersion, match=f"not in this version: {cloud['kind']}$"):
-        open_store("cloud", config, MemorySecrets({"env:A": "x", "env:B": "x"}))
+    store = open_store("cloud", config, MemorySecrets({"env:A": "x", "env:B": "x"}))
+    assert store.name == "cloud"
+    store.close()
+
+
+def test_a_token_is_not_sent_in_the_clear() -> None:
+    config = parse({"kind": "gcs", "bucket": "b", "endpoint": "http://203.0.113.7:9000"})
+    with pytest.raises(ConfigError, match="not https"):
+        open_store("cloud", config, MemorySecrets())
+    local = parse({"kind": "gcs", "bucket": "b", "endpoint": "http://127.0.0.1:9000"})
+    open_store("cloud", local, MemorySecrets()).close()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "right"),
+    [
+        ("kms_key", "my-key", "projects/"),
+        ("endpoint", "127.0.0.1:9000", "http"),
+        ("proxy", "http://me:secret@127.0.0.1:3128", "no password"),
+        ("upload_mib_per_s", 0, "greater than 0"),
+        ("object_lock", {"mode": "governance", "days": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_a_wrong_field_is_named_with_the_right_form(field: str, value: Any, right: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        parse({"kind": "gcs", "bucket": "b", field: value})
+    (error,) = caught.value.errors()
+    assert field in error["loc"]
+    assert right in error["msg"]

@@ -22,7 +22,16 @@ from drkit.http_wire import Wire
 from drkit.metered_socket import Buffer
 from drkit.pace import Allowance
 
-_ALLOWANCE: ContextVar[Allowance] = ContextVar("allowance of an AWS request")
+
+@dataclass(slots=True)
+class _Turn:
+    """One call: what its one request may take, and whether that was sent."""
+
+    allowance: Allowance
+    sent: bool = False
+
+
+_TURN: ContextVar[_Turn] = ContextVar("one call of an AWS client")
 _OPENING = threading.Lock()  # making clients is not thread-safe
 _EMPTY: tuple[Buffer, ...] = ()
 
@@ -87,19 +96,23 @@ class AwsClient:
     def place(self) -> str:
         return self._endpoint or f"{self._service} in {self._region}"
 
+    def open(self) -> None:
+        """Loads the library, so that no request's time is spent on it. May be called twice."""
+        self._client()
+
     def call(self, operation: str, allowance: Allowance, **arguments: object) -> dict[str, Any]:
         """The parsed answer, with `ResponseMetadata`. Raises `AwsRefused` and `NoAnswer`.
 
         A `Body` in it is still to be read, by `read_body`.
         """
         client = self._client()
-        before = _ALLOWANCE.set(allowance)
+        before = _TURN.set(_Turn(allowance))
         try:
             with _told(self.place):
                 answer: dict[str, Any] = getattr(client, operation)(**arguments)
                 return answer
         finally:
-            _ALLOWANCE.reset(before)
+            _TURN.reset(before)
 
     def read_body(self, answer: Mapping[str, Any]) -> bytes:
         """The whole body, which is as long as announced. Raises `NoAnswer`."""
@@ -122,10 +135,10 @@ class AwsClient:
         if self._opened is None:
             with _OPENING:
                 if self._opened is None:
-                    self._opened = self._open()
+                    self._opened = self._make()
         return self._opened
 
-    def _open(self) -> Any:
+    def _make(self) -> Any:
         import botocore.config
 
         client = _session().client(
@@ -153,6 +166,11 @@ class AwsClient:
         """What the library calls instead of its own HTTP client."""
         from botocore.awsrequest import AWSResponse
 
+        turn = _TURN.get()
+        if turn.sent:
+            # The library would look for the bucket elsewhere, for ever if the server likes.
+            raise AwsRefused(self.place, 301, "PermanentRedirect", "it is elsewhere", None)
+        turn.sent = True
         headers = {name: _text(value) for name, value in request.headers.items()}
         # Waiting for a 100 costs a second at each server that never says it.
         headers.pop("Expect", None)
@@ -162,7 +180,7 @@ class AwsClient:
             request.url,
             headers,
             _buffers(request.body),
-            allowance=_ALLOWANCE.get(),
+            allowance=turn.allowance,
         )
         return AWSResponse(request.url, reply.status, reply.headers, reply.body)
 

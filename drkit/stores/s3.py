@@ -64,9 +64,10 @@ class S3Store:
             finally:
                 answer["Body"].close()
 
-        limit = MOST_WHOLE_BYTES if length is None else length
         try:
-            return self._bucket.asking("read", name, work, size_bytes=limit)
+            return self._bucket.asking(
+                "read", name, work, size_bytes=length or 0, most_bytes=MOST_WHOLE_BYTES
+            )
         except PastTheEnd as error:
             if length is None and self.stat(name).size_bytes == offset:
                 return b""

@@ -86,10 +86,22 @@ class S3Bucket:
         )
 
     def asking(
-        self, verb: str, name: str, work: Callable[[Allowance], T], *, size_bytes: int = 0
+        self,
+        verb: str,
+        name: str,
+        work: Callable[[Allowance], T],
+        *,
+        size_bytes: int = 0,
+        most_bytes: int = 0,
     ) -> T:
-        """What `work` returns; all its tries share one deadline (S10). Errors are a store's."""
-        ends_s = self.clock.elapsed_s() + self._deadline.for_bytes(size_bytes)
+        """What `work` returns; all its tries share one deadline (S10). Errors are a store's.
+
+        Where it is known only once the answer begins how much comes, `most_bytes` bounds it.
+        """
+        self.client.open()
+        began_s = self.clock.elapsed_s()
+        again_until_s = began_s + self._deadline.for_bytes(size_bytes)
+        ends_s = began_s + self._deadline.for_bytes(max(size_bytes, most_bytes))
         arrived = False
 
         def attempt() -> T:
@@ -113,7 +125,7 @@ class S3Bucket:
             on=(TryAgain,),
             clock=self.clock,
             rng=self._rng,
-            ends_s=ends_s,
+            ends_s=again_until_s,
         )
 
     def put_fields(self, name: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from drkit.pace import Allowance
 from drkit.stores.interface import ObjectMissing, StoreRefused, VersionChanged, Versioned
-from drkit.stores.s3 import MOST_WHOLE_BYTES, S3Store
+from drkit.stores.s3 import S3Store
 from drkit.stores.s3_bucket import S3Bucket
 from drkit.stores.s3_errors import TryAgain
 from drkit.stores.s3_upload import put_whole
@@ -38,7 +38,7 @@ class ConditionalS3Store(S3Store):
             finally:
                 answer["Body"].close()
 
-        return self._bucket.asking("read", name, work, size_bytes=MOST_WHOLE_BYTES)
+        return self._bucket.asking("read", name, work, most_bytes=MOST_CONDITIONAL_BYTES)
 
     def put_if_absent(self, name: str, data: bytes) -> str:
         return self._write(name, data, IfNoneMatch="*")

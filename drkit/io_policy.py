@@ -96,6 +96,8 @@ PROBE_LIVENESS = Deadline(connect_s=3, total_s=5)
 PROBE_COMPLETION = Deadline(connect_s=3, total_s=15)
 ADMIN_CALL = Deadline(connect_s=3, total_s=10)
 DNS_QUERY = Deadline(connect_s=2, total_s=5)
+LONGEST_EFFECT_S = 60.0
+"""No call that creates, fences or moves traffic is waited for longer, so none arrives later."""
 QDRANT_CALL = Deadline(connect_s=5, total_s=30)
 QDRANT_SNAPSHOT = Deadline(connect_s=5, total_s=600, min_bytes_per_s=1024 * 1024)
 

@@ -41,6 +41,7 @@ class Request(Generic[T]):
     asked: set[str] = field(default_factory=set)
     since_s: float = 0.0
     is_taken: bool = False
+    given_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class Fetcher(Generic[T, R]):
         stores: Sequence[Store],
         use: Use[T, R],
         *,
-        on_trouble: Callable[[Store, str, str], None],
+        on_trouble: Callable[[str, str, str], None],
         policy: ReadPolicy = READS,
     ) -> None:
         self._use = use
@@ -219,6 +220,7 @@ class Fetcher(Generic[T, R]):
             if request.is_taken or self._stopped:
                 return False
             request.is_taken = True
+            request.given_by = store.name
             self._running.remove(request)
             return True
 
@@ -241,7 +243,7 @@ class Fetcher(Generic[T, R]):
                 self._waiting.appendleft(request)
             self._give_up_what_nobody_gives()
             self._changed.notify_all()
-        self._on_trouble(store, request.name, why)
+        self._on_trouble(store.name, request.name, why)
 
     def _give_up_what_nobody_gives(self) -> None:
         alive = [name for name, failures in self._failures.items() if failures < _OUT_AFTER]

@@ -133,13 +133,13 @@ class ObjectReader:
             hint="an older point may hold the file: drkit points",
         )
 
-    def report(self, store: Store, name: str, what: str) -> None:
+    def report(self, store: str, name: str, what: str) -> None:
         """Tells, once for each object and store, that another copy is read."""
         with self._lock:
-            if (store.name, name) in self._reported:
+            if (store, name) in self._reported:
                 return
-            self._reported.add((store.name, name))
-        self._emit(Note("warning", store.name, f"{name}: {what}; reading another copy"))
+            self._reported.add((store, name))
+        self._emit(Note("warning", store, f"{name}: {what}; reading another copy"))
 
     def _first(
         self, attempt: Callable[[Store], tuple[bytes, bytes]], name: str
@@ -149,7 +149,7 @@ class ObjectReader:
 
         def note(store: Store, error: DrkitError) -> None:
             failed.append(store)
-            self.report(store, name, error.message)
+            self.report(store.name, name, error.message)
 
         store, found = first_good(order, attempt, on_failure=note)
         slower = [s for s in order[: order.index(store)] if s not in failed]

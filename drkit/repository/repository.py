@@ -206,7 +206,7 @@ class Repository:
         """The stores, those last that were found slow in this run."""
         return self._objects.order
 
-    def note_trouble(self, store: Store, name: str, why: str) -> None:
+    def note_trouble(self, store: str, name: str, why: str) -> None:
         """Tells, once for each object and store, that another copy is read."""
         self._objects.report(store, name, why)
 
@@ -244,7 +244,7 @@ class Repository:
         for store, names in answers.items():
             if isinstance(names, DrkitError):
                 problem = names
-                self.note_trouble(store, folder, names.message)
+                self.note_trouble(store.name, folder, names.message)
                 continue
             for name in names:
                 found.setdefault(name, set()).add(store.name)

@@ -1,31 +1,78 @@
-"""Brings a tree back into an empty place, whole: content, modes, times, links, attributes."""
+"""Brings a tree back, whole: content, owners, modes, times, links, attributes.
+
+Ranges of packs come from all stores in parallel; files are filled in the order in which bytes come,
+a window of files at a time, so that memory depends neither on the tree nor on its files.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+import stat
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from drkit.errors import DamagedData, GuardRefused
+from drkit.errors import DamagedData
 from drkit.events import Emit, Note, Progress
+from drkit.io_policy import READS, ReadPolicy
+from drkit.repository.fetch import Failed, Fetcher, Got
+from drkit.repository.objects import open_blob
 from drkit.repository.repository import Repository
+from drkit.repository.restore_files import (
+    TargetFile,
+    drop_file,
+    finish_file,
+    refused,
+    set_metadata,
+    write_piece,
+)
+from drkit.repository.restore_place import (
+    Overwrite,
+    Place,
+    claim_place,
+    look_at_place,
+    release_place,
+)
+from drkit.repository.restore_plan import Batch, Piece, Range, plan_ranges, single
+from drkit.repository.restore_walk import EVERYTHING, Left, Linked, Step, Walk, Wanted
 from drkit.repository.tree import Node
+from drkit.stores.interface import Store
 
-_HOLE_BYTES = 64 * 1024
-_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_WINDOW_FILES = 4096
+_WINDOW_BLOBS = 8192
+_WINDOWS_OPEN = 3
+_NAMED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreOptions:
+    """`in_place` lets a place in use be written to, as `overwrite` says. `total_bytes` is what
+    progress is measured against, where it is known.
+    """
+
+    wanted: Wanted = EVERYTHING
+    overwrite: Overwrite = Overwrite.ALWAYS
+    in_place: bool = False
+    sparse: bool = True
+    dry_run: bool = False
+    total_bytes: int | None = None
+    policy: ReadPolicy = READS
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreReport:
-    """What came back. `skipped`: metadata that this machine or user could not set, by path."""
+    """What came back. `skipped`: metadata that this machine or user could not set, by path. `kept`:
+    files that were there and stayed; `bytes_reused`: what an unfinished restore had written.
+    """
 
     files: int
     folders: int
     bytes: int
     skipped: tuple[tuple[str, str], ...]
+    kept: int = 0
+    bytes_reused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,128 +90,280 @@ def walk(repository: Repository, tree_id: str, root: Path) -> Iterator[WalkedNod
             yield from walk(repository, node.subtree, path)
 
 
-def restore_tree(repository: Repository, node: Node, into: Path, emit: Emit) -> RestoreReport:
-    """Restores the folder `node` as `into`, which must be absent or empty (R7: `GuardRefused`).
+def restore_tree(
+    repository: Repository,
+    node: Node,
+    into: Path,
+    emit: Emit,
+    options: RestoreOptions = RestoreOptions(),
+) -> RestoreReport:
+    """Restores the folder `node` as `into`. `GuardRefused` for a place that may not be written to
+    (R7); one that an earlier restore of the same tree left unfinished is finished.
 
-    Raises `DamagedData`, naming the file, when a blob of it is lost in every store; what was
-    written until then stays, and `into` is then no whole copy.
+    A file with a blob that is lost in every store is left out, and the others are restored; then
+    `DamagedData` names it, and the place stays unfinished.
     """
     if node.subtree is None:
         raise DamagedData(f"{into.name} is no folder in the point", hint="drkit points")
-    if into.is_symlink() or (into.exists() and (not into.is_dir() or any(into.iterdir()))):
-        raise GuardRefused(
-            f"{into} is not empty", hint="restore into an empty folder; nothing was overwritten"
+    place = look_at_place(into, node.subtree, in_place=options.in_place)
+    if not options.dry_run:
+        claim_place(into, node.subtree, place)
+    run = _Run(repository, emit, options, place)
+    run.restore(node, str(into))
+    if run.lost:
+        path, why = run.lost[0]
+        more = f", and {len(run.lost) - 1} more" if len(run.lost) > 1 else ""
+        raise DamagedData(
+            f"{path}: {why}{more}; everything else was restored",
+            hint="bring back a store that has it, and run the restore again: it goes on. "
+            "An older point may hold the file: drkit points",
         )
-    into.mkdir(parents=True, exist_ok=True)
-    into.chmod(0o700)
-    walked = list(walk(repository, node.subtree, into))
-    total = sum(item.node.size for item in walked)
-    skipped: list[tuple[str, str]] = []
-    linked: dict[tuple[int, int], Path] = {}
-    files: list[WalkedNode] = []
-    links: list[tuple[Path, Path]] = []
-    for item in walked:
-        if item.node.type == "dir":
-            item.path.mkdir()
-        elif item.node.type == "file":
-            identity = (item.node.device_id, item.node.inode)
-            if item.node.links > 1 and identity in linked:
-                links.append((linked[identity], item.path))
-                continue
-            if item.node.links > 1:
-                linked[identity] = item.path
-            files.append(item)
-        else:
-            _make_special(item, skipped)
-    done = 0
-    with ThreadPoolExecutor(max(2, os.cpu_count() or 2), "restore") as pool:
-        for item in pool.map(lambda file: _restore_file(repository, file), files):
-            done += item.node.size
-            emit(Progress("restore", done, total, "bytes", str(item.path)))
-    for original, path in links:
-        path.hardlink_to(original)
-    for item in reversed(walked):
-        _set_metadata(item.path, item.node, skipped)
-    _set_metadata(into, node, skipped)
-    for skipped_path, why in skipped:
-        emit(Note("warning", skipped_path, why))
-    folders = sum(item.node.type == "dir" for item in walked)
-    return RestoreReport(len(files) + len(links), folders, done, tuple(skipped))
+    if not options.dry_run:
+        release_place(into, node.subtree)
+        if node.name:  # the root of a snapshot has no metadata of its own
+            set_metadata(str(into), node, str(into), run.failed)
+    return run.report()
 
 
-def _restore_file(repository: Repository, item: WalkedNode) -> WalkedNode:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    descriptor = os.open(item.path, flags, 0o600)
-    try:
-        at = 0
-        for blob_id in item.node.content:
+@dataclass(slots=True)
+class _Window:
+    """Files that are restored together. `ranges`: how many are still to come."""
+
+    ranges: int = 0
+    links: list[Linked] = field(default_factory=list)
+    folders: list[Left] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Used:
+    bytes: int
+    bad: tuple[tuple[Piece, str], ...]
+
+
+class _Run:
+    def __init__(
+        self, repository: Repository, emit: Emit, options: RestoreOptions, place: Place
+    ) -> None:
+        self._repository = repository
+        self._emit = emit
+        self._options = options
+        self._walk = Walk(
+            repository,
+            place,
+            options.overwrite,
+            options.wanted,
+            self.failed,
+            self._lose,
+            options.dry_run,
+        )
+        self._windows: dict[int, _Window] = {}
+        self._opened = 0
+        self._files = 0
+        self._bytes = 0
+        self._bytes_reused = 0
+        self._skipped: list[tuple[str, str]] = []
+        self.lost: list[tuple[str, str]] = []
+
+    def restore(self, node: Node, into: str) -> None:
+        steps = self._walk.steps(node, into)
+        if self._options.dry_run:
+            for step in steps:
+                self._count(step)
+            return
+        todo: deque[Range] = deque()
+        more = True
+        with Fetcher[Batch, _Used](
+            self._repository.reading_order,
+            self._use,
+            on_trouble=self._repository.note_trouble,
+            policy=self._options.policy,
+        ) as fetcher:
+            while more or todo or not fetcher.is_idle:
+                while fetcher.has_room:
+                    if todo:
+                        fetcher.add(todo.popleft())
+                    elif more and len(self._windows) < _WINDOWS_OPEN:
+                        more = self._open_window(steps, todo)
+                    else:
+                        break
+                self._close_windows()
+                for outcome in fetcher.outcomes():
+                    if isinstance(outcome, Got):
+                        self._used(outcome, todo)
+                    else:
+                        self._nobody_gave(outcome)
+            self._close_windows()
+
+    def report(self) -> RestoreReport:
+        for path, why in self._skipped:
+            self._emit(Note("warning", path, why))
+        return RestoreReport(
+            self._files,
+            self._walk.folders,
+            self._bytes,
+            tuple(self._skipped),
+            self._walk.kept,
+            self._bytes_reused,
+        )
+
+    def failed(self, path: str, why: str) -> None:
+        """Keeps what could not be set or made; beyond a thousand, nobody reads it."""
+        if len(self._skipped) < _NAMED:
+            self._skipped.append((path, why))
+
+    def _lose(self, path: str, why: str) -> None:
+        self._emit(Note("error", path, why))
+        self.lost.append((path, why))
+
+    def _lose_file(self, file: TargetFile, why: str) -> None:
+        if not file.is_lost:
+            file.is_lost = True
+            drop_file(file)
+            self._lose(file.path, why)
+
+    def _count(self, step: Step) -> None:
+        match step:
+            case TargetFile():
+                self._files += 1
+                self._bytes += step.node.size
+            case Linked():
+                self._files += 1
+            case Left():
+                pass
+
+    def _open_window(self, steps: Iterator[Step], todo: deque[Range]) -> bool:
+        """Plans the next files; False when there are no more."""
+        window = self._windows[self._opened] = _Window()
+        files: list[TargetFile] = []
+        blobs = 0
+        more = False
+        for step in steps:
+            self._files += not isinstance(step, Left)
+            match step:
+                case TargetFile():
+                    files.append(step)
+                    blobs += len(step.node.content)
+                case Linked():
+                    window.links.append(step)
+                case Left():
+                    window.folders.append(step)
+            if blobs >= _WINDOW_BLOBS or len(files) + len(window.folders) >= _WINDOW_FILES:
+                more = True
+                break
+        plan = plan_ranges(self._repository.index, files, self._opened, self._options.policy)
+        for file, why in plan.lost.items():
+            self._lose_file(file, why)
+        for file in files:
+            if not file.left and not file.is_lost:
+                self._bytes += file.node.size
+                self._bytes_reused += file.node.size
+                self._written(file)
+        window.ranges = len(plan.ranges)
+        todo.extend(plan.ranges)
+        self._opened += 1
+        return more
+
+    def _close_windows(self) -> None:
+        """Links and folders of windows whose files are whole, in the order of the tree."""
+        while self._windows:
+            number = next(iter(self._windows))
+            if self._windows[number].ranges:
+                return
+            window = self._windows.pop(number)
+            for link in window.links:
+                self._link(link)
+            for folder in window.folders:
+                set_metadata(folder.path, folder.node, folder.path, self.failed)
+
+    def _use(self, request: Range, _store: Store, data: bytes) -> _Used:
+        """Writes what is right of a range; runs in many threads."""
+        view = memoryview(data)
+        key = self._repository.key
+        bad: list[tuple[Piece, str]] = []
+        written = 0
+        for piece in request.what.pieces:
+            sealed = view[piece.offset : piece.offset + piece.length]
             try:
-                content = repository.load_blob(blob_id)
+                content = open_blob(key, sealed, piece.raw_bytes, piece.blob_id)
             except DamagedData as error:
-                raise DamagedData(f"{item.path}: {error.message}", hint=error.hint) from None
-            _write_sparsely(descriptor, content, at)
-            at += len(content)
-        os.ftruncate(descriptor, at)
-        if at != item.node.size:
-            raise DamagedData(
-                f"{item.path}: the point says {item.node.size} bytes, its blobs hold {at}",
-                hint="an older point may hold the file: drkit points",
-            )
-    finally:
-        os.close(descriptor)
-    return item
+                bad.append((piece, f"blob {piece.blob_id.hex()[:8]}: {error.message}"))
+                continue
+            self._write(piece, content)
+            written += len(content) * len(piece.spots)
+        if len(bad) == len(request.what.pieces):
+            raise DamagedData(bad[0][1], hint="")
+        return _Used(written, tuple(bad))
 
+    def _write(self, piece: Piece, content: bytes) -> None:
+        for file, at in piece.spots:
+            if file.is_lost:
+                continue
+            try:
+                handle = file.opened()
+                try:
+                    write_piece(handle, content, at, sparse=self._options.sparse)
+                    if file.arrived():
+                        finish_file(handle, file, size=file.node.size, on_failure=self.failed)
+                finally:
+                    os.close(handle)
+            except OSError as error:
+                self._unwritable(file, error)
 
-def _write_sparsely(descriptor: int, content: bytes, at: int) -> None:
-    """Writes `content` at `at`; long runs of zeros become holes."""
-    if len(content) < _HOLE_BYTES or content.count(0) < _HOLE_BYTES:
-        _write_all(descriptor, memoryview(content), at)
-        return
-    zeros = bytes(_HOLE_BYTES)
-    for start in range(0, len(content), _HOLE_BYTES):
-        piece = memoryview(content)[start : start + _HOLE_BYTES]
-        if piece != zeros[: len(piece)]:
-            _write_all(descriptor, piece, at + start)
-
-
-def _write_all(descriptor: int, view: memoryview, at: int) -> None:
-    while view:
-        written = os.pwrite(descriptor, view, at)
-        view, at = view[written:], at + written
-
-
-def _make_special(item: WalkedNode, skipped: list[tuple[str, str]]) -> None:
-    kind = item.node.type
-    try:
-        if kind == "symlink":
-            os.symlink(item.node.link_target, os.fsencode(item.path))  # noqa: PTH211  (bytes)
-        elif kind == "fifo":
-            os.mkfifo(item.path)
-        elif kind in ("dev", "chardev"):
-            mode = 0o060000 if kind == "dev" else 0o020000
-            os.mknod(item.path, mode | 0o600, item.node.device)
-        else:
-            skipped.append((str(item.path), "a socket is made by its program, not restored"))
-    except OSError as error:
-        skipped.append((str(item.path), f"{kind}: {error.strerror}"))
-
-
-def _set_metadata(path: Path, node: Node, skipped: list[tuple[str, str]]) -> None:
-    if not os.path.lexists(path):
-        return
-    steps: list[tuple[str, Callable[[], None]]] = []
-    if os.geteuid() == 0:  # first: a change of owner clears setuid and capabilities
-        steps.append(("owner", lambda: os.chown(path, node.uid, node.gid, follow_symlinks=False)))
-    steps += [
-        (name, partial(os.setxattr, path, name, value, follow_symlinks=False))
-        for name, value in node.xattrs
-    ]
-    if node.type != "symlink":
-        steps.append(("mode", lambda: path.chmod(node.permissions)))
-    times = (node.atime_ns, node.mtime_ns)
-    steps.append(("times", lambda: os.utime(path, ns=times, follow_symlinks=False)))
-    for what, step in steps:
+    def _written(self, file: TargetFile) -> None:
+        """A file that nothing is to be read for: it is empty, or was there already."""
         try:
-            step()
-        except (OSError, OverflowError) as error:
-            skipped.append((str(path), f"{what}: {error}"))
+            handle = file.opened()
+            try:
+                finish_file(handle, file, size=file.node.size, on_failure=self.failed)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            self._unwritable(file, error)
+
+    def _unwritable(self, file: TargetFile, error: OSError) -> None:
+        if fatal := refused(file.path, error):
+            raise fatal
+        if not file.is_lost:
+            file.is_lost = True
+            self.failed(file.path, f"was not written: {error.strerror}")
+
+    def _used(self, outcome: Got[Batch, _Used], todo: deque[Range]) -> None:
+        request, used = outcome.request, outcome.result
+        window = self._windows[request.what.window]
+        window.ranges -= 1
+        self._bytes += used.bytes
+        for piece, why in used.bad:
+            todo.appendleft(single(piece, request, request.given_by, why))
+            window.ranges += 1
+            self._repository.note_trouble(request.given_by, request.name, why)
+        path = request.what.pieces[-1].spots[-1][0].path
+        self._emit(Progress("restore", self._bytes, self._options.total_bytes, "bytes", path))
+
+    def _nobody_gave(self, outcome: Failed[Batch]) -> None:
+        """The last resort: other packs that hold the same blobs, from whichever store."""
+        for piece in outcome.request.what.pieces:
+            try:
+                content = self._repository.load_blob(piece.blob_id)
+            except DamagedData as error:
+                for file, _ in piece.spots:
+                    self._lose_file(file, error.message)
+                continue
+            self._write(piece, content)
+            self._bytes += len(content) * len(piece.spots)
+        self._windows[outcome.request.what.window].ranges -= 1
+
+    def _link(self, link: Linked) -> None:
+        folder = os.path.dirname(link.path)
+        try:
+            before = os.stat(folder)
+            with suppress(FileNotFoundError):
+                found = os.lstat(link.path)
+                if stat.S_ISDIR(found.st_mode) or os.path.samestat(found, os.lstat(link.original)):
+                    return
+                os.unlink(link.path)
+            os.link(link.original, link.path, follow_symlinks=False)
+            os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))
+        except OSError as error:
+            if fatal := refused(link.path, error):
+                raise fatal from None
+            self.failed(link.path, f"was not linked to {link.original}: {error.strerror}")

@@ -3,6 +3,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# pip asks rustc for its version; where rustup has no folder yet, that would make one in the home folder.
+ifeq ($(RUSTUP_HOME)$(wildcard $(HOME)/.rustup),)
+export RUSTUP_HOME := $(CURDIR)/.venv/rustup
+endif
 
 .PHONY: drill test test-full bench soak lint clean
 

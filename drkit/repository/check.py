@@ -1,182 +1,202 @@
-"""Is the repository sound, in each store by itself? Structure always; every byte when asked."""
+"""Is the repository sound, in each store by itself and over all of them?
+
+The structure is always checked: config, keys, every index and snapshot, every tree, every pack's
+presence and exact size, a sample of headers. What packs hold is read as far as it is asked for.
+Nothing that this machine has cached is believed, and nothing is changed.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from random import Random
 
-from drkit.errors import DamagedData, DrkitError
-from drkit.events import Emit, Progress
-from drkit.repository.compression import decompress
-from drkit.repository.layout import DATA, INDEX, SNAPSHOTS, pack_name
-from drkit.repository.pack import PackedBlob, read_header
-from drkit.repository.repository import Repository
+import numpy as np
+
+from drkit.errors import DrkitError
+from drkit.events import Emit
+from drkit.repository.check_objects import Known, check_identity, check_small_objects
+from drkit.repository.check_packs import PackTable, PackVerdict, check_headers, read_packs
+from drkit.repository.check_reach import Forest, any_copy, lost_files, same_blob_groups
+from drkit.repository.check_sides import Side, check_presence, judge
+from drkit.repository.check_values import CheckReport, Finding, Kind, StoreCheck
+from drkit.repository.index import Index
+from drkit.repository.index_columns import Columns
+from drkit.repository.layout import KEYS, pack_name
+from drkit.repository.listing import take_listing
+from drkit.repository.reading_choice import ReadAll, Reading, ReadNothing, chosen
+from drkit.repository.repository import ListedSnapshot, Repository
+from drkit.repository.tombstones import Tombstones, read_tombstones
 from drkit.stores.interface import Store
 
-
-@dataclass(frozen=True, slots=True)
-class StoreCheck:
-    """What one store holds and what is wrong there. `lacks` are objects that others have."""
-
-    packs: int
-    bytes_read: int
-    problems: tuple[str, ...]
-    lacks: int
-
-    @property
-    def sound(self) -> bool:
-        return not self.problems and not self.lacks
+_HEADERS_SAMPLED = 16
 
 
-@dataclass(frozen=True, slots=True)
-class CheckReport:
-    """Each store by itself, and what is lost because no store has a good copy."""
-
-    stores: Mapping[str, StoreCheck]
-    lost: tuple[str, ...]
-
-    @property
-    def sound(self) -> bool:
-        return not self.lost and all(check.sound for check in self.stores.values())
-
-
-def check_repository(repository: Repository, *, read_data: bool, emit: Emit) -> CheckReport:
-    """What is wrong, by store. Reads indexes, snapshots and trees; with `read_data` every pack."""
-    repository.forget_index()
-    expected = repository.index.blobs_by_pack()
-    listings: dict[Store, dict[str, int] | DrkitError] = {}
-    for store in repository.stores:
-        try:
-            listings[store] = {
-                info.name: info.size_bytes
-                for folder in (DATA, INDEX, SNAPSHOTS)
-                for info in store.list(folder)
-            }
-        except DrkitError as error:
-            listings[store] = error
-    wanted = {pack_name(pack_id) for pack_id in expected} | {
-        name
-        for names in listings.values()
-        if isinstance(names, dict)
-        for name in names
-        if not name.startswith(DATA)
-    }
-    checks: dict[str, StoreCheck] = {}
-    gone: set[bytes] | None = None
-    for store, names in listings.items():
-        if isinstance(names, DrkitError):
-            checks[store.name] = StoreCheck(0, 0, (names.message,), 0)
-            continue
-        bad: set[bytes] = set()
-        checks[store.name] = _check_store(
-            repository, store, names, wanted, expected, read_data, bad, emit
-        )
-        gone = bad if gone is None else gone & bad
-    for name, reason in repository.unreachable.items():
-        checks[name] = StoreCheck(0, 0, (reason,), 0)
-    return CheckReport(checks, tuple(_lost(repository, gone or set())))
-
-
-def _check_store(
+def check_repository(
     repository: Repository,
-    store: Store,
-    names: dict[str, int],
-    wanted: set[str],
-    expected: Mapping[str, list[PackedBlob]],
-    read_data: bool,
-    bad: set[bytes],
+    *,
+    read_data: bool = False,
+    reading: Reading | None = None,
+    cheapest: Sequence[str] = (),
+    random: Random | None = None,
     emit: Emit,
-) -> StoreCheck:
-    """One store's state; `bad` gets the blobs that it cannot give."""
-    problems = []
-    bytes_read = 0
-    sizes = repository.index.pack_sizes()
-    for pack_id, blobs in expected.items():
-        if pack_name(pack_id) not in names:
-            bad.update(blob.id for blob in blobs)
-    held = sorted(wanted & names.keys())
-    for done, name in enumerate(held):
-        emit(Progress(f"check {store.name}", done, len(held), "packs", name))
+) -> CheckReport:
+    """What is wrong, by store, and what is lost in all of them.
+
+    `reading` says which packs are read whole in each store (`read_data`: every one). Trees are
+    read from the stores named in `cheapest` first.
+    """
+    rng = random or Random()
+    wanted = reading or (ReadAll() if read_data else ReadNothing())
+    checks = {name: _unreachable(name, why) for name, why in repository.unreachable.items()}
+    sides: list[Side] = []
+    for store in _in_order(repository.stores, cheapest):
         try:
-            if not name.startswith(DATA):
-                _check_unpacked(repository, store, name)
-                continue
-            pack_id = name.rpartition("/")[2]
-            blobs = expected[pack_id]
-            if names[name] != sizes[pack_id]:
-                bad.update(blob.id for blob in blobs)
-                raise DamagedData(f"has {names[name]} bytes, not {sizes[pack_id]}", hint="")
-            if read_data:
-                bytes_read += names[name]
-                _check_pack(repository, store, name, blobs, bad)
+            sides.append(Side(store, take_listing(store)))
         except DrkitError as error:
-            problems.append(f"{name}: {error.message}")
-    packs = sum(name.startswith(DATA) for name in held)
-    return StoreCheck(packs, bytes_read, tuple(problems), len(wanted) - len(held))
+            checks[store.name] = _unreachable(store.name, error.message)
+    tombstones = read_tombstones(repository.key, {s.store: s.listing for s in sides}, emit)
+    known = Known()
+    for side in sides:
+        _check_small(repository, side, sides, known, tombstones)
+    index = _index_of(known)
+    table = PackTable(index)
+    sizes = index.pack_sizes()
+    for side in sides:
+        check_presence(side, known, table, sizes)
+    forest = Forest(index)
+    _read_trees(repository, table, forest, sides, emit)
+    for side in sides:
+        _read_data(repository, side, table, sizes, wanted, rng, emit)
+    groups = same_blob_groups(index)
+    lost = _lost_rows(index, table, forest, groups, sides)
+    snapshots = _snapshots(known, sides, tombstones)
+    for side in sides:
+        checks[side.store.name] = judge(side, snapshots, tombstones, table, forest, groups, sides)
+    reached, unknown = forest.reach(one.snapshot.tree for one in snapshots)
+    any_lost = unknown or bool((lost & reached).any())
+    return CheckReport(
+        {store.name: checks.pop(store.name) for store in repository.stores} | checks,
+        lost_files(repository, index, forest, snapshots, lost) if any_lost else (),
+        _lost_snapshots(sides, known, tombstones),
+    )
 
 
-def _check_unpacked(repository: Repository, store: Store, name: str) -> None:
-    sealed = store.get(name)
-    if hashlib.sha256(sealed).hexdigest() != name.rpartition("/")[2]:
-        raise DamagedData("its bytes do not match its name", hint="")
-    repository.key.open(sealed)
-
-
-def _check_pack(
-    repository: Repository, store: Store, name: str, blobs: list[PackedBlob], bad: set[bytes]
+def _check_small(
+    repository: Repository, side: Side, sides: list[Side], known: Known, tombstones: Tombstones
 ) -> None:
-    try:
-        pack = store.get(name)
-    except DrkitError:
-        bad.update(blob.id for blob in blobs)
-        raise
-    if hashlib.sha256(pack).hexdigest() != name.rpartition("/")[2]:
-        wrong = [blob.id for blob in blobs if not _is_sound(repository, pack, blob)]
-        bad.update(wrong)
-        raise DamagedData(
-            f"its bytes do not match its name; blobs damaged: {len(wrong)} of {len(blobs)}", hint=""
-        )
-    if list(read_header(pack, repository.key)) != blobs:
-        raise DamagedData("its header and the index differ", hint="")
-    for blob in blobs:
-        if not _is_sound(repository, pack, blob):
-            bad.add(blob.id)
-            raise DamagedData(f"blob {blob.id.hex()[:8]} has other content", hint="")
-
-
-def _is_sound(repository: Repository, pack: bytes, blob: PackedBlob) -> bool:
-    try:
-        sealed = memoryview(pack)[blob.offset : blob.offset + blob.length]
-        content = repository.key.open(sealed)
-        if blob.raw_bytes:
-            content = decompress(content, max_raw_bytes=blob.raw_bytes)
-    except DamagedData:
-        return False
-    return hashlib.sha256(content).digest() == blob.id
-
-
-def _lost(repository: Repository, gone: set[bytes]) -> list[str]:
-    """Paths that snapshots reach and no store can give: their blobs are `gone` or in no index."""
-    lost: list[str] = []
-    seen: set[str] = set()
-
-    def visit(tree_id: str, path: str) -> None:
-        if tree_id in seen:
-            return
-        seen.add(tree_id)
+    keys = {}
+    for other in sides:
         try:
-            nodes = repository.load_tree(tree_id)
-        except DamagedData as error:
-            lost.append(f"{path or '/'}: {error.message}")
-            return
-        for node in nodes:
-            below = f"{path}/{node.name.decode('utf-8', 'backslashreplace')}"
-            if node.type == "dir" and node.subtree:
-                visit(node.subtree, below)
-            elif any(blob in gone or blob not in repository.index for blob in node.content):
-                lost.append(f"{below}: a part of it is in no store")
+            keys.update({info.name: info.size_bytes for info in other.store.list(KEYS)})
+        except DrkitError as error:
+            other.found(KEYS, "unread", error.message)
+    removed = [n for n in keys if tombstones.covers("key", n.removeprefix(KEYS), side.store.name)]
+    for name in removed:
+        del keys[name]
+    try:
+        side.findings += check_identity(side.store, repository.key, repository.id, keys)
+    except DrkitError as error:
+        side.found(KEYS, "unread", error.message)
+    side.findings += check_small_objects(side.store, repository.key, side.listing, known)
 
-    for listed in repository.snapshots():
-        visit(listed.snapshot.tree, "")
-    return lost
+
+def _index_of(known: Known) -> Index:
+    """All blobs that some store's right index names; the parts are used up."""
+    index = Index()
+    for index_id in sorted(known.parts):
+        part = known.parts.pop(index_id)
+        known.packs_of[index_id] = tuple(part.packs)
+        index.add_part(part)
+    index.sort()
+    return index
+
+
+def _read_trees(
+    repository: Repository, table: PackTable, forest: Forest, sides: list[Side], emit: Emit
+) -> None:
+    """Decodes every tree, each from the first store whose copy of it is right."""
+    for side in sides:
+        wanted = [
+            pack
+            for pack in table.tree_packs
+            if side.present[table.numbers[pack]] and forest.lacks_tree_of(table.rows(pack))
+        ]
+        task = f"trees of {side.store.name}"
+        for verdict in read_packs(
+            side.store, repository.key, table, wanted, emit, task=task, keep=True
+        ):
+            _note(side, table, verdict)
+            for tree_id, content in verdict.trees:
+                forest.add(tree_id, content)
+
+
+def _read_data(
+    repository: Repository,
+    side: Side,
+    table: PackTable,
+    sizes: dict[str, int],
+    reading: Reading,
+    random: Random,
+    emit: Emit,
+) -> None:
+    here = {pack: sizes[pack] for pack in sizes if side.present[table.numbers[pack]]}
+    packs = chosen(reading, side.store.name, here, random)
+    task = f"check {side.store.name}"
+    todo = packs - side.read
+    for verdict in read_packs(side.store, repository.key, table, todo, emit, task=task):
+        _note(side, table, verdict)
+    side.asked = packs
+    unread = sorted(here.keys() - side.read)
+    sample = random.sample(unread, min(_HEADERS_SAMPLED, len(unread)))
+    for pack, why in check_headers(side.store, repository.key, table, sizes, sample):
+        side.found(pack_name(pack), "wrong", why)
+
+
+def _note(side: Side, table: PackTable, verdict: PackVerdict) -> None:
+    side.read.add(verdict.pack)
+    side.bytes_read += verdict.size_bytes
+    if not verdict.why:
+        return
+    kind: Kind = "missing" if verdict.missing else "wrong" if verdict.size_bytes else "unread"
+    side.found(pack_name(verdict.pack), kind, verdict.why)
+    side.mark_bad(table, verdict.pack, verdict.bad)
+
+
+def _lost_rows(
+    index: Index, table: PackTable, forest: Forest, groups: Columns, sides: Iterable[Side]
+) -> Columns:
+    """A flag for each row whose blob no store can give."""
+    good = np.zeros(index.rows, np.bool_)
+    for side in sides:
+        good |= side.present[table.number_of] & ~side.bad
+    good[list(forest.problems)] = False
+    return ~any_copy(groups, good)
+
+
+def _snapshots(known: Known, sides: Iterable[Side], tombstones: Tombstones) -> list[ListedSnapshot]:
+    """Every snapshot that can be read and is not deleted, with the stores that list it."""
+    holders: dict[str, set[str]] = {}
+    for side in sides:
+        for snapshot in side.own_snapshots(tombstones):
+            holders.setdefault(snapshot, set()).add(side.store.name)
+    found = [
+        ListedSnapshot(snapshot, known.snapshots[snapshot], frozenset(stores))
+        for snapshot, stores in holders.items()
+        if snapshot in known.snapshots
+    ]
+    return sorted(found, key=lambda listed: (listed.snapshot.time, listed.id))
+
+
+def _lost_snapshots(sides: Iterable[Side], known: Known, tombstones: Tombstones) -> tuple[str, ...]:
+    """Snapshots that stores list and none can give."""
+    listed = {snapshot for side in sides for snapshot in side.own_snapshots(tombstones)}
+    return tuple(sorted(listed - known.snapshots.keys()))
+
+
+def _in_order(stores: Sequence[Store], cheapest: Sequence[str]) -> list[Store]:
+    rank = {name: place for place, name in enumerate(cheapest)}
+    return sorted(stores, key=lambda store: rank.get(store.name, len(rank)))
+
+
+def _unreachable(name: str, why: str) -> StoreCheck:
+    return StoreCheck(0, findings=(Finding(name, "", "unread", why),))

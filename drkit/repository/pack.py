@@ -104,8 +104,11 @@ def pack_size(blob_bytes: int, plain: int, compressed: int) -> int:
     return blob_bytes + plain * _PLAIN.size + compressed * _COMPRESSED.size + OVERHEAD_BYTES + 4
 
 
-def read_header(pack: bytes, key: MasterKey) -> tuple[PackedBlob, ...]:
-    """The blobs of a whole pack. Raises `DamagedData` when header and size do not agree."""
+def read_header(pack: bytes, key: MasterKey, *, skipped: int = 0) -> tuple[PackedBlob, ...]:
+    """The blobs of a whole pack, or of its end when `skipped` bytes before it were not read.
+
+    Raises `DamagedData` when header and size do not agree.
+    """
     if len(pack) < 4:
         raise _damaged("it is shorter than a header")
     (length,) = struct.unpack("<I", pack[-4:])
@@ -126,7 +129,7 @@ def read_header(pack: bytes, key: MasterKey) -> tuple[PackedBlob, ...]:
         blobs.append(PackedBlob(fields[-1], kind, offset, fields[1], raw_bytes))
         offset += fields[1]
         at += entry.size
-    if offset != len(pack) - 4 - length:
+    if offset != skipped + len(pack) - 4 - length:
         raise _damaged("its blobs do not fill it")
     return tuple(blobs)
 

@@ -1,0 +1,106 @@
+"""Config, keys, indexes and snapshots of one store: present, with the right bytes, readable."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from drkit.errors import DamagedData, DrkitError
+from drkit.repository.check_values import Finding
+from drkit.repository.identity import read_config
+from drkit.repository.index_columns import IndexPart, read_columns
+from drkit.repository.layout import CONFIG, INDEX, KEYS, SNAPSHOTS
+from drkit.repository.listing import Listing
+from drkit.repository.objects import open_unpacked
+from drkit.repository.sealing import MasterKey
+from drkit.repository.snapshot import Snapshot, read_snapshot
+from drkit.stores.interface import ObjectMissing, Store
+
+_AT_ONCE = 4
+
+
+@dataclass(slots=True)
+class Known:
+    """What was read of small objects, by id; each is decoded once, whichever store gave it."""
+
+    parts: dict[str, IndexPart] = field(default_factory=dict)
+    packs_of: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    snapshots: dict[str, Snapshot] = field(default_factory=dict)
+
+
+def check_identity(
+    store: Store, key: MasterKey, repository_id: str, key_files: Mapping[str, int]
+) -> list[Finding]:
+    """Problems with config and keys; `key_files` are those of all stores. Never repaired by itself
+    (S8), so each says who must do what.
+    """
+    found = []
+    try:
+        if read_config(store, key)[0] != repository_id:
+            found.append(_wrong(store, CONFIG, "it is another repository's"))
+    except ObjectMissing:
+        found.append(Finding(store.name, CONFIG, "missing", "missing" + _BY_HAND))
+    except (DrkitError, ValueError, KeyError, TypeError):
+        found.append(_wrong(store, CONFIG, "it cannot be opened" + _BY_HAND))
+    held = {info.name: info.size_bytes for info in store.list(KEYS)}
+    for name in sorted(key_files):
+        if name not in held:
+            found.append(Finding(store.name, name, "missing", "missing" + _BY_HAND))
+            continue
+        try:
+            content = store.get(name)
+        except DrkitError as error:
+            found.append(Finding(store.name, name, "unread", error.message))
+            continue
+        if hashlib.sha256(content).hexdigest() != name.removeprefix(KEYS):
+            found.append(_wrong(store, name, "its bytes do not match its name" + _BY_HAND))
+    return found
+
+
+_BY_HAND = "; config and keys are never repaired by themselves: drkit repair config STORE"
+
+
+def check_small_objects(
+    store: Store, key: MasterKey, listing: Listing, known: Known
+) -> list[Finding]:
+    """Reads and decodes every index and snapshot of the store; what is right goes to `known`."""
+
+    def read(name: str) -> tuple[str, bytes | DrkitError]:
+        try:
+            return name, open_unpacked(key, name, store.get(name))
+        except DrkitError as error:
+            return name, error
+
+    found = []
+    names = [INDEX + index_id for index_id in listing.indexes]
+    names += [SNAPSHOTS + snapshot_id for snapshot_id in listing.snapshots]
+    with ThreadPoolExecutor(_AT_ONCE, f"check {store.name}") as pool:
+        for name, content in pool.map(read, sorted(names)):
+            if isinstance(content, bytes):
+                content = _decode(name, content, known) or b""
+            if isinstance(content, ObjectMissing):
+                continue  # removed since it was listed: by another run, not by damage
+            if isinstance(content, DamagedData):
+                found.append(_wrong(store, name, content.message))
+            elif isinstance(content, DrkitError):
+                found.append(Finding(store.name, name, "unread", content.message))
+    return found
+
+
+def _decode(name: str, content: bytes, known: Known) -> DamagedData | None:
+    object_id = name.rpartition("/")[2]
+    try:
+        if name.startswith(INDEX):
+            if object_id not in known.parts:
+                known.parts[object_id] = read_columns(content)
+        elif object_id not in known.snapshots:
+            known.snapshots[object_id] = read_snapshot(content)
+    except DamagedData as error:
+        return error
+    return None
+
+
+def _wrong(store: Store, name: str, what: str) -> Finding:
+    return Finding(store.name, name, "wrong", what)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from drkit.clock import Clock
@@ -42,10 +43,16 @@ class PlacedArbiter:
     def acquire(self, service: str, holder: str, *, ttl_s: float) -> Lease:
         wanted = Lease(service, holder, ttl_s, _new_token())
         started_s = self._clock.elapsed_s()
-        self._place.change(
-            service, lambda state: acquired(state, wanted, left_s=self._left_s(state))
-        )
-        return self._own(wanted, started_s)
+        former: list[Lease | None] = []
+
+        def step(state: ServiceState) -> ServiceState:
+            former[:] = [state.lease]
+            return acquired(state, wanted, left_s=self._left_s(state))
+
+        self._place.change(service, step)
+        (before,) = former
+        taken_over = before is not None and before.holder != holder
+        return self._own(replace(wanted, taken_over=taken_over), started_s)
 
     def renew(self, lease: Lease) -> Lease:
         token = _new_token()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -11,12 +11,17 @@ from drkit.errors import NeedsOperator, PlaceError
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to act for `service` until it expires. `token` changes at every renewal."""
+    """The right to act for `service` until it expires. `token` changes at every renewal.
+
+    `taken_over`: another holder had it and did not give it back; what that one sent last may still
+    arrive (T3). Only the one who acquired the lease knows.
+    """
 
     service: str
     holder: str
     ttl_s: float
     token: str
+    taken_over: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

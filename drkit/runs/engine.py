@@ -42,7 +42,7 @@ def execute(
     try:
         if unknown := _unknown_actions(plan, actions):
             return _ask_about(journal, run, unknown)
-        with KeptLease(context.arbiter, plan.service_key, context.holder) as lease:
+        with KeptLease(context.arbiter, plan.service_key, context.holder, context.clock) as lease:
             with stop_requests() as stop:
                 return _Execution(journal, run.id, plan, actions, context, lease, stop).run()
     finally:

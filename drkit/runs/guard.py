@@ -61,6 +61,16 @@ class StepGuard:
             self._clock.sleep(min(rest_s, _SLICE_S))
         self._unless_stopped()
 
+    def outwait_former_holder(self, time_scale: float) -> None:
+        """Returns when no effect of a former holder can come between (T3), and says that it waits.
+        Called before each effect that may not be done twice.
+        """
+        wait_s = self._lease.wait_s() / time_scale
+        if wait_s > 0:
+            text = f"the lease was taken over: waits {wait_s:.0f} s for what may still arrive"
+            self.note({"text": text})
+            self.pause(wait_s)
+
     def note(self, payload: Mapping[str, JSON]) -> None:
         self._journal.append(
             self._run_id, "note", step=self._step_id, attempt=self.attempt, payload=payload

@@ -6,8 +6,10 @@ import threading
 from contextlib import suppress
 from types import TracebackType
 
+from drkit.clock import Clock
 from drkit.coordination.interface import Arbiter, ArbiterUnreachable, Lease, LeaseHeld, LeaseLost
 from drkit.errors import GuardRefused
+from drkit.io_policy import LONGEST_EFFECT_S
 
 LEASE_TTL_S = 30.0
 
@@ -15,7 +17,9 @@ LEASE_TTL_S = 30.0
 class KeptLease:
     """Holds `service`'s lease while it is entered. Raises `LeaseHeld` or `ArbiterUnreachable`."""
 
-    def __init__(self, arbiter: Arbiter, service: str, holder: str) -> None:
+    def __init__(self, arbiter: Arbiter, service: str, holder: str, clock: Clock) -> None:
+        self._clock = clock
+        self._free_from_s = 0.0
         self._arbiter = arbiter
         self._service = service
         self._holder = holder
@@ -25,7 +29,7 @@ class KeptLease:
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
     def __enter__(self) -> KeptLease:
-        self._lease = self._arbiter.acquire(self._service, self._holder, ttl_s=LEASE_TTL_S)
+        self._acquire()
         self._thread.start()
         return self
 
@@ -41,6 +45,12 @@ class KeptLease:
             if self._lease is not None:
                 with suppress(ArbiterUnreachable):  # then it runs out by itself
                     self._arbiter.release(self._lease)
+
+    def wait_s(self) -> float:
+        """Seconds until nothing that a former holder sent can still arrive (T3): after a takeover
+        its lease's full time, for it may not know yet, and then its longest request.
+        """
+        return max(0.0, self._free_from_s - self._clock.elapsed_s())
 
     def prove(self, run_id: str, epoch: int) -> Lease:
         """The lease, renewed now; the role record is not of a later epoch than this run's.
@@ -67,12 +77,17 @@ class KeptLease:
         try:
             self._lease = self._arbiter.renew(self._lease)
         except LeaseLost:
-            self._lease = self._again()
+            self._again()
         return self._lease
 
-    def _again(self) -> Lease:
+    def _acquire(self) -> None:
+        self._lease = self._arbiter.acquire(self._service, self._holder, ttl_s=LEASE_TTL_S)
+        if self._lease.taken_over:
+            self._free_from_s = self._clock.elapsed_s() + LEASE_TTL_S + LONGEST_EFFECT_S
+
+    def _again(self) -> None:
         try:
-            return self._arbiter.acquire(self._service, self._holder, ttl_s=LEASE_TTL_S)
+            self._acquire()
         except LeaseHeld as error:
             self._lease = None
             raise LeaseLost(

@@ -76,6 +76,8 @@ class Rollback:
         call = StepCall(self.run_id, step.id, attempt, arguments, outputs, guard)
         done = _done_of(progress) if progress.done else None
         try:
+            if step.effect.must_look:
+                guard.outwait_former_holder(self.context.time_scale)
             guard.check()
             proof = undo(call, done, self.context)
         except Exception as error:

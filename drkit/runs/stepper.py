@@ -91,7 +91,7 @@ class Stepper:
         self.context.breakpoint(step.id, "after-intent")
         call = StepCall(self.run_id, step.id, attempt, arguments, outputs, guard)
         try:
-            done, adopted = self._act(step, call, unknown)
+            done, adopted = self._act(step, call, unknown, guard)
         except Exception as error:
             return self._failed(step, attempt, error, guard)
         self.context.breakpoint(step.id, "after-effect")
@@ -105,9 +105,13 @@ class Stepper:
         self.context.breakpoint(step.id, "after-record")
         return None
 
-    def _act(self, step: PlannedStep, call: StepCall, unknown: bool) -> tuple[Done, bool]:
+    def _act(
+        self, step: PlannedStep, call: StepCall, unknown: bool, guard: StepGuard
+    ) -> tuple[Done, bool]:
         """What is already there is adopted; else it is done now, if this attempt still may."""
         action = self.actions[step.action]
+        if step.effect.must_look:
+            guard.outwait_former_holder(self.context.time_scale)
         call.guard.check()
         if action.look is not None and (unknown or step.effect.must_look):
             if (found := action.look(call, self.context)) is not None:

@@ -122,6 +122,21 @@ def test_a_released_lease_is_free_at_once(machine: Machine) -> None:
         first.acquire("chat", "a", ttl_s=60)
 
 
+def test_T3_only_who_took_a_lease_that_was_not_given_back_is_told_so(machine: Machine) -> None:
+    clock = ManualClock()
+    first, second = machine(ManualClock()), machine(clock)
+    held = first.acquire("chat", "a", ttl_s=60)
+    assert not held.taken_over
+    assert not first.acquire("chat", "a", ttl_s=60).taken_over
+    with pytest.raises(LeaseHeld):
+        second.acquire("chat", "b", ttl_s=60)
+    clock.advance(61)
+    taken = second.acquire("chat", "b", ttl_s=60)
+    assert taken.taken_over
+    second.release(taken)
+    assert not first.acquire("chat", "a", ttl_s=60).taken_over
+
+
 def test_a_holder_takes_its_own_lease_again_and_the_old_token_is_void(machine: Machine) -> None:
     before, resumed = machine(ManualClock()), machine(ManualClock())
     old = before.acquire("chat", "run-1", ttl_s=60)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from drkit.compute.interface import EffectUnknown
+from drkit.coordination.interface import LeaseHeld
 from drkit.errors import Interrupted, PlaceError, VerificationFailed
 from drkit.runs.records import RunState, StepState
 from drkit.runs.states import replay
@@ -302,8 +303,34 @@ def test_a_lease_that_another_holds_lets_nothing_begin(world: World) -> None:
     assert not world.marks.count
 
 
+def test_T3_after_a_takeover_no_effect_comes_before_the_former_holders_last_one(
+    world: World,
+) -> None:
+    from drkit.io_policy import LONGEST_EFFECT_S
+    from drkit.runs.lease import LEASE_TTL_S
+
+    with suppress(LeaseHeld):
+        world.arbiter.acquire("assistant", "a machine that died", ttl_s=LEASE_TTL_S)
+    with pytest.raises(LeaseHeld):
+        world.start()
+    world.clock.advance(LEASE_TTL_S + 1)
+    taken_s = world.clock.elapsed_s()
+    first: dict[str, float] = {}
+    for name in ("hold", "acquire", "fence", "cutover"):
+        world.marks.during[name] = lambda call, _context: first.setdefault(
+            call.step_id, world.clock.elapsed_s()
+        )
+    (run,) = world.journal().runs()
+    world.resume(run.id)
+    free_s = taken_s + LEASE_TTL_S + LONGEST_EFFECT_S
+    for effect in ("hold", "acquire", "fence", "cutover"):
+        assert first[effect] >= free_s, effect
+    said = [e.payload.get("text", "") for e in world.journal().entries(run.id)]
+    assert any("taken over" in str(text) for text in said)
+
+
 def test_a_lease_taken_over_stops_the_run_before_its_next_effect(world: World) -> None:
-    from drkit.coordination.interface import LeaseHeld, LeaseLost
+    from drkit.coordination.interface import LeaseLost
 
     def taken(_call, _context):
         while True:  # the lease may be renewed by its keeper at this very moment

@@ -16,8 +16,8 @@ from drkit.events import Emit, Note, Progress, StoreLagging
 from drkit.repository.copying import copy_object
 from drkit.repository.coverage import cover_packs
 from drkit.repository.layout import SNAPSHOTS, pack_name
-from drkit.repository.ledger import Ledger, try_write_ledger
-from drkit.repository.levelling import Standing, expected_indexes
+from drkit.repository.ledger import Ledger, try_write_ledger, write_ledger
+from drkit.repository.levelling import Standing
 from drkit.repository.listing import Listing
 from drkit.repository.prune_plan import KnownPlan, spread_plan
 from drkit.repository.repository import Repository
@@ -92,8 +92,13 @@ def write_ledgers(
     stores: Collection[str],
     added: Collection[str],
     emit: Emit,
+    *,
+    must: bool = False,
 ) -> None:
-    """Notes in each level store of `stores` what it holds now, with the snapshots `added`."""
+    """Notes in each level store of `stores` what it holds now, with the snapshots `added`.
+
+    A store that does not take it is told, or raises with `must`.
+    """
     for store in levelled.stores:
         if store.name not in stores:
             continue
@@ -106,7 +111,10 @@ def write_ledgers(
             frozenset(s for s in held if not covers("snapshot", s, store.name)),
             frozenset(listing.indexes),
         )
-        try_write_ledger(store, repository.key, ledger, emit)
+        if must:
+            write_ledger(store, repository.key, ledger)
+        else:
+            try_write_ledger(store, repository.key, ledger, emit)
 
 
 def trust(
@@ -237,8 +245,7 @@ def _copy_all(
             short = [name for name, size in listing.indexes.items() if size < sizes[name]]
             for name in short:  # cut short here, whole elsewhere
                 del listing.indexes[name]
-            expected = expected_indexes(listing, frozenset(sizes), plan)
-            if packs or not expected <= listing.indexes.keys():
+            if packs or not sizes.keys() - plan.retired <= listing.indexes.keys():
                 copied += cover_packs(repository, store, listings, trusted)
             for snapshot in wanted[store]:
                 if snapshot in broken:

@@ -29,14 +29,6 @@ class Standing:
     lacks: int = 0
 
 
-def expected_indexes(listing: Listing, every: frozenset[str], plan: KnownPlan) -> frozenset[str]:
-    """The index files that a level store has: before its turn of a prune the old, then the new."""
-    if plan.plan is None or plan.plan.closed or not plan.plan.new_indexes:
-        return every
-    new = plan.plan.new_indexes
-    return every - plan.plan.old_indexes if new <= listing.indexes.keys() else every - new
-
-
 def needs_ledger(
     listings: Mapping[str, Listing], plan: KnownPlan, *, all_answer: bool
 ) -> frozenset[str]:
@@ -49,7 +41,7 @@ def needs_ledger(
         name
         for name, listing in listings.items()
         if listing.snapshots.keys() != snapshots
-        or not expected_indexes(listing, indexes, plan) <= listing.indexes.keys()
+        or not indexes - plan.retired <= listing.indexes.keys()
     )
 
 
@@ -94,10 +86,8 @@ def _standing(
     )
     lost = missing & ledger.snapshots
     their_indexes = frozenset(i for other in others for i in other.indexes)
-    retired = plan.plan.old_indexes if plan.plan else frozenset()
-    placed = plan.plan.new_indexes if plan.plan else frozenset()
-    gone = ledger.indexes - listing.indexes.keys() - retired
-    own = listing.indexes.keys() - their_indexes - placed
+    gone = ledger.indexes - listing.indexes.keys() - plan.retired
+    own = listing.indexes.keys() - their_indexes - plan.retired
     only_here = listing.snapshots.keys() - elsewhere
     diverged = ""
     if name in tombstones.evicted:
@@ -106,8 +96,7 @@ def _standing(
         diverged = "was away while deletions were forgotten"
     elif gone and own and others:
         diverged = "was repacked by another program"
-    every = their_indexes | listing.indexes.keys()
-    lacks = expected_indexes(listing, every, plan) - listing.indexes.keys()
+    lacks = their_indexes - plan.retired - listing.indexes.keys()
     return Standing(
         tombstones.pending(listing, name), lost, diverged, len(missing - lost) + len(lacks)
     )

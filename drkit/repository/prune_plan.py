@@ -34,14 +34,15 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class PrunePlan:
-    """`remove`: marked packs with their sizes. In each turn `new_indexes` replace `old_indexes`."""
+    """`remove`: marked packs with their sizes. `indexes`: the index files that name them and
+    nothing else; a store loses them in its turn, before the packs.
+    """
 
     generation: int
     marked_at: datetime
     owner: str
     remove: Mapping[str, int]
-    old_indexes: frozenset[str] = frozenset()
-    new_indexes: frozenset[str] = frozenset()
+    indexes: frozenset[str] = frozenset()
     turns: Mapping[str, Turn] = field(default_factory=dict)
     closed: bool = False
 
@@ -61,6 +62,11 @@ class KnownPlan:
     records: Mapping[str, bytes] = field(default_factory=dict)
     stale: frozenset[str] = frozenset()
     unreadable: frozenset[str] = frozenset()
+
+    @property
+    def retired(self) -> frozenset[str]:
+        """Index files of marked packs: no store needs them."""
+        return self.plan.indexes if self.plan else frozenset()
 
     @property
     def marked(self) -> Mapping[str, int]:
@@ -133,8 +139,7 @@ def _values_of(plan: PrunePlan) -> Values:
         "marked_at": plan.marked_at.isoformat(),
         "owner": plan.owner,
         "remove": dict(plan.remove),
-        "old_indexes": sorted(plan.old_indexes),
-        "new_indexes": sorted(plan.new_indexes),
+        "indexes": sorted(plan.indexes),
         "closed": plan.closed,
         "turns": {
             store: {
@@ -155,8 +160,7 @@ def _plan_of(values: Values) -> PrunePlan:
             marked_at=datetime.fromisoformat(values["marked_at"]),
             owner=values["owner"],
             remove=dict(values["remove"]),
-            old_indexes=frozenset(values["old_indexes"]),
-            new_indexes=frozenset(values["new_indexes"]),
+            indexes=frozenset(values["indexes"]),
             closed=bool(values["closed"]),
             turns={
                 store: Turn(

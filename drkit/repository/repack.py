@@ -1,0 +1,118 @@
+"""Writes the used blobs of marked packs into new ones, in every store, before anything goes.
+
+Blobs keep their sealed bytes: each is opened and hashed first, so nothing damaged is carried on
+(S11), and nothing is encrypted again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
+
+from drkit.errors import DamagedData
+from drkit.events import Emit, Progress
+from drkit.repository.compression import decompress
+from drkit.repository.copying import good_copy
+from drkit.repository.layout import pack_name
+from drkit.repository.listing import Listing
+from drkit.repository.pack import (
+    BUFFER_BYTES,
+    PACK_BYTES,
+    BlobKind,
+    PackBuilder,
+    PackedBlob,
+    SealedPack,
+)
+from drkit.repository.sealing import MasterKey
+from drkit.stores.interface import Store
+
+
+def repack(
+    key: MasterKey,
+    packs: Mapping[str, Sequence[PackedBlob]],
+    needed: Set[bytes],
+    listings: Mapping[Store, Listing],
+    emit: Emit,
+) -> list[SealedPack]:
+    """The new packs (without their bytes), which every store holds when this returns.
+
+    Each blob of `needed` is taken once. A pack of which no copy is good is read blob by blob, from
+    whichever store has each one; `DamagedData` when a needed blob is nowhere.
+    """
+    stores = tuple(listings)
+    builders: dict[BlobKind, PackBuilder] = {}
+    finished: list[SealedPack] = []
+    left = set(needed)
+
+    def finish(kind: BlobKind) -> None:
+        pack = builders.pop(kind).finish(key)
+        with ThreadPoolExecutor(max(1, len(stores)), "repack") as pool:
+            puts = [
+                pool.submit(s.put, pack_name(pack.id), pack.pieces, size_bytes=pack.size_bytes)
+                for s in stores
+            ]
+        for put in puts:
+            put.result()
+        for listing in listings.values():
+            listing.packs[pack.id] = pack.size_bytes
+        finished.append(SealedPack(pack.id, pack.blobs, (), pack.size_bytes))
+
+    for done, (pack_id, blobs) in enumerate(packs.items()):
+        emit(Progress("repack", done, len(packs), "packs", pack_id[:8]))
+        wanted = [blob for blob in blobs if blob.id in left]
+        for blob, sealed in _read(key, pack_id, wanted, stores):
+            if blob.id not in left:
+                continue
+            left.discard(blob.id)
+            builder = builders.get(blob.kind)
+            if builder is not None and not builder.has_room(len(sealed)):
+                finish(blob.kind)
+                builder = None
+            if builder is None:
+                # another program's blob may be larger than any of ours
+                room = bytearray(max(BUFFER_BYTES, len(sealed) + (1 << 20)))
+                builder = builders[blob.kind] = PackBuilder(blob.kind, room)
+            builder.add(blob.id, sealed, blob.raw_bytes)
+            if builder.size_bytes >= PACK_BYTES:
+                finish(blob.kind)
+    for kind in list(builders):
+        finish(kind)
+    return finished
+
+
+def _read(
+    key: MasterKey, pack_id: str, wanted: Sequence[PackedBlob], stores: Sequence[Store]
+) -> list[tuple[PackedBlob, bytes]]:
+    """The sealed bytes of the `wanted` blobs, each proved."""
+    if not wanted:
+        return []
+    try:
+        whole = memoryview(good_copy(pack_name(pack_id), stores))
+        found = [(blob, bytes(whole[blob.offset : blob.offset + blob.length])) for blob in wanted]
+        if all(_is_sound(key, blob, sealed) for blob, sealed in found):
+            return found
+    except DamagedData:
+        pass
+    return [(blob, _read_blob(key, pack_id, blob, stores)) for blob in wanted]
+
+
+def _read_blob(key: MasterKey, pack_id: str, blob: PackedBlob, stores: Sequence[Store]) -> bytes:
+    for store in stores:
+        sealed = store.get(pack_name(pack_id), offset=blob.offset, length=blob.length)
+        if _is_sound(key, blob, sealed):
+            return sealed
+    raise DamagedData(
+        f"blob {blob.id.hex()[:8]} is damaged in every store",
+        hint="drkit check --read-data, then drkit repair; nothing was deleted",
+    )
+
+
+def _is_sound(key: MasterKey, blob: PackedBlob, sealed: bytes) -> bool:
+    try:
+        content = key.open(sealed)
+        if blob.raw_bytes:
+            content = decompress(content, max_raw_bytes=blob.raw_bytes)
+    except DamagedData:
+        return False
+    return hashlib.sha256(content).digest() == blob.id

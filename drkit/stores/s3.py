@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from drkit.errors import DrkitError
@@ -14,6 +15,7 @@ from drkit.stores.interface import (
     Buffer,
     ObjectInfo,
     ObjectMissing,
+    Retained,
     StoreRefused,
     StoreUnreachable,
 )
@@ -178,18 +180,19 @@ class S3Store:
             until = self._retained_until(name, place, version)
             if until is None:
                 raise
-            raise StoreRefused(
-                f"{self.name}: {name} is retained until {until}",
+            raise Retained(
+                f"{self.name}: {name} is retained until {until:%Y-%m-%d %H:%M} UTC",
                 hint="object lock holds it; it can be deleted after that",
+                until=until,
             ) from error
 
-    def _retained_until(self, name: str, place: dict[str, Any], version: str) -> str | None:
+    def _retained_until(self, name: str, place: dict[str, Any], version: str) -> datetime | None:
         try:
             found = self._bucket.ask("look at", name, "head_object", **place, VersionId=version)
         except DrkitError:
             return None
-        until = found.get("ObjectLockRetainUntilDate")
-        return None if until is None else until.strftime("%Y-%m-%d %H:%M UTC")
+        until: datetime | None = found.get("ObjectLockRetainUntilDate")
+        return until
 
     def _sweep_once(self) -> None:
         """Takes back what killed writers left; a store that cannot list it has none, or its own

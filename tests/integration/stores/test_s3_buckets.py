@@ -25,7 +25,7 @@ from s3_servers import (
 
 from drkit.errors import GuardRefused
 from drkit.stores.conditional import prove
-from drkit.stores.interface import Conditional, StoreRefused
+from drkit.stores.interface import Conditional, Retained, StoreRefused
 from drkit.stores.s3 import S3Store
 from drkit.stores.s3_upload import abort_abandoned
 
@@ -83,8 +83,10 @@ def test_S13_a_locked_object_is_retained_until_its_date_and_says_so() -> None:
     name = "repository/data/ab/pack"
     store.put(name, b"pack", size_bytes=4)
     until = datetime.now(UTC) + timedelta(days=3)
-    with pytest.raises(StoreRefused, match=f"is retained until {until:%Y-%m-%d}"):
+    with pytest.raises(Retained, match=f"is retained until {until:%Y-%m-%d}") as caught:
         store.delete(name)
+    assert caught.value.until is not None
+    assert abs(caught.value.until - until) < timedelta(minutes=1)
     assert store.get(name) == b"pack"
 
 

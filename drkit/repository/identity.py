@@ -52,14 +52,24 @@ def read_config(store: Store, key: MasterKey) -> tuple[str, int]:
 
 
 def parse_config(content: bytes, where: str, key: MasterKey) -> tuple[str, int]:
-    """Id and format version of a config that was read from the store `where`."""
-    config = orjson.loads(key.open(content))
-    if config["version"] not in (1, 2):
+    """Id and format version of a config that was read from the store `where`.
+
+    Raises `DamagedData` for what the key did not seal, or sealed as something else.
+    """
+    try:
+        config = orjson.loads(key.open(content))
+        repository_id, version = str(config["id"]), int(config["version"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedData(
+            f"{where}: its config is another object: {error!r}",
+            hint=f"drkit repair config {where}",
+        ) from None
+    if version not in (1, 2):
         raise NoRepository(
-            f"{where} holds a repository of format {config['version']}",
+            f"{where} holds a repository of format {version}",
             hint="this version reads restic's formats 1 and 2",
         )
-    return str(config["id"]), int(config["version"])
+    return repository_id, version
 
 
 def identity(store: Store, key: MasterKey) -> str:

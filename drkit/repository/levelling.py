@@ -16,6 +16,10 @@ from drkit.repository.listing import Listing
 from drkit.repository.prune_plan import KnownPlan
 from drkit.repository.tombstones import Tombstones
 
+EVICTED = "was evicted"
+AWAY = "was away while deletions were forgotten"
+REPACKED = "was repacked by another program"
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -91,11 +95,11 @@ def _standing(
     only_here = listing.snapshots.keys() - elsewhere
     diverged = ""
     if name in tombstones.evicted:
-        diverged = "was evicted"
+        diverged = EVICTED
     elif ledger.generation < tombstones.floor and only_here:
-        diverged = "was away while deletions were forgotten"
+        diverged = AWAY
     elif gone and own and others:
-        diverged = "was repacked by another program"
+        diverged = REPACKED
     lacks = their_indexes - plan.retired - listing.indexes.keys()
     return Standing(
         tombstones.pending(listing, name), lost, diverged, len(missing - lost) + len(lacks)

@@ -10,6 +10,7 @@ from drkit.cli import (
     backup,
     bootstrap,
     config,
+    cost,
     daemon,
     data,
     inspect,
@@ -17,6 +18,7 @@ from drkit.cli import (
     measure,
     recovery,
     sandbox,
+    soundness,
     watching,
 )
 
@@ -40,9 +42,11 @@ app.add_typer(inspect.app)
 app.add_typer(measure.app)
 app.add_typer(keys.app, name="key")
 app.add_typer(keys.tags_app)
+app.add_typer(soundness.app)
 app.add_typer(recovery.app)
 app.add_typer(watching.app)
 app.add_typer(watching.audit_app, name="audit")
+app.add_typer(cost.app)
 app.add_typer(daemon.app)
 app.add_typer(config.app, name="config")
 app.add_typer(sandbox.app, name="sandbox")

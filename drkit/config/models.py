@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from drkit.config.checks import Checks
+from drkit.config.cost import Cost
 from drkit.config.decide import Decide
 from drkit.config.fields import Cron, LocalPath, Name, Seconds, Strict
 from drkit.config.places import Probe, Service, Site, SwitchConfig, Target
@@ -66,6 +68,8 @@ class Config(Strict):
     decide: Decide = Decide()
     objectives: Targets = Targets()
     schedules: dict[Name, Job] = {}
+    cost: Cost = Cost()
+    check: Checks = Checks()
     state: State = State()
     runbooks: LocalPath = Field(
         "runbooks", description="A folder; relative: to this file's folder."

@@ -47,6 +47,10 @@ def _rest(config: Config) -> Iterator[Unresolved]:
         yield from _check(("arbiter", "store"), config.arbiter.store, "stores", config.stores)
     if config.decide.to is not None:
         yield from _check(("decide", "to"), config.decide.to, "targets", config.targets)
+    for name in config.cost.loads:
+        yield from _check(("cost", "loads", name), name, "sources", config.sources)
+    for name in config.cost.prices:
+        yield from _check(("cost", "prices", name), name, "stores", config.stores)
     for name, job in config.schedules.items():
         if job.to is not None:
             yield from _check(("schedules", name, "to"), job.to, "targets", config.targets)

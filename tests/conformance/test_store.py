@@ -11,6 +11,7 @@ import gcs_server
 import pytest
 from s3_servers import b2_proxy_store, moto_store, rclone_store
 
+from drkit.stores.counted import CountedStore
 from drkit.stores.folder import FolderStore
 from drkit.stores.interface import (
     Buffer,
@@ -27,6 +28,7 @@ STORES: dict[str, Callable[[Path], Store]] = {
     "s3-moto": lambda _folder: moto_store(),
     "s3-rclone": lambda _folder: rclone_store(),
     "memory": lambda _folder: MemoryStore(),
+    "counted": lambda _folder: CountedStore(MemoryStore()),
     "folder": lambda folder: FolderStore("folder", folder / "store"),
     "gcs": lambda folder: gcs_server.shared().store(prefix=folder.name),
 }

@@ -1,0 +1,254 @@
+"""What the deployment's stores cost a month, from its schedules: storage, requests, egress. Pure.
+
+Upper bounds where something must be assumed: nothing is compressed, every proof reads everything,
+and what an account has free once is not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from drkit.config.cost import Load
+from drkit.config.cron import CronLine, parse_cron
+from drkit.config.models import Config, Job
+from drkit.config.sources import WeightsSource
+from drkit.config.stores import Keep, StoreArbiter
+from drkit.operations import requests
+from drkit.operations.prices import HOURS_A_MONTH, Price, price_of
+from drkit.stores.counted import Counts
+
+DAYS_A_MONTH = HOURS_A_MONTH / 24
+GB = 1e9
+
+# (decimal GB, percent that is new each hour), where the configuration says nothing.
+_LOADS: Mapping[str, tuple[float, float]] = {
+    "tree": (1.0, 0.04),
+    "qdrant": (1.0, 1.0),
+    "command": (0.1, 1.0),
+    "weights": (8.0, 0.0),
+}
+_WEIGHT_FILES = 12
+_REPACKED_SHARE = 0.05
+_UNPRUNED_DAYS = 365.0
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A source: what it holds, and what of it is new each day, both in bytes."""
+
+    name: str
+    held: float
+    new_a_day: float
+    stores: tuple[str, ...] | None
+    """The stores of a weights mirror; None: in the repository, on all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCost:
+    """A month of one store, in steady state. `egress_usd` is after the free part."""
+
+    store: str
+    price: Price
+    stored_bytes: float
+    counts: Counts
+    storage_usd: float
+    requests_usd: float
+    egress_usd: float
+
+    @property
+    def total_usd(self) -> float:
+        return self.storage_usd + self.requests_usd + self.egress_usd
+
+
+@dataclass(frozen=True, slots=True)
+class CostReport:
+    """Per store and in all. `notes`: what was assumed, in words."""
+
+    stores: tuple[StoreCost, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def total_usd(self) -> float:
+        return sum(store.total_usd for store in self.stores)
+
+
+def monthly_cost(config: Config) -> CostReport:
+    """What `config` costs a month once its oldest points begin to expire."""
+    prices = {
+        name: price_of(store.kind, config.cost.prices.get(name))
+        for name, store in config.stores.items()
+    }
+    sizes = _sizes(config)
+    stored = {name: _stored_bytes(config, name, sizes, prices[name]) for name in config.stores}
+    counts = _requests(config, sizes, stored, prices)
+    bills = tuple(_bill(name, prices[name], stored[name], counts[name]) for name in config.stores)
+    return CostReport(bills, tuple(_notes(config, sizes, bills)))
+
+
+def runs_a_month(job: Job) -> float:
+    """How often the job runs in an average month."""
+    if job.every is not None:
+        return HOURS_A_MONTH * 3600 / job.every
+    assert job.cron is not None
+    line = parse_cron(job.cron)
+    days = sum(_fits(line, date(2027, 1, 1) + timedelta(days=number)) for number in range(365))
+    return len(line.minutes) * len(line.hours) * days / 12
+
+
+def _fits(line: CronLine, day: date) -> bool:
+    by_day, by_weekday = day.day in line.days, day.isoweekday() % 7 in line.weekdays
+    fits = by_day or by_weekday if line.either_day else by_day and by_weekday
+    return fits and day.month in line.months
+
+
+def _sizes(config: Config) -> tuple[Size, ...]:
+    found = []
+    for name, source in config.sources.items():
+        load = config.cost.loads.get(name, Load())
+        gb, churn = _LOADS[source.kind]
+        held = GB * (gb if load.gb is None else load.gb)
+        percent = load.churn_percent_per_hour
+        new_a_day = held * 24 * (churn if percent is None else percent) / 100
+        stores = source.stores if isinstance(source, WeightsSource) else None
+        found.append(Size(name, held, new_a_day, stores))
+    return tuple(found)
+
+
+def _jobs(config: Config, run: str) -> list[tuple[Job, float]]:
+    return [(job, runs_a_month(job)) for job in config.schedules.values() if job.run == run]
+
+
+def _runs(config: Config, run: str) -> float:
+    return sum(runs for _, runs in _jobs(config, run))
+
+
+def _snapshots(config: Config, keep: Keep) -> float:
+    """How many a store holds: one for each backup while all are kept, and one for each rule."""
+    a_day = _runs(config, "backup") / DAYS_A_MONTH
+    if not _runs(config, "prune"):
+        return a_day * _UNPRUNED_DAYS
+    rules = (keep.last, keep.hourly, keep.daily, keep.weekly, keep.monthly, keep.yearly)
+    return a_day * (keep.within or 0) / 86400 + sum(rule or 0 for rule in rules)
+
+
+def _history_bytes(config: Config, keep: Keep, size: Size) -> float:
+    """What the points of the past hold beyond the present, until a prune took it away."""
+    a_day = _runs(config, "backup") / DAYS_A_MONTH
+    prunes = _runs(config, "prune")
+    if not prunes:
+        return size.new_a_day * _UNPRUNED_DAYS
+    dense_days = max(
+        (keep.within or 0) / 86400,
+        (keep.last or 0) / a_day if a_day else 0.0,
+        (keep.hourly or 0) / 24,
+    )
+    found = size.new_a_day * (dense_days + DAYS_A_MONTH / prunes / 2)
+    for rule, gap_days in (
+        (keep.daily, 1.0),
+        (keep.weekly, 7.0),
+        (keep.monthly, DAYS_A_MONTH),
+        (keep.yearly, 365.0),
+    ):
+        older = max(0.0, (rule or 0) - dense_days / gap_days)
+        found += older * min(size.new_a_day * gap_days, size.held)
+    return found
+
+
+def _stored_bytes(config: Config, store: str, sizes: Sequence[Size], price: Price) -> float:
+    keep = config.stores[store].keep
+    total = _snapshots(config, keep) * requests.OVERHEAD_BYTES
+    for size in sizes:
+        if size.stores is None:
+            total += size.held + _history_bytes(config, keep, size)
+            total += size.new_a_day * price.soft_delete_days
+        elif store in size.stores:
+            total += size.held
+    return total
+
+
+def _requests(
+    config: Config, sizes: Sequence[Size], stored: Mapping[str, float], prices: Mapping[str, Price]
+) -> dict[str, Counts]:
+    """All that a month asks of each store."""
+    counts = dict.fromkeys(config.stores, Counts())
+    backups, checks = _jobs(config, "backup"), _runs(config, "check")
+    for store, configured in config.stores.items():
+        snapshots = _snapshots(config, configured.keep)
+        packs = stored[store] / requests.PACK_BYTES + 2 * snapshots
+        for job, runs in backups:
+            once = requests.backup_requests(_new_bytes(config, job, sizes), snapshots)
+            counts[store] += once.times(runs)
+            for size in sizes:
+                if store in (size.stores or ()) and size.name in (job.sources or (size.name,)):
+                    counts[store] += requests.mirror_requests(_WEIGHT_FILES, 0).times(runs)
+        counts[store] += requests.check_requests(snapshots, packs).times(checks)
+        repacked = stored[store] * _REPACKED_SHARE
+        pruned = requests.prune_requests(snapshots, packs, repacked)
+        counts[store] += pruned.times(_runs(config, "prune"))
+    for size in sizes:
+        holders = size.stores or tuple(config.stores)
+        least = requests.LEAST_RANGE_BYTES if size.stores else requests.LEAST_READ_BYTES
+        read = requests.read_requests(size.held, least_bytes=least)
+        cheapest = min(holders, key=lambda name: prices[name].egress_usd_per_gb)
+        counts[cheapest] += read.times(checks)
+        counts[holders[0]] += read.times(_runs(config, "run-drill"))
+    if isinstance(config.arbiter, StoreArbiter):
+        asked = sum(_runs(config, run) for run in ("probe", "backup"))
+        counts[config.arbiter.store] += Counts(gets=1, read_bytes=4096).times(asked)
+    return counts
+
+
+def _new_bytes(config: Config, job: Job, sizes: Sequence[Size]) -> float:
+    """What one run of the job finds new: a source's share, over all jobs that cut it."""
+    total = 0.0
+    for size in sizes:
+        if size.stores is None and size.name in (job.sources or (size.name,)):
+            cut = sum(
+                runs
+                for other, runs in _jobs(config, "backup")
+                if size.name in (other.sources or (size.name,))
+            )
+            total += size.new_a_day * DAYS_A_MONTH / cut
+    return total
+
+
+def _bill(store: str, price: Price, stored_bytes: float, counts: Counts) -> StoreCost:
+    free = price.free_egress_times_stored * stored_bytes
+    return StoreCost(
+        store=store,
+        price=price,
+        stored_bytes=stored_bytes,
+        counts=counts,
+        storage_usd=stored_bytes / GB * price.storage_usd_per_gb_month,
+        requests_usd=(counts.puts + counts.lists) / 1000 * price.put_usd_per_1000
+        + (counts.gets + counts.stats) / 1000 * price.get_usd_per_1000,
+        egress_usd=max(0.0, counts.read_bytes - free) / GB * price.egress_usd_per_gb,
+    )
+
+
+def _notes(config: Config, sizes: Sequence[Size], bills: Sequence[StoreCost]) -> list[str]:
+    notes = [
+        f"{size.name}: {size.held / GB:g} GB"
+        + (f", {100 * size.new_a_day / size.held / 24:.2g} % new an hour" if size.new_a_day else "")
+        for size in sizes
+    ]
+    notes += [
+        f"{bill.store}: {bill.price.place}"
+        + (f", prices read {bill.price.read}" if bill.price.read else "")
+        + f" ({bill.price.source})"
+        for bill in bills
+    ]
+    if not _runs(config, "prune"):
+        notes.append("no prune is scheduled: nothing is deleted; reckoned after a year")
+    if not _runs(config, "check"):
+        notes.append("no check is scheduled: nothing is read back")
+    notes.append(
+        "every check reads all content once, from the store with the cheapest egress; a drill "
+        "reads all of it from the first store"
+    )
+    notes.append(
+        "not counted: GPUs, the traffic of your own machines, taxes, an account's free use"
+    )
+    return notes

@@ -1,4 +1,4 @@
-"""The commands that keep data: init, backup, points, restore, check, status."""
+"""The commands that keep data: init, backup, points, restore, status."""
 
 from __future__ import annotations
 
@@ -112,39 +112,6 @@ def restore(
     if any(not proof.passed for proof in restored.proofs):
         return 22
     return 3 if restored.failed else 0
-
-
-@command(app)
-def check(
-    session: Session,
-    read_data: Annotated[bool, typer.Option(help="Read and hash every pack.")] = False,
-) -> int:
-    """Says whether the repository is sound, store by store."""
-    from drkit.repository.check import check_repository
-
-    with opened(session) as app:
-        report = check_repository(app.repository, read_data=read_data, emit=app.emit)
-    rows = [
-        {
-            "store": name,
-            "packs": checked.packs,
-            "bytes_read": checked.bytes_read,
-            "lacks": checked.lacks,
-            "sound": "yes" if checked.sound else "NO",
-            "problems": list(checked.problems) if session.json_lines else len(checked.problems),
-        }
-        for name, checked in report.stores.items()
-    ]
-    columns = ("store", "packs", "bytes_read", "lacks", "sound", "problems")
-    session.terminal.table("check", columns, rows)
-    for name, checked in report.stores.items():
-        for problem in checked.problems:
-            session.terminal.say(f"{name}: {problem}")
-    for lost in report.lost:
-        session.terminal.say(f"lost in every store: {lost}")
-    if report.lost:
-        return 22
-    return 0 if report.sound else 3
 
 
 @command(app)

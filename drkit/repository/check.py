@@ -37,19 +37,25 @@ def check_repository(
     read_data: bool = False,
     reading: Reading | None = None,
     cheapest: Sequence[str] = (),
+    only: Sequence[str] = (),
     random: Random | None = None,
     emit: Emit,
 ) -> CheckReport:
-    """What is wrong, by store, and what is lost in all of them.
+    """What is wrong, by store, and what is lost in all of them (or in all of `only`).
 
     `reading` says which packs are read whole in each store (`read_data`: every one). Trees are
     read from the stores named in `cheapest` first.
     """
     rng = random or Random()
     wanted = reading or (ReadAll() if read_data else ReadNothing())
-    checks = {name: _unreachable(name, why) for name, why in repository.unreachable.items()}
+    checks = {
+        name: _unreachable(name, why)
+        for name, why in repository.unreachable.items()
+        if not only or name in only
+    }
+    stores = [store for store in repository.stores if not only or store.name in only]
     sides: list[Side] = []
-    for store in _in_order(repository.stores, cheapest):
+    for store in _in_order(stores, cheapest):
         try:
             sides.append(Side(store, take_listing(store)))
         except DrkitError as error:
@@ -75,7 +81,7 @@ def check_repository(
     reached, unknown = forest.reach(one.snapshot.tree for one in snapshots)
     any_lost = unknown or bool((lost & reached).any())
     return CheckReport(
-        {store.name: checks.pop(store.name) for store in repository.stores} | checks,
+        {store.name: checks.pop(store.name) for store in stores} | checks,
         lost_files(repository, index, forest, snapshots, lost) if any_lost else (),
         _lost_snapshots(sides, known, tombstones),
     )

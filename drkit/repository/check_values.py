@@ -57,6 +57,11 @@ class StoreCheck:
     notes: tuple[str, ...] = ()
 
     @property
+    def read_whole(self) -> bool:
+        """Whether every pack that was to be read was read, right or wrong."""
+        return not any(finding.kind == "unread" for finding in self.findings)
+
+    @property
     def problems(self) -> tuple[str, ...]:
         return tuple(map(str, self.findings))
 
@@ -77,6 +82,13 @@ class CheckReport:
     def sound(self) -> bool:
         return not (self.lost or self.lost_snapshots) and all(
             check.sound for check in self.stores.values()
+        )
+
+    @property
+    def damaged(self) -> bool:
+        """Whether something is lost, wrong or gone; a store that only lags is not damaged."""
+        return bool(self.lost or self.lost_snapshots) or any(
+            finding.kind != "unread" for finding in self.findings
         )
 
     @property

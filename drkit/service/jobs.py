@@ -50,6 +50,8 @@ def plan_jobs(schedules: Mapping[str, Job]) -> tuple[tuple[PlannedJob, ...], tup
             left_out.append(LeftOut(name, f"not in this version: {job.run}"))
             continue
         arguments: list[str] = [job.run]
+        if job.run == "check":
+            arguments.append("--due")
         for source in job.sources:
             arguments += ["--source", source]
         if job.to is not None:

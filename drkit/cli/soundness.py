@@ -1,0 +1,169 @@
+"""The commands that look after the repository's soundness: check, and repair with its parts."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from drkit.cli.apps import opened
+from drkit.cli.options import Session, command
+from drkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from drkit.operations.check import CheckOutcome
+    from drkit.repository.read_turns import ReadLog
+    from drkit.wiring import App
+
+app = typer.Typer()
+
+Stores = Annotated[list[str] | None, typer.Option("--store", help="Only this store. [repeat]")]
+
+
+@command(app)
+def check(
+    session: Session,
+    read_data: Annotated[
+        bool, typer.Option("--read-data", help="Read and hash every pack of every store.")
+    ] = False,
+    read_data_subset: Annotated[
+        str | None, typer.Option(help="Read a part: n/t (1/7), a share (2.5%), or a size (500M).")
+    ] = None,
+    due: Annotated[
+        bool,
+        typer.Option(
+            "--due",
+            help="Read what is due today, so that all is read once within `check` of "
+            "schedules.yaml; what the daemon runs.",
+        ),
+    ] = False,
+    store: Stores = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Put back what one store has wrong, from the others.")
+    ] = False,
+) -> int:
+    """Says whether the repository is sound, in each store by itself and over all of them."""
+    from drkit.operations.check import run_check, run_due_check
+    from drkit.repository.reading_choice import ReadAll, ReadNothing, read_subset
+
+    if read_data + (read_data_subset is not None) + due > 1:
+        raise ConfigError(
+            "how much is to be read was said twice",
+            hint="give one of --read-data, --read-data-subset, --due",
+        )
+    if due and store:
+        raise ConfigError("--due is about all stores", hint="leave --store away")
+    reading = read_subset(read_data_subset) if read_data_subset else ReadNothing()
+    with opened(session) as app:
+        for name in store or ():
+            app.store(name)  # refuses a name that is none
+        prices = egress_prices(app)
+        cheapest = sorted(prices, key=lambda name: prices[name])
+        if due:
+            outcome = run_due_check(
+                app.repository,
+                read_days(app, cheapest),
+                app.state_dir,
+                repair=repair,
+                cheapest=cheapest,
+                emit=app.emit,
+            )
+        else:
+            outcome = run_check(
+                app.repository,
+                ReadAll() if read_data else reading,
+                only=store or (),
+                repair=repair,
+                cheapest=cheapest,
+                emit=app.emit,
+            )
+        today = app.clock.now().date()
+    _tell(session, outcome, prices, today)
+    if outcome.report.damaged:
+        return 22
+    return 0 if outcome.report.sound else 3
+
+
+def egress_prices(app: App) -> dict[str, float]:
+    """Dollars for a GB read, by store, in the order of the file."""
+    from drkit.operations.prices import price_of
+
+    own = app.config.cost.prices
+    return {
+        name: price_of(store.kind, own.get(name)).egress_usd_per_gb
+        for name, store in app.config.stores.items()
+    }
+
+
+def read_days(app: App, cheapest: list[str]) -> dict[str, int]:
+    """In how many days each store is read once; one that is never read is left out."""
+    rules = app.config.check
+    days = {cheapest[0]: rules.read_all_within}
+    if rules.elsewhere_within is not None:
+        days |= dict.fromkeys(cheapest[1:], rules.elsewhere_within)
+    return {name: max(1, round(seconds / 86400)) for name, seconds in days.items()}
+
+
+def _tell(session: Session, outcome: CheckOutcome, prices: dict[str, float], today: date) -> None:
+    from drkit.units import format_bytes
+
+    report = outcome.report
+    rows: list[dict[str, Any]] = [
+        {
+            "store": name,
+            "packs": checked.packs,
+            "packs_read": checked.packs_read,
+            "bytes_read": checked.bytes_read
+            if session.json_lines
+            else format_bytes(checked.bytes_read),
+            "egress_usd": round(checked.bytes_read / 1e9 * prices.get(name, 0.0), 4),
+            "lacks": checked.lacks,
+            "sound": checked.sound if session.json_lines else "yes" if checked.sound else "NO",
+            "problems": list(checked.problems) if session.json_lines else len(checked.findings),
+            "spare_packs": checked.spare_packs,
+            "spare_bytes": checked.spare_bytes,
+        }
+        for name, checked in report.stores.items()
+    ]
+    columns = ("store", "packs", "packs_read", "bytes_read", "lacks", "sound", "problems")
+    session.terminal.table("check", columns, rows)
+    for name, checked in report.stores.items():
+        for problem in (*checked.problems, *checked.notes):
+            session.terminal.say(f"{name}: {problem}")
+        if checked.spare_packs:
+            session.terminal.say(
+                f"{name}: {checked.spare_packs} packs ({format_bytes(checked.spare_bytes)}) are "
+                "named by no index: left by a run that died or is under way; drkit prune takes them"
+            )
+    for name, log in outcome.logs.items():
+        values = {"store": name, "days": log.of, "turns_read": len(log.read)}
+        values["since"] = str(log.whole_since or log.since)
+        session.terminal.result("read_turns", values, _turns_text(name, log, today))
+    if outcome.healed is not None:
+        for name, thing in outcome.healed.restored:
+            session.terminal.result(
+                "restored", {"store": name, "object": thing}, f"{name}: put back {thing}"
+            )
+        for finding in (*outcome.healed.failed, *outcome.healed.by_hand):
+            values = {"store": finding.store, "object": finding.name, "why": finding.what}
+            text = f"{finding.store}: not put back: {finding}"
+            session.terminal.result("not_restored", values, text)
+    for lost in report.lost:
+        values = {"path": lost.path, "what": lost.what, "snapshots": list(lost.snapshots)}
+        session.terminal.result("lost", values, f"lost: {lost}")
+    for snapshot in report.lost_snapshots:
+        text = f"lost: snapshot {snapshot[:8]} cannot be read in any store"
+        session.terminal.result("lost_snapshot", {"id": snapshot}, text)
+    if report.lost:
+        session.terminal.say(
+            "what is lost may be in a store that did not answer; else drkit repair packs saves "
+            "what is left of damaged packs, and drkit repair snapshots leaves the losses out"
+        )
+
+
+def _turns_text(name: str, log: ReadLog, today: date) -> str:
+    if log.whole_since is not None:
+        days = (today - log.whole_since).days
+        return f"{name}: every pack was read within the last {days + 1} of {log.of} days"
+    return f"{name}: {len(log.read)} of {log.of} parts were read since {log.since}"

@@ -100,6 +100,7 @@ LONGEST_EFFECT_S = 60.0
 """No call that creates, fences or moves traffic is waited for longer, so none arrives later."""
 QDRANT_CALL = Deadline(connect_s=5, total_s=30)
 QDRANT_SNAPSHOT = Deadline(connect_s=5, total_s=600, min_bytes_per_s=1024 * 1024)
+RESTIC_CHECK = Deadline(connect_s=0, total_s=3600)
 
 STORE_RETRY = Retry(tries=4, first_s=0.5, most_s=8)
 STATE_RETRY = Retry(tries=10, first_s=0.02, most_s=0.5)

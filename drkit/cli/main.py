@@ -13,6 +13,7 @@ from drkit.cli import (
     cost,
     daemon,
     data,
+    deletion,
     inspect,
     keys,
     measure,
@@ -43,6 +44,8 @@ app.add_typer(measure.app)
 app.add_typer(keys.app, name="key")
 app.add_typer(keys.tags_app)
 app.add_typer(soundness.app)
+app.add_typer(deletion.app)
+app.add_typer(deletion.repair_app, name="repair")
 app.add_typer(recovery.app)
 app.add_typer(watching.app)
 app.add_typer(watching.audit_app, name="audit")

@@ -21,6 +21,12 @@ class Keep(Strict):
     weekly: int | None = Field(None, ge=1)
     monthly: int | None = Field(None, ge=1)
     yearly: int | None = Field(None, ge=1)
+    within_hourly: Seconds | None = Field(None, description="One of each hour, this far back.")
+    within_daily: Seconds | None = None
+    within_weekly: Seconds | None = None
+    within_monthly: Seconds | None = None
+    within_yearly: Seconds | None = None
+    tags: tuple[str, ...] = Field((), description="Keep what has all of `a,b`. [any of the list]")
 
 
 class _Store(Strict):

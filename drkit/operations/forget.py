@@ -7,7 +7,7 @@ are restic's, over groups of snapshots, in every store.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from drkit.errors import GuardRefused
@@ -36,6 +36,10 @@ class ForgetPlan:
 
     fates: tuple[Fate, ...]
     stores: frozenset[str]
+
+    def over(self, every_store: frozenset[str]) -> ForgetPlan:
+        """The same plan in a deployment of `every_store`: what goes from some goes not for good."""
+        return replace(self, stores=every_store)
 
     @property
     def doomed(self) -> dict[str, frozenset[str] | None]:

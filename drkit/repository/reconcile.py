@@ -91,7 +91,7 @@ def _plan(repository: Repository, name: str, own: Own | None, seen: Survey) -> R
     repository.forget_index()
     trusted, _ = trust(repository, good, seen.plan, None)
     repository.forget_index()
-    theirs = _own_packs(repository, listing, trusted)
+    theirs = _own_packs(repository, listing, trusted, seen.plan.marked)
     needed = _needed(repository, only_here, trusted, theirs) if own_is != "remove" else frozenset()
     return ReconcilePlan(
         name,
@@ -177,7 +177,10 @@ def _needed(
 
 
 def _own_packs(
-    repository: Repository, listing: Listing, trusted: Mapping[str, int]
+    repository: Repository,
+    listing: Listing,
+    trusted: Mapping[str, int],
+    marked: Mapping[str, int],
 ) -> dict[str, int]:
     """Packs that the store's indexes name, it holds whole, and the others do not agree on."""
     contents = load_index_files(repository, listing.indexes)
@@ -185,7 +188,9 @@ def _own_packs(
         pack: size
         for packs in contents.values()
         for pack, blobs in packs.items()
-        if pack not in trusted and listing.packs.get(pack) == (size := size_of(blobs))
+        if pack not in trusted
+        and pack not in marked
+        and listing.packs.get(pack) == (size := size_of(blobs))
     }
 
 

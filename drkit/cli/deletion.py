@@ -1,0 +1,199 @@
+"""The commands that delete, and what keeps stores the same: forget, prune, copy, unlock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from drkit.cli.apps import opened
+from drkit.cli.options import Session, command
+from drkit.cli.selection import Hosts, Paths, Snapshots, Tags
+
+if TYPE_CHECKING:
+    from drkit.operations.forget import ForgetPlan
+
+app = typer.Typer()
+repair_app = typer.Typer(help="Mend what a check found, or a store that stands apart.")
+
+Count = Annotated[str | None, typer.Option(metavar="N", help="The newest N; or unlimited.")]
+Within = Annotated[
+    str | None, typer.Option(metavar="1y5m7d2h", help="Back from the newest; m are months.")
+]
+StoreNames = Annotated[list[str] | None, typer.Option("--store", help="Only there. [repeat]")]
+
+
+@command(app, changes=True)
+def forget(
+    session: Session,
+    snapshots: Snapshots = None,
+    keep_last: Count = None,
+    keep_hourly: Count = None,
+    keep_daily: Count = None,
+    keep_weekly: Count = None,
+    keep_monthly: Count = None,
+    keep_yearly: Count = None,
+    keep_within: Within = None,
+    keep_within_hourly: Within = None,
+    keep_within_daily: Within = None,
+    keep_within_weekly: Within = None,
+    keep_within_monthly: Within = None,
+    keep_within_yearly: Within = None,
+    keep_tag: Annotated[
+        list[str] | None, typer.Option(help="All with all of these tags: a,b. [repeat: or]")
+    ] = None,
+    host: Hosts = None,
+    tag: Tags = None,
+    path: Paths = None,
+    group_by: Annotated[
+        str, typer.Option("--group-by", help="With --keep-*: each group by itself.")
+    ] = "host,paths",
+    store: StoreNames = None,
+    unsafe_allow_remove_all: Annotated[
+        bool, typer.Option(help="With a filter: rules may leave nothing of a group.")
+    ] = False,
+) -> int:
+    """Removes snapshots: those that are named, or those that no rule keeps.
+
+    Without --keep-* each store's own `keep` decides, about drkit's points only. Data goes with
+    `drkit prune`.
+    """
+    from drkit.cli.forgetting import forget_text, plan_forget
+    from drkit.cli.keep_rules import typed_rules
+    from drkit.repository.forget import forget_snapshots
+    from drkit.repository.select import read_filter, read_group_keys
+
+    typed = typed_rules(
+        {
+            "last": keep_last,
+            "hourly": keep_hourly,
+            "daily": keep_daily,
+            "weekly": keep_weekly,
+            "monthly": keep_monthly,
+            "yearly": keep_yearly,
+        },
+        {
+            "": keep_within,
+            "hourly": keep_within_hourly,
+            "daily": keep_within_daily,
+            "weekly": keep_within_weekly,
+            "monthly": keep_within_monthly,
+            "yearly": keep_within_yearly,
+        },
+        keep_tag,
+    )
+    wanted = read_filter(host, tag, path)
+    with opened(session) as app:
+        plan = plan_forget(
+            app,
+            tuple(snapshots or ()),
+            typed,
+            wanted,
+            read_group_keys(group_by),
+            tuple(store or ()),
+            may_remove_all=unsafe_allow_remove_all and bool(str(wanted)),
+        )
+        _show(session, plan)
+        if session.dry_run or not plan.doomed:
+            session.terminal.result("forget", {"removed": {}}, "nothing was removed")
+            return 0
+        report = forget_snapshots(app.repository, plan.doomed, app.emit)
+    values = {
+        "removed": {name: sorted(ids) for name, ids in report.removed.items()},
+        "retained": {name: sorted(ids) for name, ids in report.retained.items()},
+        "pending": dict(report.pending),
+    }
+    session.terminal.result("forget", values, forget_text(report))
+    return 3 if report.pending or any(report.retained.values()) else 0
+
+
+def _show(session: Session, plan: ForgetPlan) -> None:
+    from drkit.cli.forgetting import forget_rows
+
+    columns = ("id", "time", "host", "tags", "keep", "remove")
+    session.terminal.table("fate", columns, forget_rows(plan, long_ids=session.json_lines))
+
+
+@command(app, changes=True)
+def prune(
+    session: Session,
+    now: Annotated[
+        bool,
+        typer.Option(
+            help="Delete in the first store at once. The days between stores stay as they are."
+        ),
+    ] = False,
+    evict: Annotated[
+        str | None, typer.Option(metavar="STORE", help="This store will not be back: go on.")
+    ] = None,
+    max_unused: Annotated[
+        float, typer.Option(min=0, max=100, help="Percent that may stay unused in kept packs.")
+    ] = 5.0,
+    max_repack_size: Annotated[
+        int | None, typer.Option(min=0, metavar="MIB", help="Write at most so much anew.")
+    ] = None,
+) -> int:
+    """Frees what no snapshot of any store reaches: marked first, deleted store after store."""
+    from datetime import timedelta
+
+    from drkit.cli.forgetting import prune_options, prune_text, prune_values
+    from drkit.repository.prune import evict as evict_store
+    from drkit.repository.prune import prune as run_prune
+    from drkit.repository.prune_preview import preview
+
+    with opened(session) as app:
+        options = prune_options(app, max_unused=max_unused / 100, max_repack_mib=max_repack_size)
+        if now:
+            from dataclasses import replace
+
+            options = replace(options, hold=timedelta(0))
+        if session.dry_run:
+            report = preview(app.repository, options, app.emit)
+        else:
+            if evict is not None:
+                app.store(evict)
+                evict_store(app.repository, evict, app.emit)
+            report = run_prune(app.repository, options, app.emit)
+    session.terminal.result("prune", prune_values(report), prune_text(report))
+    return 22 if report.problems else 0
+
+
+@command(app)
+def unlock(
+    session: Session,
+    remove_all: Annotated[bool, typer.Option(help="Also locks that seem to be in use.")] = False,
+) -> int:
+    """Removes locks that dead processes left, in every store."""
+    from drkit.repository.locks import unlock as remove_locks
+
+    with opened(session) as app:
+        removed = remove_locks(app.repository, remove_all=remove_all, emit=app.emit)
+        missing = [found.name for found in app.repository.stores if found.name not in removed]
+    words = ", ".join(f"{count} from {name}" for name, count in removed.items())
+    session.terminal.result("unlock", {"removed": removed}, f"locks removed: {words or 'none'}")
+    return 3 if missing else 0
+
+
+@command(repair_app, changes=True)
+def reconcile(
+    session: Session,
+    store: Annotated[str, typer.Argument(help="The store that stands apart.")],
+    own: Annotated[
+        Literal["spread", "remove"] | None,
+        typer.Option(help="What becomes of snapshots that only this store has."),
+    ] = None,
+    apply: Annotated[bool, typer.Option(help="Do it; without, the plan is shown only.")] = False,
+) -> int:
+    """Makes a diverged or evicted store one of the others again."""
+    from drkit.cli.forgetting import reconcile_text, reconcile_values
+    from drkit.repository.reconcile import plan_reconcile
+    from drkit.repository.reconcile import reconcile as run_reconcile
+
+    with opened(session) as app:
+        app.store(store)
+        does = apply and not session.dry_run
+        plan = (run_reconcile if does else plan_reconcile)(app.repository, store, own, app.emit)
+    session.terminal.result(
+        "reconcile", {**reconcile_values(plan), "done": does}, reconcile_text(plan, done=does)
+    )
+    return 0

@@ -126,6 +126,9 @@ def prune(
     evict: Annotated[
         str | None, typer.Option(metavar="STORE", help="This store will not be back: go on.")
     ] = None,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="First forget what each store's keep-rules drop.")
+    ] = False,
     max_unused: Annotated[
         float, typer.Option(min=0, max=100, help="Percent that may stay unused in kept packs.")
     ] = 5.0,
@@ -133,10 +136,13 @@ def prune(
         int | None, typer.Option(min=0, metavar="MIB", help="Write at most so much anew.")
     ] = None,
 ) -> int:
-    """Frees what no snapshot of any store reaches: marked first, deleted store after store."""
+    """Frees what no snapshot of any store reaches: marked first, deleted store after store.
+
+    Run it daily: it does what is due. Nothing is deleted while a store is missing.
+    """
     from datetime import timedelta
 
-    from drkit.cli.forgetting import prune_options, prune_text, prune_values
+    from drkit.cli.forgetting import forget_by_config, prune_options, prune_text, prune_values
     from drkit.repository.prune import evict as evict_store
     from drkit.repository.prune import prune as run_prune
     from drkit.repository.prune_preview import preview
@@ -153,6 +159,8 @@ def prune(
             if evict is not None:
                 app.store(evict)
                 evict_store(app.repository, evict, app.emit)
+            if forget:
+                session.terminal.say(forget_by_config(app))
             report = run_prune(app.repository, options, app.emit)
     session.terminal.result("prune", prune_values(report), prune_text(report))
     return 22 if report.problems else 0

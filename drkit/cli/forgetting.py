@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from drkit.cli.keep_rules import configured_rules
 from drkit.errors import ConfigError, NeedsOperator
+from drkit.events import Note
 from drkit.operations.forget import ForgetPlan, plan_by_ids, plan_by_rules
 from drkit.operations.prune import checker
 from drkit.repository.anomaly import unacknowledged
-from drkit.repository.forget import ForgetReport
+from drkit.repository.forget import ForgetReport, forget_snapshots
 from drkit.repository.prune import PruneOptions, PruneReport
 from drkit.repository.prune_decision import PruneLimits
 from drkit.repository.reconcile import ReconcilePlan
@@ -72,6 +73,18 @@ def plan_forget(
         points_only=False,
         may_remove_all=may_remove_all,
     ).over(every)
+
+
+def forget_by_config(app: App) -> str:
+    """Forgets what the configured rules drop, in words; an anomaly that holds expiry is told."""
+    try:
+        plan = plan_forget(app, (), KeepRules(), SnapshotFilter(), (), (), may_remove_all=False)
+    except NeedsOperator as held:
+        app.emit(Note("warning", "forget", f"{held.message}; {held.hint}"))
+        return held.message
+    if not plan.doomed:
+        return "no snapshot has expired"
+    return forget_text(forget_snapshots(app.repository, plan.doomed, app.emit))
 
 
 def forget_rows(plan: ForgetPlan, *, long_ids: bool) -> list[dict[str, Any]]:

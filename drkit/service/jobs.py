@@ -11,7 +11,7 @@ from drkit.config.cron import CronLine, parse_cron
 if TYPE_CHECKING:
     from drkit.config.models import Job
 
-IN_THIS_VERSION = ("backup", "check", "probe", "run-drill")
+IN_THIS_VERSION = ("backup", "check", "probe", "prune", "run-drill")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,8 @@ def plan_jobs(schedules: Mapping[str, Job]) -> tuple[tuple[PlannedJob, ...], tup
         arguments: list[str] = [job.run]
         if job.run == "check":
             arguments.append("--due")
+        if job.run == "prune":
+            arguments.append("--forget")
         for source in job.sources:
             arguments += ["--source", source]
         if job.to is not None:

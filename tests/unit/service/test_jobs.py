@@ -1,6 +1,9 @@
 """Each schedule becomes the command that an operator would type."""
 
+import pytest
+
 from drkit.config.models import Job
+from drkit.service import jobs as jobs_module
 from drkit.service.jobs import LeftOut, plan_jobs
 
 
@@ -20,7 +23,17 @@ def test_a_schedule_becomes_a_command_line() -> None:
     assert jobs[1].deadline_s == 7200
 
 
-def test_a_command_that_this_version_lacks_is_left_out_and_told() -> None:
+def test_a_prune_forgets_by_the_keep_rules_first() -> None:
+    jobs, left_out = plan_jobs({"prune": Job(run="prune", cron="40 5 * * *")})
+
+    assert jobs[0].arguments == ("prune", "--forget")
+    assert left_out == ()
+
+
+def test_a_command_that_this_version_lacks_is_left_out_and_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jobs_module, "IN_THIS_VERSION", ("backup",))
     jobs, left_out = plan_jobs({"prune": Job(run="prune", cron="40 5 * * 0")})
 
     assert jobs == ()

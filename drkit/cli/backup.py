@@ -54,10 +54,7 @@ def backup(
     tag: Annotated[_Patterns, typer.Option(help="Tags of the snapshot, with commas.")] = None,
 ) -> int:
     """Writes one point of every source into all stores at once."""
-    from drkit.cli.jobs import run_backup
-    from drkit.cli.reports import backup_text, backup_values
-    from drkit.repository.scan import Compare
-    from drkit.units import format_bytes
+    from concurrent.futures import ThreadPoolExecutor
 
     excludes = _excludes((exclude, exclude_file), (iexclude, iexclude_file), exclude_larger_than)
     excludes = _with_marks(excludes, exclude_caches, exclude_if_present, one_file_system)
@@ -68,6 +65,15 @@ def backup(
                     session.terminal.say(f"would cut {name} ({config.kind})")
             session.terminal.say(f"into {', '.join(app.config.stores)}; nothing was done")
             return 0
+        with ThreadPoolExecutor(1, "open") as beside:
+            # to open a repository takes as long as to import what works on it
+            opening = beside.submit(lambda: app.repository)
+            from drkit.cli.jobs import run_backup
+            from drkit.cli.reports import backup_text, backup_values
+            from drkit.repository.scan import Compare
+            from drkit.units import format_bytes
+
+            opening.result()
         report = run_backup(
             app,
             tuple(source or ()),

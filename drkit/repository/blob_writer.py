@@ -18,7 +18,15 @@ from drkit.clock import Clock
 from drkit.repository.compression import compress, compress_all
 from drkit.repository.index import Index, index_content
 from drkit.repository.layout import INDEX, pack_name
-from drkit.repository.pack import BUFFER_BYTES, PACK_BYTES, BlobKind, PackBuilder, SealedPack
+from drkit.repository.pack import (
+    BUFFER_BYTES,
+    PACK_BYTES,
+    BlobKind,
+    PackBuffer,
+    PackBuilder,
+    SealedPack,
+    new_buffer,
+)
 from drkit.repository.sealing import MasterKey
 from drkit.repository.upload import FanOut
 
@@ -41,7 +49,7 @@ class BlobWriter:
         self._fan_out = fan_out
         self._local = threading.local()
         self._open: list[_Builders] = []
-        self._spare: deque[bytearray] = deque()
+        self._spare: deque[PackBuffer] = deque()
         self._unlisted: list[SealedPack] = []
         self._unlisted_blobs = 0
         self._lock = threading.Lock()
@@ -122,16 +130,16 @@ class BlobWriter:
         builders: _Builders = self._local.builders
         return builders
 
-    def _buffer(self, content_bytes: int) -> bytearray:
+    def _buffer(self, content_bytes: int) -> PackBuffer:
         wanted = max(BUFFER_BYTES, content_bytes + (1 << 20))
         if wanted == BUFFER_BYTES:
             with contextlib.suppress(IndexError):
                 return self._spare.pop()
-        return bytearray(wanted)
+        return new_buffer(wanted)
 
-    def _give_back(self, buffer: bytearray) -> None:
+    def _give_back(self, buffer: PackBuffer | None) -> None:
         """Called by upload threads, so it takes no lock that a waiting sender may hold."""
-        if len(buffer) == BUFFER_BYTES and len(self._spare) < _SPARE_BUFFERS:
+        if buffer is not None and len(buffer) == BUFFER_BYTES and len(self._spare) < _SPARE_BUFFERS:
             self._spare.append(buffer)
 
     def _send(self, builder: PackBuilder) -> None:

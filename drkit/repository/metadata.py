@@ -89,23 +89,26 @@ def describes(entry: Entry, status: os.stat_result) -> bool:
     """Whether all that `entry` says beside content is still so. A change of any of it, extended
     attributes included, moves the time of change (ctime).
     """
+    kind, mode = _kind(status.st_mode)
+    if (
+        entry["mode"] != mode
+        or entry.get("inode") != status.st_ino
+        or entry["uid"] != status.st_uid
+        or entry["gid"] != status.st_gid
+        or not _is_time(entry["ctime"], status.st_ctime_ns)
+        or not _is_time(entry["mtime"], status.st_mtime_ns)
+        or entry["atime"] != entry["mtime"]
+        or entry.get("user", "") != _user(status.st_uid)
+        or entry.get("group", "") != _group(status.st_gid)
+    ):
+        return False
+    if kind == "dir":
+        return True
+    links = status.st_nlink
     return bool(
-        entry["mode"] == _kind(status.st_mode)[1]
-        and _is_time(entry["ctime"], status.st_ctime_ns)
-        and _is_time(entry["mtime"], status.st_mtime_ns)
-        and entry["atime"] == entry["mtime"]
-        and entry.get("inode") == status.st_ino
-        and entry["uid"] == status.st_uid
-        and entry["gid"] == status.st_gid
-        and entry.get("user", "") == _user(status.st_uid)
-        and entry.get("group", "") == _group(status.st_gid)
-        and (
-            entry["type"] == "dir"
-            or (
-                entry.get("links", 0) == status.st_nlink
-                and entry.get("device_id", 0) == (status.st_dev if status.st_nlink > 1 else 0)
-            )
-        )
+        entry.get("links", 0) == links
+        and entry.get("device_id", 0) == (status.st_dev if links > 1 else 0)
+        and (kind != "file" or entry.get("size", 0) == status.st_size)
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import struct
 from dataclasses import dataclass, field
 from enum import Enum
@@ -17,12 +18,20 @@ _MAX_HEADER_BYTES = 16 << 20
 
 PACK_BYTES = 16 << 20
 BUFFER_BYTES = PACK_BYTES + (10 << 20)
-"""A full pack, one more of the largest chunks, and a header. Pages not used cost no memory."""
+"""A full pack, one more of the largest chunks, and a header."""
 
 
 class BlobKind(Enum):
     DATA = "data"
     TREE = "tree"
+
+
+PackBuffer = mmap.mmap | bytearray
+
+
+def new_buffer(size_bytes: int = BUFFER_BYTES) -> PackBuffer:
+    """Memory for a pack: pages that are never written are never there."""
+    return mmap.mmap(-1, size_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +53,7 @@ class SealedPack:
     blobs: tuple[PackedBlob, ...]
     pieces: tuple[Buffer, ...]
     size_bytes: int
-    buffer: bytearray = field(default_factory=bytearray, repr=False)
+    buffer: PackBuffer | None = field(default=None, repr=False)
 
 
 class PackBuilder:
@@ -53,9 +62,9 @@ class PackBuilder:
     They are sealed straight into one buffer, which may come from an earlier pack.
     """
 
-    def __init__(self, kind: BlobKind, buffer: bytearray | None = None) -> None:
+    def __init__(self, kind: BlobKind, buffer: PackBuffer | None = None) -> None:
         self._kind = kind
-        self._buffer = bytearray(BUFFER_BYTES) if buffer is None else buffer
+        self._buffer = new_buffer() if buffer is None else buffer
         self._view = memoryview(self._buffer)
         self._blobs: list[PackedBlob] = []
         self.size_bytes = 0

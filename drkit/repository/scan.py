@@ -141,7 +141,7 @@ class Scanner:
         folder.kept, folder.held = bool(folder.former), len(former)
         below: list[_Folder] = []
         unknown: list[SeenFile] = []
-        same: list[tuple[bytes, Entry, os.stat_result]] = []
+        same: list[tuple[bytes, Entry, bool, os.stat_result]] = []
         names = self._names(folder, shown, resolved)
         for name, status in names.items():
             earlier = former.get(quote(name))
@@ -150,8 +150,12 @@ class Scanner:
                 below.append(_Folder(path, name, status, folder, folder.rules, earlier))
             elif not stat.S_ISREG(status.st_mode):
                 self._add_special(folder, path, name, status, earlier)
-            elif earlier is not None and self._is_unchanged(earlier, status):
-                same.append((name, earlier, status))
+            elif earlier is None or self._compare.force:
+                unknown.append(SeenFile(path, name, status.st_size, earlier is not None))
+            elif _describes(earlier, status) and isinstance(earlier.get("content"), list):
+                same.append((name, earlier, True, status))
+            elif self._is_unchanged(earlier, status):
+                same.append((name, earlier, False, status))
             else:
                 unknown.append(SeenFile(path, name, status.st_size, earlier is not None))
         unknown += self._keep(folder, same)
@@ -192,25 +196,26 @@ class Scanner:
             os.close(handle)
 
     def _keep(
-        self, folder: _Folder, same: list[tuple[bytes, Entry, os.stat_result]]
+        self, folder: _Folder, same: list[tuple[bytes, Entry, bool, os.stat_result]]
     ) -> list[SeenFile]:
-        """Takes over the entries of files that are `same`; those with a blob that the repository
-        has lost are read again.
+        """Takes over entries of files that are `same`, as they are or with other metadata; files
+        with a blob that the repository has lost are read again.
         """
         lost: list[SeenFile] = []
-        has_all = self._has_all([blob for _, entry, _ in same for blob in entry["content"]])
+        has_all = self._has_all([blob for _, entry, _, _ in same for blob in entry["content"]])
         size = 0
-        for name, earlier, status in same:
-            path = folder.path + b"/" + name
+        for name, earlier, as_it_is, status in same:
             if not has_all and not self._has_all(earlier["content"]):
+                path = folder.path + b"/" + name
                 lost.append(SeenFile(path, name, status.st_size, True))
                 continue
-            entry = earlier
-            if not _describes(earlier, status):
-                entry = entry_of(path, name, status, content=earlier["content"])
-            folder.entries.append((name, entry))
-            folder.kept = folder.kept and entry is earlier
             size += status.st_size
+            if as_it_is:
+                folder.entries.append((name, earlier))
+                continue
+            path = folder.path + b"/" + name
+            entry = entry_of(path, name, status, content=earlier["content"])
+            folder.add(name, entry, earlier)
         kept = len(same) - len(lost)
         self._count.files += kept
         self._count.unmodified += kept
@@ -280,15 +285,11 @@ class Scanner:
     def _is_unchanged(self, entry: Entry, status: os.stat_result) -> bool:
         compare = self._compare
         try:
-            return (
-                not compare.force
-                and isinstance(entry["content"], list)
-                and is_unchanged(
-                    entry,
-                    status,
-                    ignore_inode=compare.ignore_inode,
-                    ignore_ctime=compare.ignore_ctime,
-                )
+            return isinstance(entry.get("content"), list) and is_unchanged(
+                entry,
+                status,
+                ignore_inode=compare.ignore_inode,
+                ignore_ctime=compare.ignore_ctime,
             )
         except (KeyError, TypeError, ValueError):  # a tree that is none of ours
             return False

@@ -18,6 +18,7 @@ from drkit.cli import (
     keys,
     measure,
     recovery,
+    runbook,
     sandbox,
     soundness,
     watching,
@@ -52,6 +53,7 @@ app.add_typer(watching.audit_app, name="audit")
 app.add_typer(cost.app)
 app.add_typer(daemon.app)
 app.add_typer(config.app, name="config")
+app.add_typer(runbook.app, name="runbook")
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(bootstrap.app)
 

@@ -77,7 +77,8 @@ class StorePlace:
 
     def _unreachable(self, service: str, error: PlaceError) -> ArbiterUnreachable:
         return ArbiterUnreachable(
-            f"lease and role of {service}: {error.message}", hint=error.hint or "drkit doctor"
+            f"lease and role of {service}: {error.message}",
+            hint=error.hint or "bring that store back",
         )
 
 

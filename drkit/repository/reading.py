@@ -143,5 +143,5 @@ def _answer(question: Callable[[Store], T], store: Store) -> T | DrkitError:
 def _silent(store: Store, patience_s: float) -> StoreUnreachable:
     return StoreUnreachable(
         f"{store.name}: did not answer within {patience_s:g} s of the others",
-        hint="it is left out of this run: drkit doctor",
+        hint="it is left out of this run and caught up later; drkit status shows how far it is",
     )

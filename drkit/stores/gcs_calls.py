@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -13,7 +12,7 @@ import orjson
 
 from drkit.clock import Clock
 from drkit.http_client import NoAnswer
-from drkit.io_policy import STORE_REQUEST, STORE_RETRY, retrying
+from drkit.io_policy import STORE_REQUEST, STORE_RETRY, Deadline, Retry, retrying
 from drkit.pace import Allowance
 from drkit.stores.gcs_session import Body, GoogleAuthError, RefreshError, Session
 from drkit.stores.interface import ObjectMissing, Retained, StoreRefused, StoreUnreachable
@@ -71,14 +70,17 @@ class Calls:
         endpoint: str,
         session: Callable[[], Session],
         clock: Clock,
-        rng: random.Random | None = None,
+        *,
+        deadline: Deadline = STORE_REQUEST,
+        retry: Retry = STORE_RETRY,
     ) -> None:
         self.store = store
         self.bucket = bucket
         self.endpoint = endpoint
         self.session = session
         self._clock = clock
-        self._rng = rng
+        self._deadline = deadline
+        self._retry = retry
 
     def objects_url(self, name: str | None = None, *, upload: bool = False, **query: Any) -> str:
         """The URL of the bucket's objects, or of one; `None`s are left out of the query."""
@@ -91,18 +93,11 @@ class Calls:
 
     def ends_s(self, size_bytes: int = 0) -> float:
         """When a call that moves `size_bytes` has to be over, with all its tries."""
-        return self._clock.elapsed_s() + STORE_REQUEST.for_bytes(size_bytes)
+        return self._clock.elapsed_s() + self._deadline.for_bytes(size_bytes)
 
     def again(self, work: Callable[[], T], *, ends_s: float) -> T:
         """What `work` returns; tried again on `AskAgain`, until `ends_s`."""
-        return retrying(
-            work,
-            policy=STORE_RETRY,
-            on=(AskAgain,),
-            clock=self._clock,
-            rng=self._rng,
-            ends_s=ends_s,
-        )
+        return retrying(work, policy=self._retry, on=(AskAgain,), clock=self._clock, ends_s=ends_s)
 
     def ask(
         self,
@@ -119,7 +114,7 @@ class Calls:
         """One try. `what` ("read data/1") goes into messages. Raises `AskAgain`, `ObjectMissing`,
         `StoreRefused`, or `Unmet`; with `stream` the caller reads or drops the body.
         """
-        allowance = Allowance(STORE_REQUEST, self._clock, ends_s=ends_s)
+        allowance = Allowance(self._deadline, self._clock, ends_s=ends_s)
         with_length = dict(headers or {})
         try:
             reply = self.session().request(
@@ -209,9 +204,9 @@ def _hint(status: int, reason: str) -> str:
     if status == 403:
         return (
             "give the service account the role of docs/how-to/gcs.md on this bucket; "
-            "`drkit doctor` says what is missing"
+            "the message says what is missing"
         )
-    return "see the message; `drkit doctor` asks the bucket further"
+    return "see the message; look at the bucket in the console"
 
 
 def _error_of(content: bytes) -> tuple[str, str]:

@@ -2,8 +2,6 @@
 
 import json
 import os
-import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -11,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 import typer
 
 from drkit.cli.main import app
@@ -180,48 +177,6 @@ def test_every_command_takes_the_shared_options() -> None:
 
 # What runs on a rented machine knows neither configuration nor sandbox.
 WITHOUT_SHARED_OPTIONS = {("bootstrap",)}
-
-
-def documented() -> list[tuple[str, str]]:
-    """(document, command) for each line of a shell block that begins with drkit or make."""
-    found = []
-    pages = [page for folder in ("docs", "deploy") for page in (PROJECT / folder).rglob("*.md")]
-    for document in [PROJECT / "README.md", *sorted(pages)]:
-        for block in re.findall(r"```(?:sh|console)\n(.*?)```", document.read_text(), re.DOTALL):
-            for line in block.replace("\\\n", " ").splitlines():
-                words = line.removeprefix("$ ").strip()
-                if words.startswith(("drkit ", "make ")):
-                    found.append((document.name, words))
-    return found
-
-
-@pytest.mark.parametrize(("document", "line"), documented())
-def test_a_documented_command_exists(document: str, line: str) -> None:
-    words = shlex.split(line, comments=True)
-    if words[0] == "make":
-        makefile = (PROJECT / "Makefile").read_text()
-        for target in words[1:]:
-            assert "=" in target or re.search(rf"^{target}:", makefile, re.MULTILINE), line
-        return
-    node = COMMAND_TREE
-    for word in words[1:]:
-        if word in ("|", ">", "&&", ";", "--"):
-            break
-        if word.startswith("-"):
-            options = {o for p in node.params for o in [*p.opts, *p.secondary_opts]}
-            options |= {"--help", "-h"}
-            if word.startswith("--") or len(word) == 2:
-                assert word.split("=")[0] in options, f"{document}: {line}: {word}"
-            continue
-        if hasattr(node, "commands"):
-            assert word in node.commands, f"{document}: {line}: no command {word}"
-            node = node.commands[word]
-
-
-def test_the_readme_shows_its_two_commands() -> None:
-    lines = [words.split("#")[0].strip() for name, words in documented() if name == "README.md"]
-
-    assert {"make drill", "make test"} <= set(lines)
 
 
 def leaves(node: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:

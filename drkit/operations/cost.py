@@ -31,6 +31,7 @@ _LOADS: Mapping[str, tuple[float, float]] = {
 }
 _WEIGHT_FILES = 12
 _REPACKED_SHARE = 0.05
+_PRUNE_CYCLE_DAYS = 9  # a plan is marked, and walks through the stores, before there is another
 _UNPRUNED_DAYS = 365.0
 
 
@@ -144,7 +145,8 @@ def _history_bytes(config: Config, keep: Keep, size: Size) -> float:
         (keep.last or 0) / a_day if a_day else 0.0,
         (keep.hourly or 0) / 24,
     )
-    found = size.new_a_day * (dense_days + DAYS_A_MONTH / prunes / 2)
+    waiting_days = max(DAYS_A_MONTH / prunes, _PRUNE_CYCLE_DAYS) / 2
+    found = size.new_a_day * (dense_days + waiting_days)
     for rule, gap_days in (
         (keep.daily, 1.0),
         (keep.weekly, 7.0),
@@ -185,8 +187,10 @@ def _requests(
                     counts[store] += requests.mirror_requests(_WEIGHT_FILES, 0).times(runs)
         counts[store] += requests.check_requests(snapshots, packs).times(checks)
         repacked = stored[store] * _REPACKED_SHARE
-        pruned = requests.prune_requests(snapshots, packs, repacked)
-        counts[store] += pruned.times(_runs(config, "prune"))
+        prunes = _runs(config, "prune")
+        counts[store] += requests.prune_requests(snapshots, packs, 0).times(prunes)
+        written_anew = requests.prune_requests(0, 0, repacked)
+        counts[store] += written_anew.times(min(prunes, DAYS_A_MONTH / _PRUNE_CYCLE_DAYS))
     for size in sizes:
         holders = size.stores or tuple(config.stores)
         least = requests.LEAST_RANGE_BYTES if size.stores else requests.LEAST_READ_BYTES

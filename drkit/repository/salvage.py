@@ -1,0 +1,246 @@
+"""What is left when no store has a whole copy: sound blobs of damaged packs go into new packs, and
+snapshots are written anew without what is lost, as restic's `repair` does. Originals are kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from drkit.errors import DamagedData, DrkitError
+from drkit.events import Emit, Progress
+from drkit.repository.check_values import CheckReport
+from drkit.repository.compression import compress
+from drkit.repository.coverage import put_indexes
+from drkit.repository.heal import splice_pack
+from drkit.repository.layout import DATA, pack_name
+from drkit.repository.listing import Listing
+from drkit.repository.locks import take_locks
+from drkit.repository.objects import open_blob
+from drkit.repository.pack import (
+    BUFFER_BYTES,
+    PACK_BYTES,
+    BlobKind,
+    PackBuilder,
+    PackedBlob,
+    SealedPack,
+)
+from drkit.repository.rebuild_index import repair_index
+from drkit.repository.repository import ListedSnapshot, Repository
+from drkit.repository.tagging import replace_snapshot
+from drkit.repository.tree import Node, encode_tree
+from drkit.stores.interface import Store
+
+REPAIRED = "repaired"
+
+
+@dataclass(frozen=True, slots=True)
+class Salvage:
+    """One pack that is whole in no store: how many of its blobs were saved, and which are lost."""
+
+    pack: str
+    saved: int
+    lost: tuple[bytes, ...]
+
+
+def damaged_packs(repository: Repository, report: CheckReport) -> dict[str, list[PackedBlob]]:
+    """The packs that `report` found wrong or missing and that no store, nor all together, can
+    give whole; with what the indexes say of them.
+    """
+    names = {f.name for f in report.findings if f.name.startswith(DATA) and f.kind != "unread"}
+    wanted = {name.rpartition("/")[2] for name in names}
+    found = {}
+    for pack, blobs in repository.index.packs():
+        if pack in wanted and not _is_whole_somewhere(repository, pack, blobs):
+            found[pack] = blobs
+    return found
+
+
+def repair_packs(
+    repository: Repository,
+    damaged: Mapping[str, Sequence[PackedBlob]],
+    emit: Emit,
+    *,
+    dry_run: bool = False,
+) -> tuple[Salvage, ...]:
+    """Saves the sound blobs of `damaged` packs into new ones, in every store that can be locked,
+    and makes no index name the old ones any more. The old packs stay until a prune takes them.
+    """
+    if not damaged:
+        return ()
+    repository.refuse_format_1()
+    results = []
+    locks = take_locks(repository, exclusive=True, need_all=False, emit=emit)
+    try:
+        sink = _Sink(repository, {} if dry_run else locks.listings)
+        for done, (pack, blobs) in enumerate(damaged.items()):
+            emit(Progress("repair packs", done, len(damaged), "packs", pack[:8]))
+            lost = []
+            for blob in blobs:
+                content = _content(repository, pack, blob)
+                if content is None:
+                    lost.append(blob.id)
+                else:
+                    sink.add(blob.kind, blob.id, content)
+            results.append(Salvage(pack, len(blobs) - len(lost), tuple(lost)))
+        sink.finish()
+    finally:
+        locks.release(emit)
+    if not dry_run:
+        repair_index(repository, emit, without=frozenset(damaged))
+    return tuple(results)
+
+
+def repair_snapshots(
+    repository: Repository,
+    snapshots: Sequence[ListedSnapshot],
+    emit: Emit,
+    *,
+    dry_run: bool = False,
+) -> dict[str, str]:
+    """New ids of those of `snapshots` that reach what is lost, by their old ids; "" in a dry run.
+
+    A file keeps the parts that are left and is that much shorter; a folder whose list is lost is
+    empty. The new snapshot is tagged `repaired`, names the old one as its original, and is in
+    every store that listed it. The old one stays: it is for an operator to forget.
+    """
+    repository.refuse_format_1()
+    rewriter = _Rewriter(repository)
+    changed: list[tuple[ListedSnapshot, str]] = []
+    for done, listed in enumerate(snapshots):
+        emit(Progress("repair snapshots", done, len(snapshots), "steps", listed.id[:8]))
+        tree = rewriter.rewrite(listed.snapshot.tree)
+        if tree != listed.snapshot.tree:
+            changed.append((listed, tree))
+    if dry_run or not changed:
+        return {listed.id: "" for listed, _ in changed}
+    locks = take_locks(repository, exclusive=True, need_all=False, emit=emit)
+    try:
+        sink = _Sink(repository, locks.listings)
+        for tree_id, content in rewriter.new_trees.items():
+            sink.add(BlobKind.TREE, tree_id, content)
+        sink.finish()
+        new_ids = {}
+        for listed, tree in changed:
+            tags = dict.fromkeys((*listed.snapshot.tags, REPAIRED))
+            new_ids[listed.id] = replace_snapshot(
+                repository, listed, locks.listings, tags=list(tags), tree=tree
+            )
+    finally:
+        locks.release(emit)
+        repository.forget_index()
+    return new_ids
+
+
+class _Rewriter:
+    """Trees without what is lost. `new_trees` are those that are not in the repository yet."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._done: dict[str, str] = {}
+        self.new_trees: dict[bytes, bytes] = {}
+
+    def rewrite(self, tree: str) -> str:
+        """The id of the tree in which everything can be read; the same one when all can."""
+        if tree in self._done:
+            return self._done[tree]
+        try:
+            nodes = self._repository.load_tree(tree)
+        except DamagedData:
+            self._done[tree] = self._keep([])
+            return self._done[tree]
+        rewritten = [self._repaired(node) for node in nodes]
+        self._done[tree] = tree if rewritten == list(nodes) else self._keep(rewritten)
+        return self._done[tree]
+
+    def _repaired(self, node: Node) -> Node:
+        if node.type == "dir":
+            below = self.rewrite(node.subtree) if node.subtree else self._keep([])
+            return node if below == node.subtree else replace(node, subtree=below)
+        index = self._repository.index
+        places = [index.find(blob) for blob in node.content]
+        if all(places):
+            return node
+        left = [(blob, place) for blob, place in zip(node.content, places, strict=True) if place]
+        return replace(
+            node,
+            content=tuple(blob for blob, _ in left),
+            size=sum(place.content_bytes for _, place in left),
+        )
+
+    def _keep(self, nodes: list[Node]) -> str:
+        content = encode_tree(nodes)
+        tree = hashlib.sha256(content).digest()
+        if tree not in self._repository.index:
+            self.new_trees[tree] = content
+        return tree.hex()
+
+
+class _Sink:
+    """Packs of saved or new blobs, the same in every store; none are written for no stores."""
+
+    def __init__(self, repository: Repository, listings: Mapping[Store, Listing]) -> None:
+        self._repository = repository
+        self._listings = listings
+        self._builders: dict[BlobKind, PackBuilder] = {}
+        self._finished: list[SealedPack] = []
+        self._known: set[bytes] = set()
+
+    def add(self, kind: BlobKind, blob_id: bytes, content: bytes) -> None:
+        if blob_id in self._known:
+            return
+        self._known.add(blob_id)
+        frame = compress(content)
+        stored = content if frame is None else frame
+        builder = self._builders.get(kind)
+        if builder is not None and (
+            builder.size_bytes >= PACK_BYTES or not builder.has_room(len(stored))
+        ):
+            self._write(kind)
+            builder = None
+        if builder is None:
+            # another program's blob may be larger than any of ours
+            room = bytearray(max(BUFFER_BYTES, len(stored) + (1 << 20)))
+            builder = self._builders[kind] = PackBuilder(kind, room)
+        builder.seal(self._repository.key, blob_id, stored, 0 if frame is None else len(content))
+
+    def finish(self) -> None:
+        """Writes what is left, then the indexes that name the new packs (S3)."""
+        for kind in list(self._builders):
+            self._write(kind)
+        if self._finished and self._listings:
+            stores = list(self._listings)
+            put_indexes(self._repository, stores, self._listings, self._finished)
+
+    def _write(self, kind: BlobKind) -> None:
+        pack = self._builders.pop(kind).finish(self._repository.key)
+        for store, listing in self._listings.items():
+            store.put(pack_name(pack.id), pack.pieces, size_bytes=pack.size_bytes)
+            listing.packs[pack.id] = pack.size_bytes
+        self._finished.append(SealedPack(pack.id, pack.blobs, (), pack.size_bytes))
+
+
+def _is_whole_somewhere(repository: Repository, pack: str, blobs: Sequence[PackedBlob]) -> bool:
+    name = pack_name(pack)
+    for store in repository.stores:
+        try:
+            if hashlib.sha256(store.get(name)).hexdigest() == pack:
+                return True
+        except DrkitError:
+            continue
+    return splice_pack(repository.key, name, blobs, repository.stores) is not None
+
+
+def _content(repository: Repository, pack: str, blob: PackedBlob) -> bytes | None:
+    """The blob from whichever copy of the pack has it right, or from this machine's own cache."""
+    for store in repository.stores:
+        try:
+            sealed = store.get(pack_name(pack), offset=blob.offset, length=blob.length)
+            return open_blob(repository.key, sealed, blob.raw_bytes, blob.id)
+        except DrkitError:
+            continue
+    try:
+        return repository.load_blob(blob.id)
+    except DamagedData:
+        return None

@@ -20,6 +20,7 @@ from drkit.clock import Clock
 from drkit.config.stores import GcsStore as GcsConfig
 from drkit.errors import ConfigError, DrkitError
 from drkit.http_wire import Route, Wire
+from drkit.io_policy import STORE_REQUEST, STORE_RETRY, Deadline, Retry
 from drkit.pace import Throttle
 from drkit.stores.gcs_calls import Calls, Unmet
 from drkit.stores.gcs_read import about, pages, read_range, read_whole, size_of, too_short
@@ -92,15 +93,33 @@ class GcsStore:
     """`Store`, `Presigner`, `Conditional` and `Inspected` on the objects below a prefix."""
 
     def __init__(
-        self, name: str, settings: Settings, written: str | None, route: Route, clock: Clock,
-        *, sending: Throttle | None = None, receiving: Throttle | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        settings: Settings,
+        written: str | None,
+        route: Route,
+        clock: Clock,
+        *,
+        sending: Throttle | None = None,
+        receiving: Throttle | None = None,
+        deadline: Deadline = STORE_REQUEST,
+        retry: Retry = STORE_RETRY,
+    ) -> None:
+        """`written`: the path or the text of a service account's key."""
         self.settings = settings
         self._name = name
         self._written = written
         self._clock = clock
         self._wire = Wire(route, clock=clock, sending=sending, receiving=receiving)
-        self.calls = Calls(name, settings.bucket, settings.endpoint, lambda: self.session, clock)
+        self.calls = Calls(
+            name,
+            settings.bucket,
+            settings.endpoint,
+            lambda: self.session,
+            clock,
+            deadline=deadline,
+            retry=retry,
+        )
 
     @property
     def name(self) -> str:

@@ -14,7 +14,7 @@ from drkit.clock import Clock
 from drkit.http_client import NoAnswer
 from drkit.io_policy import STORE_REQUEST, STORE_RETRY, Deadline, Retry, retrying
 from drkit.pace import Allowance
-from drkit.stores.gcs_session import Body, GoogleAuthError, RefreshError, Session
+from drkit.stores.gcs_session import Body, GoogleAuthError, Session, TransportError
 from drkit.stores.interface import ObjectMissing, Retained, StoreRefused, StoreUnreachable
 
 T = TypeVar("T")
@@ -135,21 +135,16 @@ class Calls:
             raise AskAgain(
                 f"{self.store}: cannot {what}: {error.message}", hint=error.hint
             ) from error
-        except RefreshError as error:
-            raise self._no_token(what, error) from error
         except GoogleAuthError as error:
-            raise AskAgain(
-                f"{self.store}: cannot {what}: no token: {error}",
-                hint="can Google's token server be reached from here?",
-            ) from error
+            raise self._no_token(what, error) from error
         if reply.status_code in expect:
             return Answer(reply.status_code, reply.headers, content, lambda _: b"", reply.close)
         raise self._explained(what, reply.status_code, reply.headers, content)
 
-    def _no_token(self, what: str, error: RefreshError) -> StoreUnreachable | StoreRefused:
+    def _no_token(self, what: str, error: GoogleAuthError) -> StoreUnreachable | StoreRefused:
         message = f"{self.store}: cannot {what}: no token for its credentials"
-        if getattr(error, "retryable", False):
-            return AskAgain(message, hint="Google's token server says to try again")
+        if error.retryable or isinstance(error, TransportError):
+            return AskAgain(message, hint="can Google's token server be reached from here?")
         return StoreRefused(
             f"{message}: {str(error)[:200]}",
             hint="is the service account's key still valid, and this machine's clock right?",
@@ -163,9 +158,11 @@ class Calls:
         if status == 412:
             return Unmet(message)
         if status in _PASSING or (status == 403 and reason in _SLOW_DOWN):
-            return AskAgain(
-                message, hint="the store is busy or ill; try again later", after_s=_after_s(headers)
-            )
+            after_s = _after_s(headers)
+            if after_s is not None and after_s > self._deadline.total_s:
+                hint = f"the store wants to be left alone for {after_s:.0f} s"
+                return StoreUnreachable(message, hint=hint)
+            return AskAgain(message, hint="the store is busy or ill; try later", after_s=after_s)
         if status == 404:
             if "bucket" in said.lower() and "object" not in said.lower():
                 return StoreRefused(

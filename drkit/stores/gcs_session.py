@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _SCOPES = ("https://www.googleapis.com/auth/devstorage.full_control",)
 _MOST_KEY_BYTES = 64 * 1024
 
-RefreshError = google.auth.exceptions.RefreshError
+TransportError = google.auth.exceptions.TransportError
 GoogleAuthError = google.auth.exceptions.GoogleAuthError
 
 

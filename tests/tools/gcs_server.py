@@ -28,14 +28,17 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from gcp_storage_emulator.server import RequestHandler, create_server
 
+from drkit.clock import SystemClock
 from drkit.config.stores import GcsStore as GcsConfig
-from drkit.secrets.memory import MemorySecrets
-from drkit.stores.catalog import open_store
+from drkit.http_wire import Route
+from drkit.io_policy import STORE_REQUEST, Deadline, Retry
+from drkit.stores.gcs import GcsStore, settings_of
 
 Json = dict[str, Any]
 # What the emulator does not keep of an object's metadata.
 _KEPT = ("retention", "temporaryHold", "eventBasedHold", "kmsKeyName", "metadata")
 EMAIL = "drkit@example.org"
+BRISK = Retry(tries=6, first_s=0.01, most_s=0.05)
 
 RequestHandler.disable_nagle_algorithm = True  # 40 ms an answer otherwise
 
@@ -103,20 +106,23 @@ class GcsServer:
             }
         )
 
-    def store(self, *, prefix: str = "", url: str | None = None, **settings: Any) -> Any:
-        """The bucket as the catalog opens it; at `url`, where something stands in between."""
-        config = GcsConfig.model_validate(
-            {
-                "kind": "gcs",
-                "role": "backup",
-                "bucket": self.bucket,
-                "endpoint": url or self.url,
-                "credentials": "env:KEY",
-                "prefix": prefix,
-                **settings,
-            }
+    def store(
+        self,
+        *,
+        prefix: str = "",
+        url: str | None = None,
+        deadline: Deadline = STORE_REQUEST,
+        retry: Retry = BRISK,
+        **fields: Any,
+    ) -> GcsStore:
+        """The bucket, quick to ask again; at `url`, where something stands in between."""
+        values = {"kind": "gcs", "role": "backup", "bucket": self.bucket, "prefix": prefix}
+        config = GcsConfig.model_validate({**values, "endpoint": url or self.url, **fields})
+        route = Route(proxy=config.proxy, ca_file=config.ca_file)
+        settings = settings_of(config)
+        return GcsStore(
+            "gcs", settings, self.key_file(), route, SystemClock(), deadline=deadline, retry=retry
         )
-        return open_store("gcs", config, MemorySecrets({"env:KEY": self.key_file()}))
 
     def set_bucket(self, **settings: Any) -> None:
         """Changes the bucket's settings: versioning, lifecycle, ..."""

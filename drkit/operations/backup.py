@@ -28,6 +28,7 @@ from drkit.repository.archive import (
 )
 from drkit.repository.repository import Repository
 from drkit.repository.scan import BY_ALL, Compare
+from drkit.repository.survey import list_stores
 from drkit.repository.tree import Node
 from drkit.sources.interface import NOTHING_EXCLUDED, Cut, Excludes, Source, SourceUnreadable
 from drkit.stores.interface import Store
@@ -105,6 +106,9 @@ def back_up(
     Raises `TooFewCopies` when fewer than `min_copies` stores hold the point.
     """
     epoch, role_tags = _epoch(arbiter, service, emit)
+    repository.use_listings(
+        list_stores(repository, emit)
+    )  # one request a store for all that follows
     points = list_points(repository)
     former = points[-1] if points else None
     weights, lagging = _mirror(due, former, stores, work_dir / "cache", clock, emit)

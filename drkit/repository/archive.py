@@ -155,6 +155,7 @@ def write_point(
             fan_out.abandon("the run failed")
         raise
     finally:
+        repository.use_listings({})
         locks.release(emit)
     complete = [result.store for result in results if result.complete]
     if len(complete) < min_copies:

@@ -50,6 +50,7 @@ def catch_up(repository: Repository, listings: Mapping[Store, Listing], emit: Em
     Packs that an index names and no store holds in full, and packs that a prune has marked, are
     forgotten: what was in them is stored anew when a source still has it.
     """
+    repository.use_listings(listings)
     seen = survey(repository, listings, emit)
     _tell(seen.standings, emit)
     plan = seen.plan
@@ -70,6 +71,7 @@ def catch_up(repository: Repository, listings: Mapping[Store, Listing], emit: Em
             every = {snapshot for names in wanted.values() for snapshot in names}
             reach = reach_of(repository, sorted(every), trusted, plan.marked)
             repository.forget_index()
+            repository.use_listings(listings)
             if reach.marked:
                 plan = unmark(repository, plan, reach.marked, good, emit)
                 continue
@@ -78,6 +80,8 @@ def catch_up(repository: Repository, listings: Mapping[Store, Listing], emit: Em
         level, damaged = _copy_all(repository, good, trusted, wanted, broken, plan, emit)
         if not damaged:
             break
+        repository.forget_index()
+        repository.use_listings(listings)
         for listing in good.values():  # no copy of these is good: as if no store had them
             for pack in damaged:
                 listing.packs.pop(pack, None)

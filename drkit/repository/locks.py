@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -124,9 +124,8 @@ class StoreLock:
 
     def _conflicting_holder(self, listing: Listing) -> str | None:
         """Who stands in the way. Locks of dead processes of this machine are removed."""
-        for lock in read_locks(self._store, self._key, listing):
-            if lock.name == self._name:
-                continue
+        others = [LOCKS + each for each in listing.locks if LOCKS + each != self._name]
+        for lock in read_locks(self._store, self._key, others):
             if lock.is_stale(self._clock.now(), self._hostname):
                 self._store.delete(lock.name)
                 listing.locks.pop(lock.name[len(LOCKS) :], None)
@@ -164,11 +163,10 @@ class FoundLock:
         return False
 
 
-def read_locks(store: Store, key: MasterKey, listing: Listing) -> list[FoundLock]:
-    """The locks of `listing` that can be read; one that went meanwhile is none."""
+def read_locks(store: Store, key: MasterKey, names: Iterable[str]) -> list[FoundLock]:
+    """The locks `names` that can be read; one that went meanwhile is none."""
     found = []
-    for lock_id in listing.locks:
-        name = LOCKS + lock_id
+    for name in names:
         try:
             lock = orjson.loads(_plain(key.open(store.get(name))))
             found.append(
@@ -271,16 +269,11 @@ def unlock(repository: Repository, *, remove_all: bool, emit: Emit) -> dict[str,
     removed: dict[str, int] = {}
     for store in repository.stores:
         try:
-            listing = take_listing(store)
-            names = (
-                [LOCKS + lock_id for lock_id in listing.locks]
-                if remove_all
-                else [
-                    lock.name
-                    for lock in read_locks(store, repository.key, listing)
-                    if lock.is_stale(repository.clock.now(), repository.hostname)
-                ]
-            )
+            names = [LOCKS + lock_id for lock_id in take_listing(store).locks]
+            if not remove_all:
+                now, here = repository.clock.now(), repository.hostname
+                found = read_locks(store, repository.key, names)
+                names = [lock.name for lock in found if lock.is_stale(now, here)]
             for name in names:
                 store.delete(name)
             removed[store.name] = len(names)

@@ -83,6 +83,7 @@ def prune(repository: Repository, options: PruneOptions, emit: Emit) -> PruneRep
         run = _Run(repository, locks, level, replace(options, roles=roles), emit)
         return run.go_on() if run.level.plan.plan else run.mark()
     finally:
+        repository.forget_index()
         locks.release(emit)
 
 

@@ -71,6 +71,7 @@ def reconcile(repository: Repository, name: str, own: Own | None, emit: Emit) ->
         _apply(repository, plan, seen, emit)
         return plan
     finally:
+        repository.forget_index()
         locks.release(emit)
 
 

@@ -18,6 +18,7 @@ from drkit.repository.identity import no_repository, open_key, parse_config, ref
 from drkit.repository.index import Index
 from drkit.repository.index_load import load_index
 from drkit.repository.layout import CONFIG, INDEX, SNAPSHOTS
+from drkit.repository.listing import Listing
 from drkit.repository.local_cache import LocalCache
 from drkit.repository.objects import ObjectReader
 from drkit.repository.reading import NoStoreCould, ask_each, first_good
@@ -154,6 +155,7 @@ class Repository:
         self._lock = threading.Lock()
         self._objects = ObjectReader(stores, key, emit, cache)
         self._snapshots: dict[str, Snapshot] = {}
+        self._listings: Mapping[Store, Listing] = {}
 
     @property
     def index(self) -> Index:
@@ -167,6 +169,14 @@ class Repository:
         """Makes the next use of the index load it anew."""
         with self._lock:
             self._index = None
+            self._listings = {}
+
+    def use_listings(self, listings: Mapping[Store, Listing]) -> None:
+        """Takes what these stores list from `listings`, not from them, until the index is
+        forgotten: one request instead of one for each kind of object.
+        """
+        with self._lock:
+            self._listings = listings
 
     def refuse_format_1(self) -> None:
         """`GuardRefused` for format 1, which has no compression: drkit reads it, no more."""
@@ -238,6 +248,8 @@ class Repository:
 
         A store that does not answer is left out, as long as another one does.
         """
+        if self._listings and folder in (INDEX, SNAPSHOTS):
+            return _holders_in(self._listings, folder)
         found: dict[str, set[str]] = {}
         problem: DrkitError | None = None
         answers = ask_each(self.stores, lambda store: [info.name for info in store.list(folder)])
@@ -251,3 +263,11 @@ class Repository:
         if problem and all(isinstance(names, DrkitError) for names in answers.values()):
             raise problem
         return {name: frozenset(stores) for name, stores in found.items()}
+
+
+def _holders_in(listings: Mapping[Store, Listing], folder: str) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for store, listing in listings.items():
+        for object_id in listing.indexes if folder == INDEX else listing.snapshots:
+            found.setdefault(folder + object_id, set()).add(store.name)
+    return {name: frozenset(stores) for name, stores in found.items()}

@@ -12,6 +12,7 @@ from drkit.repository.ledger import Ledger, read_ledger
 from drkit.repository.levelling import Standing, needs_ledger, standings
 from drkit.repository.listing import Listing, take_listing
 from drkit.repository.prune_plan import KnownPlan, read_plan
+from drkit.repository.reading import ask_each
 from drkit.repository.tombstones import Tombstones, read_tombstones
 from drkit.stores.interface import Store
 
@@ -33,11 +34,11 @@ class Survey:
 def list_stores(repository: Repository, emit: Emit) -> dict[Store, Listing]:
     """A listing of every store that answers."""
     found = {}
-    for store in repository.stores:
-        try:
-            found[store] = take_listing(store)
-        except DrkitError as error:
-            emit(Note("warning", store.name, error.message))
+    for store, answer in ask_each(repository.stores, take_listing).items():
+        if isinstance(answer, Listing):
+            found[store] = answer
+        else:
+            emit(Note("warning", store.name, answer.message))
     return found
 
 

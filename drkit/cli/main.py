@@ -18,6 +18,7 @@ from drkit.cli import (
     keys,
     measure,
     recovery,
+    repair,
     runbook,
     sandbox,
     soundness,
@@ -46,6 +47,7 @@ app.add_typer(keys.app, name="key")
 app.add_typer(keys.tags_app)
 app.add_typer(soundness.app)
 app.add_typer(deletion.app)
+deletion.repair_app.add_typer(repair.app)
 app.add_typer(deletion.repair_app, name="repair")
 app.add_typer(recovery.app)
 app.add_typer(watching.app)

@@ -5,12 +5,14 @@ snapshots are written anew without what is lost, as restic's `repair` does. Orig
 from __future__ import annotations
 
 import hashlib
+import os
+import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from drkit.errors import DamagedData, DrkitError
+from drkit.errors import ConfigError, DamagedData, DrkitError
 from drkit.events import Emit, Progress
-from drkit.repository.check_values import CheckReport
+from drkit.repository.check_values import CheckReport, LostFile
 from drkit.repository.compression import compress
 from drkit.repository.coverage import put_indexes
 from drkit.repository.heal import splice_pack
@@ -55,6 +57,50 @@ def damaged_packs(repository: Repository, report: CheckReport) -> dict[str, list
         if pack in wanted and not _is_whole_somewhere(repository, pack, blobs):
             found[pack] = blobs
     return found
+
+
+def named_packs(repository: Repository, prefixes: Sequence[str]) -> dict[str, list[PackedBlob]]:
+    """The packs whose ids start with one of `prefixes`; ConfigError for one that names none."""
+    starts = tuple(prefix.lower() for prefix in prefixes)
+    found = {pack: blobs for pack, blobs in repository.index.packs() if pack.startswith(starts)}
+    for start in starts:
+        if not any(start and pack.startswith(start) for pack in found):
+            raise ConfigError(
+                f"no index names a pack {start!r}", hint="drkit check --read-data names the damaged"
+            )
+    return found
+
+
+def losses(repository: Repository, snapshots: Sequence[ListedSnapshot]) -> tuple[LostFile, ...]:
+    """The files and folders of `snapshots` of which something is named by no index any more."""
+    found: dict[tuple[str, str], list[str]] = {}
+    whole: set[str] = set()
+
+    def visit(tree: str, at: str, snapshot: str) -> bool:
+        if tree in whole:
+            return True
+        try:
+            nodes = repository.load_tree(tree)
+        except DamagedData as error:
+            found.setdefault((at, error.message), []).append(snapshot)
+            return False
+        is_whole = True
+        for node in nodes:
+            path = posixpath.join(at, os.fsdecode(node.name))
+            gone = sum(blob not in repository.index for blob in node.content)
+            if gone:
+                what = f"{gone} of its {len(node.content)} parts are lost"
+                found.setdefault((path, what), []).append(snapshot)
+                is_whole = False
+            elif node.subtree:
+                is_whole = visit(node.subtree, path, snapshot) and is_whole
+        if is_whole:
+            whole.add(tree)
+        return is_whole
+
+    for listed in snapshots:
+        visit(listed.snapshot.tree, "/", listed.id)
+    return tuple(LostFile(path, what, tuple(ids)) for (path, what), ids in sorted(found.items()))
 
 
 def repair_packs(

@@ -20,6 +20,7 @@ from drkit.repository.repository import (
     open_repository,
 )
 from drkit.repository.restore import RestoreReport, restore_tree
+from drkit.repository.scan import BY_ALL, Compare
 from drkit.sources.interface import Excludes
 from drkit.stores.interface import Store
 
@@ -71,6 +72,8 @@ class Kit:
         *,
         repository: Repository | None = None,
         exclude: tuple[str, ...] = (),
+        excludes: Excludes | None = None,
+        compare: Compare = BY_ALL,
         min_copies: int = 1,
         keep: bool = False,
     ) -> WriteReport:
@@ -82,7 +85,9 @@ class Kit:
         if parent and f"/{SOURCE}" in parent.snapshot.paths:
             former = opened.find_node(parent.snapshot, f"/{SOURCE}")
         root = (
-            FormerTree(former) if keep and former else FreshTree(source, Excludes(exclude), former)
+            FormerTree(former)
+            if keep and former
+            else FreshTree(source, excludes or Excludes(exclude), former)
         )
         self.clock.sleep(1)
         return write_point(
@@ -94,6 +99,7 @@ class Kit:
             parent=parent,
             min_copies=min_copies,
             emit=self.emit,
+            compare=compare,
         )
 
     def restore(self, into: Path, stores: Sequence[Store] | None = None) -> RestoreReport:

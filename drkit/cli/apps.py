@@ -49,6 +49,7 @@ def sandbox_running(
     session: Session, *, servers: bool, keep: bool = False, data: Path | None = None
 ) -> Iterator[Sandbox]:
     """The sandbox of the deployment; processes that were started here are stopped at the end."""
+    from drkit.events import Note
     from drkit.sandbox.guard import refuse_beyond_loopback
     from drkit.standins.supervisor import Sandbox
 
@@ -62,6 +63,8 @@ def sandbox_running(
         yield sandbox
         return
     was_up = sandbox.is_up()
+    if not was_up:
+        session.terminal.emit(Note("info", "sandbox", "prepares the sources, starts the stand-ins"))
     try:
         sandbox.up(data)
         yield sandbox

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from drkit.compute.interface import Endpoint
     from drkit.runs.journal import Journal
     from drkit.runs.plan import Plan
-    from drkit.runs.records import Entry, RunKind, RunRecord
+    from drkit.runs.records import JSON, Entry, RunKind, RunRecord
     from drkit.wiring import App
 
 _POLL_S = 0.1
@@ -174,15 +174,26 @@ def exit_status(run: RunRecord, entries: list[Entry]) -> int:
 
 def entry_line(entry: Entry) -> str:
     """One line of a journal, for people."""
+    payload = entry.payload
     what = {
-        "intent": "begins",
+        "intent": "is undone now" if payload.get("undo") else "begins",
         "done": f"done: {entry.payload.get('proof', '')}",
         "failed": f"FAILED: {entry.payload.get('error', '')}",
         "skipped": f"skipped: {entry.payload.get('reason', '')}",
         "undone": f"undone: {entry.payload.get('proof', '')}",
-        "state": f"run is {entry.payload.get('to')}",
+        "state": f"is {entry.payload.get('to')}",
         "resumed": f"taken up again by process {entry.payload.get('pid')}",
-        "note": str(entry.payload.get("text") or entry.payload.get("paid") or entry.payload),
+        "note": _note_words(payload),
     }[entry.kind]
-    step = f"{entry.step}: " if entry.step else ""
-    return f"{format_duration(entry.elapsed_s):>9}  {step}{what}"
+    return f"{format_duration(entry.elapsed_s):>10}  {entry.step or 'run':<13}  {what}"
+
+
+def _note_words(payload: Mapping[str, JSON]) -> str:
+    """What a person should read of a note."""
+    if isinstance(evidence := payload.get("evidence"), Mapping):
+        return f"evidence: {evidence.get('html', '')}"
+    if unknown := payload.get("effect_unknown"):
+        return f"not known whether it took effect: {unknown}"
+    if failed := payload.get("undo_failed"):
+        return f"could not be undone: {failed}. {payload.get('hint', '')}"
+    return str(payload.get("text") or payload.get("paid") or dict(payload))

@@ -28,7 +28,7 @@ def _run(call: StepCall, context: Context) -> Done:
             hint=f"`drkit runs resume {call.run_id}` commits",
         )
     _report_strays(call, context)
-    return Done(f"{plan.service} lives on {plan.target}", {"site": plan.target})
+    return Done(f"{plan.service_key} lives on {plan.target}", {"site": plan.target})
 
 
 def _report_strays(call: StepCall, context: Context) -> None:

@@ -35,7 +35,8 @@ def record_paid(
         "instance_id": instance_id,
     }
     said = {"REQUESTED": "asked for", "ADOPTED": "have", "CONFIRMED_GONE": "confirmed gone:"}[state]
-    call.guard.note({"paid": paid, "text": f"{said} {paid['what']} ({instance_id or attempt})"})
+    detail = instance_id or f"at most ${offer.usd_per_hour:.2f} an hour"
+    call.guard.note({"paid": paid, "text": f"{said} {paid['what']} ({detail})"})
 
 
 def close_paid(call: StepCall, paid: PaidResource) -> None:
@@ -47,7 +48,8 @@ def close_paid(call: StepCall, paid: PaidResource) -> None:
         "usd_per_hour": paid.usd_per_hour,
         "instance_id": paid.instance_id,
     }
-    call.guard.note({"paid": values, "text": f"confirmed gone: {paid.what} ({paid.key})"})
+    named = paid.instance_id or paid.key
+    call.guard.note({"paid": values, "text": f"confirmed gone: {paid.what} ({named})"})
 
 
 def may_buy(plan: Plan) -> None:

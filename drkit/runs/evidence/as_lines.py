@@ -18,9 +18,9 @@ def evidence_lines(evidence: Evidence) -> list[str]:
     lines += [f"  next: {step.hint}" for step in evidence.failed_steps if step.hint]
     lines += [f"  {label:<11}{value}" for label, value in _figures(evidence)]
     if evidence.sandbox:
-        changed = "; ".join(f"{each.name} {each.sandbox}" for each in evidence.overrides)
         lines.append("  SANDBOX    a rehearsal with stand-ins; it counts for nothing real")
-        lines += [f"  changed    {changed}"] if changed else []
+        for each in evidence.overrides:
+            lines.append(f"    changed  {each.name}: {each.sandbox} (else {each.real})")
     return lines
 
 
@@ -49,7 +49,8 @@ def _figures(evidence: Evidence) -> Iterator[tuple[str, str]]:
             if len(proof.files) > _MOST_FILES:
                 yield "", f"and {len(proof.files) - _MOST_FILES} more files"
     if evidence.costs:
-        yield "cost", f"${evidence.total_usd:.4f}"
+        paid = " at the configured prices; nothing was paid" if evidence.sandbox else ""
+        yield "cost", f"${evidence.total_usd:.4f}{paid}"
     kept = [
         f"{each.what}: {'in use' if each.wanted else 'still there'}, {each.detail}"
         for each in evidence.left_over

@@ -147,18 +147,28 @@ def test_the_exit_status_says_what_an_operator_must_know(
 @pytest.mark.parametrize(
     ("written", "line"),
     [
-        (entry("intent", action="acquire"), "acquire: begins"),
-        (entry("done", proof="an L40"), "acquire: done: an L40"),
-        (entry("failed", error="none to be had"), "acquire: FAILED: none to be had"),
-        (entry("skipped", reason="a drill"), "acquire: skipped: a drill"),
-        (entry("undone", proof="gone"), "acquire: undone: gone"),
-        (entry("state", None, to="RUNNING"), "run is RUNNING"),
-        (entry("resumed", None, pid=7), "taken up again by process 7"),
-        (entry("note", text="asks for an L40"), "acquire: asks for an L40"),
+        (entry("intent", action="acquire"), "acquire        begins"),
+        (entry("intent", action="acquire", undo=True), "acquire        is undone now"),
+        (entry("done", proof="an L40"), "acquire        done: an L40"),
+        (entry("failed", error="none to be had"), "acquire        FAILED: none to be had"),
+        (entry("skipped", reason="a drill"), "acquire        skipped: a drill"),
+        (entry("undone", proof="gone"), "acquire        undone: gone"),
+        (entry("state", None, to="RUNNING"), "run            is RUNNING"),
+        (entry("resumed", None, pid=7), "run            taken up again by process 7"),
+        (entry("note", text="asks for an L40"), "acquire        asks for an L40"),
+        (entry("note", None, evidence={"html": "e.html"}), "run            evidence: e.html"),
+        (
+            entry("note", effect_unknown="it timed out"),
+            "acquire        not known whether it took effect: it timed out",
+        ),
+        (
+            entry("note", undo_failed="refused", hint="destroy it"),
+            "acquire        could not be undone: refused. destroy it",
+        ),
     ],
 )
 def test_every_kind_of_entry_is_a_line(written: Entry, line: str) -> None:
-    assert entry_line(written) == f"{'1 min 1 s':>9}  {line}"
+    assert entry_line(written) == f"{'1 min 1 s':>10}  {line}"
 
 
 @pytest.fixture
@@ -190,8 +200,8 @@ def test_following_shows_what_was_written_up_to_the_end_and_once(
     process: Any = SimpleNamespace(poll=poll)
     _follow(session, Journal(), "r-1", process, 1)  # type: ignore[arg-type]
     assert [line.split("  ")[-1] for line in session.out.getvalue().splitlines()] == [
-        "acquire: done: x",
-        "acquire: done: the last",
+        "done: x",
+        "done: the last",
     ]
 
 

@@ -36,6 +36,25 @@ class Route:
     ca_file: str | None = None
 
 
+class Headers(Mapping[str, str]):
+    """Of an answer, by name in any case; those that came twice are joined by commas."""
+
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        self._values: dict[str, str] = {}
+        for name, value in pairs:
+            key = name.lower()
+            self._values[key] = f"{self._values[key]}, {value}" if key in self._values else value
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     status: int
@@ -85,7 +104,7 @@ class Wire:
                 self.drop(connection)
                 raise
         reply = ReplyBody(self, connection, response, place)
-        return Reply(response.status, dict(response.getheaders()), reply)
+        return Reply(response.status, Headers(response.getheaders()), reply)
 
     def close(self) -> None:
         """Closes all connections; whoever waits on one gets `NoAnswer` at once."""

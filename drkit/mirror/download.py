@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from drkit.clock import Clock
-from drkit.http_client import answering, open_client
+from drkit.http_wire import Route, Wire
 from drkit.io_policy import STORE_REQUEST
+from drkit.pace import Allowance
 from drkit.stores.interface import StoreRefused, StoreUnreachable
 
 CHUNK_BYTES = 1024 * 1024
@@ -51,26 +53,36 @@ def _read_file(path: Path, offset: int) -> Iterator[tuple[int, bytes]]:
 def _read_http(
     url: str, host: str, offset: int, size_bytes: int, clock: Clock
 ) -> Iterator[tuple[int, bytes]]:
-    until_s = clock.elapsed_s() + STORE_REQUEST.for_bytes(size_bytes - offset)
-    headers = {"Accept-Encoding": "identity"}
+    parts = urlsplit(url)
+    ends_s = clock.elapsed_s() + STORE_REQUEST.for_bytes(size_bytes - offset)
+    headers = {"Host": parts.netloc, "Accept-Encoding": "identity"}
     if offset:
         headers["Range"] = f"bytes={offset}-"
-    with answering(host), open_client(url, STORE_REQUEST) as client:
-        with client.stream("GET", url, headers=headers) as answer:
-            if answer.status_code == 200:
-                offset = 0
-            elif answer.status_code == 206:
-                if not answer.headers.get("content-range", "").startswith(f"bytes {offset}-"):
-                    raise StoreUnreachable(f"{host} sent another range", hint=_AGAIN)
-            elif answer.status_code in (408, 429) or answer.status_code >= 500:
-                raise StoreUnreachable(f"{host} answered {answer.status_code}", hint=_AGAIN)
-            else:
-                raise StoreRefused(
-                    f"{host} refused with {answer.status_code}",
-                    hint="the ticket may have expired: drkit runs resume mints a new one",
-                )
-            for chunk in answer.iter_raw(CHUNK_BYTES):
-                if clock.elapsed_s() > until_s:
-                    raise StoreUnreachable(f"{host} sends too slowly", hint=_AGAIN)
-                yield offset, chunk
-                offset += len(chunk)
+    wire = Wire(Route(proxy=_proxy(parts.scheme, host)), clock=clock)
+    try:
+        allowance = Allowance(STORE_REQUEST, clock, ends_s=ends_s)
+        answer = wire.send("GET", url, headers, (), allowance=allowance)
+        if answer.status == 200:
+            offset = 0
+        elif answer.status == 206:
+            if not answer.headers.get("Content-Range", "").startswith(f"bytes {offset}-"):
+                raise StoreUnreachable(f"{host} sent another range", hint=_AGAIN)
+        elif answer.status in (408, 429) or answer.status >= 500:
+            raise StoreUnreachable(f"{host} answered {answer.status}", hint=_AGAIN)
+        else:
+            raise StoreRefused(
+                f"{host} refused with {answer.status}",
+                hint="the ticket may have expired: drkit runs resume mints a new one",
+            )
+        while chunk := answer.body.read(CHUNK_BYTES):
+            yield offset, chunk
+            offset += len(chunk)
+    finally:
+        wire.close()
+
+
+def _proxy(scheme: str, host: str) -> str | None:
+    """The HTTP proxy that this machine's environment names for `host`, never for loopback."""
+    if host in _LOOPBACK or proxy_bypass(host):
+        return None
+    return getproxies().get(scheme)

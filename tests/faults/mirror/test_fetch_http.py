@@ -12,10 +12,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from raw_server import RawServer, drips
 
-from drkit.clock import ManualClock
+from drkit.clock import ManualClock, SystemClock
 from drkit.errors import DamagedData
 from drkit.events import discard
+from drkit.http_client import NoAnswer
+from drkit.io_policy import Deadline
+from drkit.mirror.download import read_url
 from drkit.mirror.fetch import fetch_ticket
 from drkit.mirror.manifest import FileEntry, Manifest
 from drkit.mirror.ticket import Ticket
@@ -66,7 +70,7 @@ def serve() -> Iterator[Callable[[Handle], tuple[Ticket, list[int]]]]:
         url = f"http://127.0.0.1:{server.server_port}/model.bin?signature=planted-secret"
         manifest = Manifest("tiny", "r1", (ENTRY,))
         ends = ManualClock().now() + timedelta(hours=1)
-        return Ticket(manifest, {ENTRY.path: url}, ends), requests
+        return Ticket(manifest, {ENTRY.path: (("cloud", url),)}, ends), requests
 
     yield start
     for server in servers:
@@ -167,7 +171,23 @@ def test_another_range_than_the_one_asked_for_is_not_taken(serve: Serve, tmp_pat
 
 def test_nobody_there_is_an_error_that_names_the_host_only(serve: Serve, tmp_path: Path) -> None:
     ticket, _ = serve(lambda request, _number, _offset: request.send(200, DATA))
-    gone = {ENTRY.path: "http://127.0.0.1:9/x?signature=planted-secret"}
+    gone = {ENTRY.path: (("cloud", "http://127.0.0.1:9/x?signature=planted-secret"),)}
     with pytest.raises(Exception, match=r"127\.0\.0\.1") as caught:
         fetch(Ticket(ticket.manifest, gone, ticket.expires_at), tmp_path)
     assert "planted-secret" not in str(caught.value)
+
+
+def test_S10_a_url_that_drips_is_left_though_it_is_never_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    impatient = Deadline(connect_s=1, total_s=0.4, min_bytes_per_s=1_000_000)
+    monkeypatch.setattr("drkit.mirror.download.STORE_REQUEST", impatient)
+    server = RawServer(drips)
+    try:
+        with pytest.raises(NoAnswer, match="did not answer in time") as caught:
+            url = f"{server.url}/model.bin?signature=planted-secret"
+            for _ in read_url(url, offset=0, size_bytes=1_000_000, clock=SystemClock()):
+                pass
+        assert "planted-secret" not in f"{caught.value}"
+    finally:
+        server.stop()

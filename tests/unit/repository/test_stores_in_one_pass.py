@@ -12,8 +12,8 @@ import pytest
 
 from drkit.errors import GuardRefused, RepositoryLocked, TooFewCopies
 from drkit.events import StoreLagging
-from drkit.repository import locks
 from drkit.io_policy import FanOutPolicy
+from drkit.repository import locks
 from drkit.repository.check import check_repository
 from drkit.repository.layout import CONFIG, DATA, INDEX, LOCKS, SNAPSHOTS
 from drkit.repository.repository import init_repository, join_store

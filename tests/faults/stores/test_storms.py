@@ -25,7 +25,7 @@ from drkit.stores.interface import Store
 from drkit.stores.memory import MemoryStore
 from drkit.stores.s3_open import Pace
 
-IN_CI_S = 12.0
+IN_CI_S = 6.0
 SOAK_S = 600.0
 LEAST_ROUNDS = 2
 RETRY = Retry(tries=5, first_s=0.005, most_s=0.02)

@@ -126,7 +126,13 @@ def status(session: Session) -> int:
             name: source.rpo_min * 60 if source.rpo_min else None
             for name, source in app.config.sources.items()
         }
-        found = status_of(app.repository, list_points(app.repository), limits, app.clock.now())
+        found = status_of(
+            app.repository,
+            list_points(app.repository),
+            limits,
+            app.clock.now(),
+            mirrors={name: source.stores for name, source in app.weights_sources.items()},
+        )
         proof_limit_s = app.config.objectives.proof_max_age
     columns = ("source", "store", "lost_if_only_this_is_left", "limit", "proved")
     session.terminal.table("status", columns, status_rows(found))
@@ -137,8 +143,8 @@ def status(session: Session) -> int:
     ages = [age for age in found.proof_age_s.values() if age is not None]
     for held in found.unacknowledged:
         session.terminal.say(f"ANOMALY: point {held[:8]}; nothing expires until: drkit ack")
-    if found.rpo_broken:
-        return 21
     if ages and min(ages) > proof_limit_s:
         return 22
+    if found.rpo_broken:
+        return 21
     return 25 if found.unacknowledged else 0

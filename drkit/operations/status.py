@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -58,19 +58,32 @@ def status_of(
     points: Sequence[FoundPoint],
     limits_s: Mapping[str, float | None],
     now: datetime,
+    *,
+    mirrors: Mapping[str, Collection[str]] | None = None,
 ) -> Status:
-    """How safe each source is in each store, from what the stores list."""
+    """How safe each source is in each store, from what the stores list.
+
+    `mirrors`: the stores that are to hold a weights source; the others say nothing of it.
+    """
+    meant = mirrors or {}
     rows = []
     for store in repository.stores:
         listed = [p for p in points if store.name in p.listed.stores and p.point.complete]
         newest = max(listed, key=lambda found: found.point.created_at, default=None)
         for source, limit_s in limits_s.items():
+            if store.name not in meant.get(source, (store.name,)):
+                continue
             lost = age_s(newest.point, source, now) if newest else None
-            if newest and source in newest.point.weights:
-                lost = (now - newest.point.weights[source].cut_at).total_seconds()
+            part = newest.point.weights.get(source) if newest else None
+            if part is not None and store.name in part.stores:
+                lost = (now - part.cut_at).total_seconds()
             rows.append(SourceStatus(source, store.name, lost, limit_s))
     for name in repository.unreachable:
-        rows += [SourceStatus(source, name, None, limit) for source, limit in limits_s.items()]
+        rows += [
+            SourceStatus(source, name, None, limit)
+            for source, limit in limits_s.items()
+            if name in meant.get(source, (name,))
+        ]
     return Status(
         tuple(rows),
         len(points),

@@ -11,6 +11,7 @@ from drkit.events import Note
 from drkit.points.point import POINT_FILE, Point, read_point
 from drkit.repository.archive import OWN_FOLDER
 from drkit.repository.repository import ListedSnapshot, Repository
+from drkit.repository.snapshot import REPAIRED
 
 TAG = "drkit"
 
@@ -35,7 +36,10 @@ def list_points(repository: Repository) -> list[FoundPoint]:
             continue
         try:
             content = repository.read_file(listed.snapshot, f"/{OWN_FOLDER}/{POINT_FILE}")
-            found.append(FoundPoint(listed, read_point(content)))
+            point = read_point(content)
+            if REPAIRED in listed.snapshot.tags:  # something was lost and left out
+                point = point.model_copy(update={"complete": False})
+            found.append(FoundPoint(listed, point))
         except DrkitError as error:
             repository.emit(Note("error", f"point {listed.id[:8]}", error.message))
     return found
@@ -43,7 +47,19 @@ def list_points(repository: Repository) -> list[FoundPoint]:
 
 def choosable(found: FoundPoint, role: RoleRecord | None) -> bool:
     """Whether the point may be restored: not written by an older epoch after it was over (S14)."""
-    return role is None or found.point.epoch >= role.epoch or found.id in role.snapshots
+    if role is None or found.point.epoch >= role.epoch:
+        return True
+    # with other tags it is the same point under another id
+    return not {found.id, found.listed.snapshot.original}.isdisjoint(role.snapshots)
+
+
+def listed_ids(repository: Repository) -> tuple[str, ...]:
+    """What a role record notes of the snapshots of epochs that are over: their ids, and those that
+    they had before their tags were changed (S14).
+    """
+    snapshots = repository.snapshots()
+    originals = [one.snapshot.original for one in snapshots if one.snapshot.original]
+    return tuple(dict.fromkeys([*(one.id for one in snapshots), *originals]))
 
 
 def choose_point(

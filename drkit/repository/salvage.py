@@ -30,11 +30,10 @@ from drkit.repository.pack import (
 )
 from drkit.repository.rebuild_index import repair_index
 from drkit.repository.repository import ListedSnapshot, Repository
+from drkit.repository.snapshot import REPAIRED
 from drkit.repository.tagging import replace_snapshot
 from drkit.repository.tree import Node, encode_tree
 from drkit.stores.interface import Store
-
-REPAIRED = "repaired"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,9 @@ import orjson
 from drkit.errors import DamagedData
 from drkit.repository.tree import format_time, parse_time
 
+REPAIRED = "repaired"
+"""The tag of a snapshot that drkit or restic wrote anew without what was lost."""
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:

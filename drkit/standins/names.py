@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from drkit.compute.interface import Endpoint, InstanceState
 from drkit.coordination.interface import LeaseHeld, RoleRecord
+from drkit.points.find import listed_ids
 from drkit.runs.lease import LEASE_TTL_S
 from drkit.traffic.interface import Namespace, ToSite
 from drkit.wiring import App
@@ -65,5 +66,5 @@ def _next_epoch(app: App, role: RoleRecord, primary: ToSite) -> RoleRecord:
         endpoint_url=primary.endpoint.url,
         since=app.clock.now(),
         run_id=None,
-        snapshots=tuple(each.id for each in app.repository.snapshots()),
+        snapshots=listed_ids(app.repository),
     )

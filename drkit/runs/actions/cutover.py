@@ -7,6 +7,7 @@ from datetime import datetime
 from drkit.compute.interface import Endpoint
 from drkit.coordination.interface import RoleRecord
 from drkit.errors import GuardRefused
+from drkit.points.find import listed_ids
 from drkit.runs.actions.deploy import endpoint_of
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
 from drkit.runs.actions.pointing import (
@@ -92,7 +93,7 @@ def _record_role(call: StepCall, context: Context, endpoint: Endpoint) -> None:
     role = context.arbiter.read_role(plan.service_key)
     if role is not None and role.run_id == call.run_id:
         return
-    listed = tuple(each.id for each in context.repository().snapshots())
+    listed = listed_ids(context.repository())
     record = RoleRecord(
         service=plan.service_key,
         epoch=call.guard.epoch,
@@ -142,7 +143,7 @@ def _give_role_back(
         endpoint_url=primary.endpoint.url if primary else None,
         since=context.clock.now(),
         run_id=call.run_id,
-        snapshots=tuple(each.id for each in context.repository().snapshots()),
+        snapshots=listed_ids(context.repository()),
     )
     call.guard.check()
     context.arbiter.record_role(call.guard.lease(), record)

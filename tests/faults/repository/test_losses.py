@@ -18,7 +18,8 @@ from drkit.repository.forget import forget_snapshots
 from drkit.repository.heal import heal
 from drkit.repository.layout import DATA, INDEX, SNAPSHOTS, pack_name
 from drkit.repository.rebuild_index import repair_index
-from drkit.repository.salvage import REPAIRED, damaged_packs, repair_packs, repair_snapshots
+from drkit.repository.salvage import damaged_packs, repair_packs, repair_snapshots
+from drkit.repository.snapshot import REPAIRED
 from drkit.stores.folder import FolderStore
 from drkit.stores.memory import MemoryStore
 

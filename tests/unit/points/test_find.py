@@ -1,6 +1,6 @@
 """Which points there are, and which one a restore takes (S14)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 from drkit.coordination.interface import RoleRecord
 from drkit.errors import ConfigError, DamagedData, GuardRefused, NoRepository
 from drkit.events import Event, Note
-from drkit.points.find import FoundPoint, choosable, choose_point, list_points
+from drkit.points.find import FoundPoint, choosable, choose_point, list_points, listed_ids
 from drkit.points.point import Point
 from drkit.repository.repository import ListedSnapshot
 from drkit.repository.snapshot import Snapshot
@@ -125,3 +125,19 @@ def test_S14_naming_it_is_refused_with_the_reason() -> None:
 def test_S14_a_forbidden_point_does_not_make_a_name_ambiguous() -> None:
     points = [found("ab1", 1, epoch=3), found("ab2", 9, epoch=3)]
     assert choose_point(points, "ab", role=role(4, "ab1")).id == "ab1"
+
+
+def test_S14_a_point_whose_tags_were_changed_is_still_the_listed_one() -> None:
+    before = found("aaaa", 1, epoch=0)
+    changed = replace(before.listed.snapshot, tags=("drkit", "pinned"), original="aaaa")
+    after = replace(before, listed=replace(before.listed, id="cccc", snapshot=changed))
+    assert choosable(after, role(1, "aaaa"))
+    assert not choosable(after, role(1, "bbbb"))
+    repository: Any = Listing({"c": (after.listed, b"")})
+    assert listed_ids(repository) == ("cccc", "aaaa"), "what the next change keeps is noted too"
+
+
+def test_a_point_that_was_repaired_is_not_complete() -> None:
+    whole = point(1).to_bytes()
+    repository: Any = Listing({"a": (listed("aaaa", "drkit", "repaired"), whole)})
+    assert [each.point.complete for each in list_points(repository)] == [False]

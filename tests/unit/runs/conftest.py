@@ -166,7 +166,9 @@ class World:
             holder="here",
             prober=self.prober,
             repository=lambda: SimpleNamespace(  # type: ignore[arg-type,return-value]
-                snapshots=lambda: [SimpleNamespace(id="s-1")],
+                snapshots=lambda: [
+                    SimpleNamespace(id="s-1", snapshot=SimpleNamespace(original=None))
+                ],
                 unreachable={},
                 key=SimpleNamespace(derive=lambda purpose, length=32: bytes(length)),
             ),

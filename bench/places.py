@@ -35,8 +35,12 @@ def folder(needs_bytes: int) -> Iterator[Path]:
 def find_peers() -> dict[str, Path]:
     """The programs that are compared with, by name: the newest restic, borg, rclone."""
     subprocess.run([sys.executable, PROJECT / ".ci" / "newest_restic.py", TOOLS], check=False)
+    # rclone comes into this environment with .[dev]: Debian's is too old to serve S3
+    where = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     found = {
-        name: Path(path) for name in ("restic", "borg", "rclone") if (path := shutil.which(name))
+        name: Path(path)
+        for name in ("restic", "borg", "rclone")
+        if (path := shutil.which(name, path=where))
     }
     for newer in sorted(TOOLS.glob("restic-*/usr/bin/restic")):
         found["restic"] = newer

@@ -48,7 +48,7 @@ def _undo(call: StepCall, _done: Done | None, context: Context) -> str:
         return "nothing is held"
     primary = alive_primary(context)
     if primary is None:
-        return "stays on the external API: the primary does not verify"
+        return "they stay on the external API: the primary does not verify"
     for switch in holders:
         point_to(switch, primary, call, context)
     return f"released to {primary.site}, which answers again"

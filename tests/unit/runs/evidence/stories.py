@@ -331,7 +331,7 @@ def rolled_back() -> tuple[RunRecord, Plan, list[Entry]]:
     s.paid(871, "CONFIRMED_GONE", "i-77aa02")
     s.add(871.2, "undone", "acquire", {"proof": "no instance carries the tag of this run"})
     s.undo(871.3, 872, "fence", "the fence is released")
-    s.undo(872.1, 872.6, "hold", "stays on the external API: the primary does not verify")
+    s.undo(872.1, 872.6, "hold", "they stay on the external API: the primary does not verify")
     s.looked(872.8).state(873, "ROLLED_BACK")
     run = s.record(RunState.ROLLED_BACK, outcome="rolled back",
                    first_failed_probe_at=START - timedelta(seconds=420))  # fmt: skip

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from functools import cache
+from typing import Annotated, Any, get_args, get_type_hints
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -90,9 +91,19 @@ LocalPath = Annotated[
         min_length=1,
         description="On this machine; a relative one lies below this file's folder. ~ is home.",
     ),
-    "local path",
 ]
 """A path on this machine; `drkit.config.local_paths` makes it absolute, by this type."""
+
+
+@cache
+def declared_as(model: type[BaseModel], kind: object) -> frozenset[str]:
+    """The fields of `model` declared `kind` or `kind | None`: by type, not by how they look."""
+    hints = get_type_hints(model, include_extras=True)
+    return frozenset(
+        name
+        for name, hint in hints.items()
+        if name in model.model_fields and (hint == kind or kind in get_args(hint))
+    )
 
 
 def _check_name(value: str) -> str:

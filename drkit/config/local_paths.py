@@ -5,17 +5,14 @@ Not below the working directory: cron, the daemon and a terminal elsewhere mean 
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from drkit.config.fields import LocalPath
+from drkit.config.fields import LocalPath, declared_as
 
 Part = TypeVar("Part", bound=BaseModel)
-
-_MARK = get_args(LocalPath)[-1]
 
 
 def with_absolute_paths(part: Part, folder: Path) -> Part:
@@ -24,7 +21,7 @@ def with_absolute_paths(part: Part, folder: Path) -> Part:
     An address (`scheme://...`) stays as it is, and so do `file:` secrets, whose resolver knows
     the folder. Doing it twice changes nothing.
     """
-    paths = _local_path_fields(type(part))
+    paths = declared_as(type(part), LocalPath)
     changed: dict[str, Any] = {}
     for field in type(part).model_fields:
         value = getattr(part, field)
@@ -52,15 +49,3 @@ def _absolute(path: str | None, folder: Path) -> str | None:
     if path is None or "://" in path or Path(path).is_absolute():
         return path
     return str(folder / Path(path).expanduser())
-
-
-@cache
-def _local_path_fields(model: type[BaseModel]) -> frozenset[str]:
-    """Fields declared `LocalPath` or `LocalPath | None`: known by type, not by how they look."""
-    hints = get_type_hints(model, include_extras=True)
-    return frozenset(
-        name
-        for name, hint in hints.items()
-        if name in model.model_fields
-        and any(_MARK in getattr(each, "__metadata__", ()) for each in (hint, *get_args(hint)))
-    )

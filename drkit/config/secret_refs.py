@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import cache
-from typing import get_args, get_type_hints
 
 from pydantic import BaseModel
 
-from drkit.config.fields import SecretRef
+from drkit.config.fields import SecretRef, declared_as
 from drkit.errors import MissingCredential
 
 Reference = tuple[str, ...]
@@ -53,7 +51,7 @@ def check_references(found: Sequence[Found], missing: Callable[[Reference], str 
 
 def _walk(value: object, path: str) -> Iterator[Found]:
     if isinstance(value, BaseModel):
-        secret_fields = _secret_fields(type(value))
+        secret_fields = declared_as(type(value), SecretRef)
         for field in type(value).model_fields:
             below = f"{path}.{field}" if path else field
             inner = getattr(value, field)
@@ -67,14 +65,3 @@ def _walk(value: object, path: str) -> Iterator[Found]:
     elif isinstance(value, tuple | list):
         for position, inner in enumerate(value):
             yield from _walk(inner, f"{path}.{position}")
-
-
-@cache
-def _secret_fields(model: type[BaseModel]) -> frozenset[str]:
-    """Fields declared `SecretRef` or `SecretRef | None`: known by type, not by how they look."""
-    hints = get_type_hints(model, include_extras=True)
-    return frozenset(
-        name
-        for name, hint in hints.items()
-        if name in model.model_fields and (hint == SecretRef or SecretRef in get_args(hint))
-    )

@@ -19,12 +19,12 @@ from urllib.parse import urlsplit
 from drkit.clock import Clock
 from drkit.config.stores import GcsStore as GcsConfig
 from drkit.errors import ConfigError, DrkitError
+from drkit.google_cloud import Session, load_credentials, may_sign, open_session, sign_url
 from drkit.http_wire import Route, Wire
 from drkit.io_policy import STORE_REQUEST, STORE_RETRY, Deadline, Retry
 from drkit.pace import Throttle
 from drkit.stores.gcs_calls import Calls, Unmet
 from drkit.stores.gcs_read import about, pages, read_range, read_whole, size_of, too_short
-from drkit.stores.gcs_session import Session, load_credentials, may_sign, open_session, sign_url
 from drkit.stores.gcs_upload import FIELDS, upload
 from drkit.stores.interface import (
     Buffer,

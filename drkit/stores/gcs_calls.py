@@ -11,10 +11,10 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from drkit.clock import Clock
+from drkit.google_cloud import Body, GoogleAuthError, Session, TransportError
 from drkit.http_client import NoAnswer
 from drkit.io_policy import STORE_REQUEST, STORE_RETRY, Deadline, Retry, retrying
 from drkit.pace import Allowance
-from drkit.stores.gcs_session import Body, GoogleAuthError, Session, TransportError
 from drkit.stores.interface import ObjectMissing, Retained, StoreRefused, StoreUnreachable
 
 T = TypeVar("T")

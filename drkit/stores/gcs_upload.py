@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 import orjson
 
 from drkit.errors import DrkitError
+from drkit.google_cloud import Body
 from drkit.stores.gcs_calls import Answer, AskAgain, Calls
 from drkit.stores.gcs_checksum import Crc32c
-from drkit.stores.gcs_session import Body
 from drkit.stores.interface import Buffer, ObjectMissing, StoreRefused, StoreUnreachable
 
 FIELDS = "name,size,crc32c,md5Hash,generation,metadata"
@@ -108,8 +108,9 @@ def _stored(calls: Calls, name: str, answer: Answer, size_bytes: int, crc32c: st
     """The generation that the answer names, if it holds what was sent; else it is removed."""
     found = answer.json
     generation = str(found.get("generation", ""))
-    same = str(found.get("size")) == str(size_bytes) and found.get("crc32c", crc32c) == crc32c
-    if same and generation.isdigit():
+    as_sent = (name, str(size_bytes), crc32c)
+    stored = (found.get("name", name), str(found.get("size")), found.get("crc32c", crc32c))
+    if stored == as_sent and generation.isdigit():
         return generation
     with suppress(DrkitError):
         calls.ask(

@@ -12,7 +12,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "botocore": ("drkit/aws.py",),
     "cryptography": ("drkit/repository/sealing.py", "drkit/mirror/ticket.py"),
     "dns": ("drkit/traffic/rfc2136.py", "drkit/standins/"),
-    "google": ("drkit/stores/gcs_session.py",),
+    "google": ("drkit/google_cloud.py",),
     "google_crc32c": ("drkit/stores/gcs_checksum.py",),
     "httpx": ("drkit/http_client.py",),
     "jinja2": ("drkit/runs/evidence/as_html.py",),
@@ -23,7 +23,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "pydantic_core": ("drkit/config/", "drkit/runs/schema.py"),
     "pyfastcdc": ("drkit/repository/chunker.py",),
     "qdrant_edge": ("drkit/sources/qdrant_snapshot.py", "drkit/standins/qdrant_engine.py"),
-    "requests": ("drkit/stores/gcs_session.py",),
+    "requests": ("drkit/google_cloud.py",),
     "rich": ("drkit/cli/live.py",),
     "ruamel": ("drkit/config/yaml_text.py",),
     "sqlalchemy": (

@@ -145,6 +145,8 @@ class GcsServer:
                 return self._answer(method, target, headers, body)
             except Refusal as refusal:
                 return _refused(refusal)
+            except (ValueError, IndexError, KeyError):
+                return _refused(Refusal(400, "parseError", "The request cannot be parsed."))
 
     def _answer(
         self, method: str, target: str, headers: http.client.HTTPMessage, body: bytes
@@ -445,7 +447,11 @@ class _Handler(BaseHTTPRequestHandler):
     server_: GcsServer
 
     def _serve(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:
+            self.close_connection = True  # broken off: nothing was asked
+            return
         status, headers, data = self.server_.answer(self.command, self.path, self.headers, body)
         self.send_response(status)
         for name, value in headers.items():

@@ -1,6 +1,6 @@
 """Google's session on drkit's own connections: its tokens, our deadlines, proxy and authorities.
 
-The one importer of Google's libraries for stores. `AuthorizedSession` adds and renews the token;
+The one place that knows Google's libraries. `AuthorizedSession` adds and renews the token;
 what it sends goes through `Wire`, and so does what the client for bucket settings sends.
 """
 
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from google.auth.credentials import Credentials
     from google.cloud.storage import Client
 
-# What the credential may do is for IAM to say; this scope narrows nothing below that.
-_SCOPES = ("https://www.googleapis.com/auth/devstorage.full_control",)
+# What a credential may do is for IAM to say; these scopes narrow nothing below that.
+STORAGE = "https://www.googleapis.com/auth/devstorage.full_control"
+ANY_SERVICE = "https://www.googleapis.com/auth/cloud-platform"
 _MOST_KEY_BYTES = 64 * 1024
 
 TransportError = google.auth.exceptions.TransportError
@@ -61,7 +62,9 @@ def open_session(credentials: Credentials, wire: Wire, clock: Clock) -> Session:
     return cast(Session, session)
 
 
-def load_credentials(written: str | None, *, anonymous: bool, field: str) -> Credentials:
+def load_credentials(
+    written: str | None, *, anonymous: bool, field: str, scope: str = STORAGE
+) -> Credentials:
     """Those of a key file's path or text; without one, this machine's own (`gcloud auth
     application-default login`, or the metadata server), or none at all if `anonymous`.
     """
@@ -69,7 +72,7 @@ def load_credentials(written: str | None, *, anonymous: bool, field: str) -> Cre
         if anonymous:
             return AnonymousCredentials()
         try:
-            own, _project = google.auth.default(scopes=_SCOPES)
+            own, _project = google.auth.default(scopes=(scope,))
         except google.auth.exceptions.DefaultCredentialsError as error:
             raise MissingCredential(
                 f"a credential is missing: {field} is not set, nor has this machine any",
@@ -80,9 +83,9 @@ def load_credentials(written: str | None, *, anonymous: bool, field: str) -> Cre
     found: Credentials
     try:
         if values.get("type") == "service_account":
-            found = service_account.Credentials.from_service_account_info(values, scopes=_SCOPES)
+            found = service_account.Credentials.from_service_account_info(values, scopes=(scope,))
         else:
-            found, _project = google.auth.load_credentials_from_dict(values, scopes=_SCOPES)
+            found, _project = google.auth.load_credentials_from_dict(values, scopes=(scope,))
     except (ValueError, google.auth.exceptions.GoogleAuthError) as error:
         # The library's message may quote the key.
         raise _bad_key(field, f"is not what Google takes ({type(error).__name__})") from None

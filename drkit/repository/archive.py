@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 import drkit
-from drkit.errors import GuardRefused, TooFewCopies
+from drkit.errors import DamagedData, GuardRefused, TooFewCopies
 from drkit.events import Emit, Note
 from drkit.repository.anomaly import INCOMPLETE_TAG
 from drkit.repository.blob_writer import BlobWriter
@@ -18,9 +18,9 @@ from drkit.repository.catch_up import catch_up, write_ledgers
 from drkit.repository.file_reader import FileReader
 from drkit.repository.keys import user_name
 from drkit.repository.layout import SNAPSHOTS
-from drkit.repository.listing import Listing
 from drkit.repository.locks import Locks, take_locks
 from drkit.repository.pack import BlobKind
+from drkit.repository.reach import reachable
 from drkit.repository.repository import ListedSnapshot, Repository
 from drkit.repository.scan import BY_ALL, Compare, Scanner
 from drkit.repository.snapshot import Snapshot
@@ -116,9 +116,11 @@ def write_point(
     fan_out: FanOut | None = None
     try:
         repository.forget_index()  # loaded under the lock: no prune can run from here on
+        listed = {store: set(found.snapshots) for store, found in locks.listings.items()}
         level = catch_up(repository, locks.listings, emit)
-        _refuse_vanished(parent, level.listings.values())
-        fan_out = FanOut(level.stores, emit, needed=min_copies)
+        if parent and not any(parent.id in listed[store] for store in level.listings):
+            _refuse_vanished(repository, parent, roots.values())
+        fan_out = FanOut(level.stores, emit, needed=min_copies, seen=repository.keep_sent)
         writer = BlobWriter(repository.index, repository.key, fan_out, repository.clock)
         nodes, reports, counts = _scan(repository, roots, writer, compare, emit)
         files = finish(reports)
@@ -253,10 +255,19 @@ def _own_folder(writer: BlobWriter, files: Mapping[str, bytes], time: datetime) 
     )
 
 
-def _refuse_vanished(parent: ListedSnapshot | None, listings: Iterable[Listing]) -> None:
-    """What the new point keeps of its parent must be in use: a prune may have come between."""
-    listings = tuple(listings)
-    if parent and listings and not any(parent.id in found.snapshots for found in listings):
+def _refuse_vanished(
+    repository: Repository, parent: ListedSnapshot, roots: Iterable[FreshTree | FormerTree]
+) -> None:
+    """What is kept of a parent that no store lists any more must be in use by another snapshot: a
+    prune may have come between.
+    """
+    nodes = [root.node if isinstance(root, FormerTree) else root.former for root in roots]
+    trees = [node.subtree for node in nodes if node is not None and node.subtree]
+    try:
+        gone = any(b not in repository.index for b in reachable(trees, repository.load_tree))
+    except DamagedData:
+        gone = True
+    if gone:
         raise GuardRefused(
             f"the point {parent.id[:8]}, on which this one builds, was forgotten meanwhile",
             hint="run the backup again; nothing was written",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import orjson
 
@@ -31,8 +32,21 @@ def refuse_leftovers(store: Store) -> None:
 
 def open_key(stores: Sequence[Store], password: str) -> MasterKey:
     """The master key from whichever store's key files `password` opens."""
+    return find_key(stores, password)[0]
+
+
+def find_key(
+    stores: Sequence[Store], password: str, likely: str | None = None
+) -> tuple[MasterKey, str]:
+    """The master key and the name of the key file that `password` opened.
+
+    The file named `likely` is asked for first: where it is there, no listing is needed.
+    """
     error: DrkitError | None = None
     for store in stores:
+        if likely is not None:
+            with suppress(DrkitError):
+                return open_key_file(store.get(KEYS + likely), password), likely
         try:
             names = [info.name for info in store.list(KEYS)]
         except DrkitError as failed:
@@ -40,7 +54,7 @@ def open_key(stores: Sequence[Store], password: str) -> MasterKey:
             continue
         for name in names:
             try:
-                return open_key_file(store.get(name), password)
+                return open_key_file(store.get(name), password), name.removeprefix(KEYS)
             except DrkitError as failed:
                 error = failed
     raise error or no_repository(stores)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +16,10 @@ from drkit.io_policy import READS
 from drkit.repository.chunker import Chunker, ChunkerSettings
 from drkit.repository.create import init_repository as init_repository
 from drkit.repository.create import join_store as join_store
-from drkit.repository.identity import no_repository, open_key, parse_config, refuse_stranger
+from drkit.repository.identity import find_key, no_repository, parse_config, refuse_stranger
 from drkit.repository.index import Index
 from drkit.repository.index_load import load_index
+from drkit.repository.keeping import keep_sent
 from drkit.repository.layout import CONFIG, INDEX, SNAPSHOTS
 from drkit.repository.listing import Listing
 from drkit.repository.local_cache import LocalCache
@@ -25,7 +28,7 @@ from drkit.repository.reading import NoStoreCould, ask_each, first_good
 from drkit.repository.sealing import MasterKey
 from drkit.repository.snapshot import Snapshot, read_snapshot
 from drkit.repository.tree import Node, decode_tree
-from drkit.stores.interface import ObjectMissing, Store
+from drkit.stores.interface import Buffer, ObjectMissing, Store
 
 _KEY_PATIENCE_S = 5.0  # scrypt alone may take a second on a slow machine
 
@@ -71,7 +74,7 @@ def open_repository(
             raise answer
     if not configs:
         raise no_repository(stores)
-    key = _key(tuple(configs), password)
+    key = _key(tuple(configs), password, cache_dir)
     answering: list[Store] = []
     repository_id, version = "", 2
     for store, config in configs.items():
@@ -115,14 +118,32 @@ def _config_of(store: Store) -> bytes:
     return store.get(CONFIG)
 
 
-def _key(stores: Sequence[Store], password: str) -> MasterKey:
+def _key(stores: Sequence[Store], password: str, cache_dir: Path | None) -> MasterKey:
+    """The master key. Which key file the password opened last time is a name that is kept, no more:
+    a key that was removed opens nothing.
+    """
+    hint = cache_dir / "key-file" if cache_dir else None
+    likely = _read_hint(hint) if hint else None
     try:
-        return first_good(
-            stores, lambda store: open_key([store], password), hedge_s=_KEY_PATIENCE_S
+        key, name = first_good(
+            stores, lambda store: find_key([store], password, likely), hedge_s=_KEY_PATIENCE_S
         )[1]
     except NoStoreCould as error:
         found = list(error.reasons.values())
         raise next((e for e in found if isinstance(e, WrongKey)), found[0]) from None
+    if hint is not None and name != likely:
+        with suppress(OSError):
+            hint.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            hint.write_text(name)
+    return key
+
+
+def _read_hint(path: Path) -> str | None:
+    try:
+        text = path.read_text(errors="replace").strip()
+    except OSError:
+        return None
+    return text if re.fullmatch("[0-9a-f]{64}", text) else None
 
 
 class Repository:
@@ -177,6 +198,11 @@ class Repository:
         """
         with self._lock:
             self._listings = listings
+
+    def keep_sent(self, name: str, pieces: Sequence[Buffer]) -> None:
+        """Keeps a copy on this machine of what the next run will want to read."""
+        if self._objects.cache is not None:
+            keep_sent(self._objects.cache, self.key, name, pieces)
 
     def refuse_format_1(self) -> None:
         """`GuardRefused` for format 1, which has no compression: drkit reads it, no more."""

@@ -122,8 +122,13 @@ class FanOut:
         needed: int = 1,
         clock: Clock | None = None,
         policy: FanOutPolicy | None = None,
+        seen: Callable[[str, Sequence[Buffer]], None] | None = None,
     ) -> None:
-        """No store is cut off, however slow, where fewer than `needed` others would be left."""
+        """No store is cut off, however slow, where fewer than `needed` others would be left.
+
+        `seen` is shown every object that is sent; it must not keep the pieces.
+        """
+        self._seen = seen
         self._emit = emit
         self._needed = needed
         self._clock = clock or SystemClock()
@@ -148,6 +153,8 @@ class FanOut:
         called when no store needs the bytes any more; not at all when one was cut off with them.
         Raises `TooFewCopies` when no store is left.
         """
+        if self._seen is not None:
+            self._seen(name, pieces)
         item = _Object(name, pieces, size_bytes, after_all, done)
         with self._changed:
             self._wait_until(self._has_room)

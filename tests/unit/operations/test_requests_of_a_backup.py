@@ -1,0 +1,110 @@
+"""What an unchanged hourly backup asks of each store, request by request."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drkit.cli.jobs import run_backup
+from drkit.config.load import load_config
+from drkit.config.local_paths import with_absolute_paths
+from drkit.events import discard
+from drkit.repository.repository import init_repository
+from drkit.stores.memory import MemoryStore
+from drkit.wiring import App
+
+CONFIG = """
+drkit: 1
+stores:
+  gcs: {kind: folder, role: primary, path: ./gcs}
+  s3: {kind: folder, role: backup, path: ./s3}
+  b2: {kind: folder, role: archive, path: ./b2}
+repository: {password: file:password}
+sources:
+  sncp: {kind: tree, path: ./source}
+"""
+
+# One listing before the locks (what is there, which point came last), one under them; the key is
+# read from one store only.
+ALLOWED = Counter(
+    {
+        "get repository/config": 1,
+        "list repository": 2,
+        "put repository/locks": 1,
+        "put repository/data": 2,
+        "put repository/index": 1,
+        "stat repository/locks": 1,
+        "put repository/snapshots": 1,
+        "put repository-drkit/ledger": 1,
+        "delete repository/locks": 1,
+    }
+)
+
+
+class Asked(MemoryStore):
+    """Every request, as the verb and the folder."""
+
+    @property
+    def requests(self) -> Counter[str]:
+        return Counter(f"{call} {'/'.join(name.split('/')[:2])}" for call, name in self.calls)
+
+
+@pytest.fixture
+def stores() -> list[Asked]:
+    return [Asked("gcs"), Asked("s3"), Asked("b2")]
+
+
+def backup(root: Path, stores: list[Asked]) -> None:
+    """As a process of its own would: opened anew, with what the machine kept."""
+    for store in stores:
+        store.calls.clear()
+    app: Any = App(load_config(root / "schedules.yaml"), root, sandbox=False, emit=discard)
+    app.__dict__["config"] = with_absolute_paths(app.config, root)
+    app.__dict__["stores"] = tuple(stores)
+    run_backup(app)
+
+
+@pytest.fixture
+def unchanged(tmp_path: Path, stores: list[Asked]) -> list[Asked]:
+    (tmp_path / "schedules.yaml").write_text(CONFIG)
+    (tmp_path / "password").write_text("secret")
+    for number in range(20):
+        folder = tmp_path / "source" / f"{number % 4}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.md").write_text(f"note {number}")
+    app: Any = App(load_config(tmp_path / "schedules.yaml"), tmp_path, sandbox=False, emit=discard)
+    from drkit.repository.keys import ScryptCost
+
+    init_repository(
+        stores,
+        app.password,
+        clock=app.clock,
+        hostname="h",
+        cost=ScryptCost(n=16, r=8, p=1),
+    )
+    for _ in range(3):
+        backup(tmp_path, stores)
+    return stores
+
+
+def test_an_unchanged_backup_costs_twelve_requests_at_most(unchanged: list[Asked]) -> None:
+    key = Counter({"get repository/keys": 1})
+    assert unchanged[0].requests - ALLOWED - key == Counter()
+    for store in unchanged[1:]:
+        assert store.requests - ALLOWED == Counter()
+    assert max(len(store.calls) for store in unchanged) <= 12
+
+
+def test_what_this_machine_kept_is_no_need_but_a_saving(
+    unchanged: list[Asked], tmp_path: Path
+) -> None:
+    import shutil
+
+    shutil.rmtree(tmp_path / ".drkit" / "cache")
+    backup(tmp_path, unchanged)
+    assert len(unchanged[0].calls) > 12
+    backup(tmp_path, unchanged)
+    assert len(unchanged[0].calls) <= 12

@@ -129,6 +129,8 @@ def test_a_backup_that_is_overdue_at_the_start_runs_at_once_and_only_then(
         assert len(list((repository / "snapshots").iterdir())) == points
 
 
+LISTENS = "trap 'echo asked >>asked; kill $!; exit 0' TERM; wait"
+
 # A daemon of its own making, whose one job starts a process, says its pid, and never ends.
 SCRIPT = """
 import sys
@@ -176,28 +178,17 @@ def test_a_job_is_never_started_twice_at_once(hanging: Running, tmp_path: Path) 
     assert hanging.end() == 0
 
 
-def test_a_job_is_stopped_at_its_deadline_with_all_it_started(tmp_path: Path) -> None:
-    running = start([sys.executable, "-c", SCRIPT, str(tmp_path / "state"), "0.5"], tmp_path)
+@pytest.mark.parametrize("trap", [LISTENS, "trap '' TERM; wait"], ids=["listens", "deaf"])
+def test_a_job_is_ended_at_its_deadline_with_all_it_started(tmp_path: Path, trap: str) -> None:
+    script = SCRIPT.replace(LISTENS, trap)
+    running = start([sys.executable, "-c", script, str(tmp_path / "state"), "0.5"], tmp_path)
     try:
         running.until("hangs: stopped at its deadline")
         pid = int((tmp_path / "pids").read_text().split()[0])
         assert not alive(pid)
     finally:
         assert running.end() == 0
-
-
-def test_a_job_that_does_not_listen_is_killed_with_all_it_started(tmp_path: Path) -> None:
-    deaf = SCRIPT.replace(
-        "trap 'echo asked >>asked; kill $!; exit 0' TERM; wait", "trap '' TERM; wait"
-    )
-    assert deaf != SCRIPT
-    running = start([sys.executable, "-c", deaf, str(tmp_path / "state"), "0.5"], tmp_path)
-    try:
-        running.until("hangs: stopped at its deadline")
-        pid = int((tmp_path / "pids").read_text().split()[0])
-        assert not alive(pid)
-    finally:
-        assert running.end() == 0
+    assert (tmp_path / "asked").exists() == (trap == LISTENS)
 
 
 def wait_for(path: Path) -> int:

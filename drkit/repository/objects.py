@@ -23,6 +23,7 @@ from drkit.stores.interface import Store
 _KEPT_BYTES = 32 << 20
 _PAGE_BYTES = 4 << 20
 _SMALL_BYTES = 64 << 10
+_SCRATCH_BYTES = 4 << 20
 _CACHED = {INDEX: "index", SNAPSHOTS: "snapshots"}
 
 PackEnd = Callable[[str], int | None]
@@ -39,6 +40,28 @@ def open_unpacked(key: MasterKey, name: str, sealed: bytes) -> bytes:
 def open_blob(key: MasterKey, sealed: bytes | memoryview, raw_bytes: int, blob_id: bytes) -> bytes:
     """A blob's content. `DamagedData` unless its hash is `blob_id`."""
     content = key.open(sealed)
+    if raw_bytes:
+        content = decompress(content, max_raw_bytes=raw_bytes)
+    if hashlib.sha256(content).digest() != blob_id:
+        raise DamagedData("wrong bytes under a valid seal", hint="drkit check --read-data")
+    return content
+
+
+class _Scratch(threading.local):
+    def __init__(self) -> None:
+        self.buffer = bytearray()
+
+
+_scratch = _Scratch()
+
+
+def borrow_blob(
+    key: MasterKey, sealed: bytes | memoryview, raw_bytes: int, blob_id: bytes
+) -> bytes | memoryview:
+    """As `open_blob`, but what it returns may be overwritten by this thread's next call."""
+    if len(_scratch.buffer) < len(sealed):
+        _scratch.buffer = bytearray(max(len(sealed), _SCRATCH_BYTES))
+    content: bytes | memoryview = key.open_into(sealed, _scratch.buffer)
     if raw_bytes:
         content = decompress(content, max_raw_bytes=raw_bytes)
     if hashlib.sha256(content).digest() != blob_id:

@@ -18,7 +18,7 @@ from drkit.errors import DamagedData
 from drkit.events import Emit, Note, Progress
 from drkit.io_policy import READS, ReadPolicy
 from drkit.repository.fetch import Failed, Fetcher, Got
-from drkit.repository.objects import open_blob
+from drkit.repository.objects import borrow_blob
 from drkit.repository.repository import Repository
 from drkit.repository.restore_files import (
     TargetFile,
@@ -284,7 +284,7 @@ class _Run:
         for piece in request.what.pieces:
             sealed = view[piece.offset : piece.offset + piece.length]
             try:
-                content = open_blob(key, sealed, piece.raw_bytes, piece.blob_id)
+                content = borrow_blob(key, sealed, piece.raw_bytes, piece.blob_id)
             except DamagedData as error:
                 bad.append((piece, f"blob {piece.blob_id.hex()[:8]}: {error.message}"))
                 continue
@@ -294,7 +294,7 @@ class _Run:
             raise DamagedData(bad[0][1], hint="")
         return _Used(written, tuple(bad))
 
-    def _write(self, piece: Piece, content: bytes) -> None:
+    def _write(self, piece: Piece, content: bytes | memoryview) -> None:
         for file, at in piece.spots:
             if file.is_lost:
                 continue

@@ -79,16 +79,21 @@ def temporary_of(path: str) -> str:
     return os.path.join(folder, f".{short}{_TEMPORARY}")
 
 
-def write_piece(handle: int, content: bytes, at: int, *, sparse: bool) -> None:
+def write_piece(handle: int, content: bytes | memoryview, at: int, *, sparse: bool) -> None:
     """Writes `content` at `at`; with `sparse`, whole 64 KiB of zeros become holes."""
     view = memoryview(content)
-    starts = range(0, len(content), _HOLE_BYTES) if sparse else ()
-    filled = [start for start in starts if view[start : start + _HOLE_BYTES] != _ZEROS]
+    starts = range(0, len(view), _HOLE_BYTES) if sparse else ()
+    filled = [start for start in starts if view[start] or not _is_hole(view, start)]
     if len(filled) == len(starts):
-        _write_all(handle, content, at)
+        _write_all(handle, view, at)
         return
     for start in filled:
         _write_all(handle, view[start : start + _HOLE_BYTES], at + start)
+
+
+def _is_hole(view: memoryview, start: int) -> bool:
+    # as bytes: a memoryview is compared one element at a time
+    return bytes(view[start : start + _HOLE_BYTES]) == _ZEROS
 
 
 def finish_file(handle: int, file: TargetFile, *, size: int, on_failure: OnFailure) -> None:
@@ -159,7 +164,7 @@ def refused(path: str, error: OSError) -> DrkitError | None:
     return PlaceError(f"{path} cannot be written: {error.strerror}", hint=hint)
 
 
-def _write_all(handle: int, content: bytes | memoryview, at: int) -> None:
-    written = os.pwrite(handle, content, at)
-    while written < len(content):
-        written += os.pwrite(handle, memoryview(content)[written:], at + written)
+def _write_all(handle: int, view: memoryview, at: int) -> None:
+    written = os.pwrite(handle, view, at)
+    while written < len(view):
+        written += os.pwrite(handle, view[written:], at + written)

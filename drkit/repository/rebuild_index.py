@@ -214,12 +214,15 @@ def _apply(
         if blobs
     ]
     put_indexes(repository, [store], listings, written)
-    for index_id in sorted(plan.replaced | plan.bad_indexes.keys()):
+    gone = plan.replaced | plan.bad_indexes.keys()
+    # first noted, then deleted: a store whose noted indexes are gone counts as repacked by another
+    # program
+    before = read_ledger(store, repository.key, emit) if listing.has_ledger else Ledger()
+    staying = frozenset(listing.indexes) - gone
+    ledger = Ledger(before.generation, before.snapshots, staying)
+    try_write_ledger(store, repository.key, ledger, emit)
+    for index_id in sorted(gone):
         store.delete(INDEX + index_id)
         listing.indexes.pop(index_id, None)
-    # what the store held is now what it holds: it was repaired, not repacked by another program
-    before = read_ledger(store, repository.key, emit) if listing.has_ledger else Ledger()
-    ledger = Ledger(before.generation, before.snapshots, frozenset(listing.indexes))
-    try_write_ledger(store, repository.key, ledger, emit)
     text = f"indexes were made anew: {len(written)} packs in new files"
     emit(Note("info", store.name, text))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from drkit.errors import ConfigError, DamagedData, DrkitError
 from drkit.events import Emit, Progress
+from drkit.repository.catch_up import catch_up
 from drkit.repository.check_values import CheckReport, LostFile
 from drkit.repository.compression import compress
 from drkit.repository.coverage import put_indexes
@@ -151,18 +152,20 @@ def repair_snapshots(
     every store that listed it. The old one stays: it is for an operator to forget.
     """
     repository.refuse_format_1()
-    rewriter = _Rewriter(repository)
-    changed: list[tuple[ListedSnapshot, str]] = []
-    for done, listed in enumerate(snapshots):
-        emit(Progress("repair snapshots", done, len(snapshots), "steps", listed.id[:8]))
-        tree = rewriter.rewrite(listed.snapshot.tree)
-        if tree != listed.snapshot.tree:
-            changed.append((listed, tree))
-    if dry_run or not changed:
-        return {listed.id: "" for listed, _ in changed}
+    if dry_run:
+        rewritten = _Rewriter(repository).rewrite_all(snapshots, emit)
+        return {listed.id: "" for listed, _ in rewritten}
     locks = take_locks(repository, exclusive=True, need_all=False, emit=emit)
     try:
-        sink = _Sink(repository, locks.listings)
+        # level first: what only one store's index names, as after a repair that died, is no tree
+        # that the others have (S3)
+        levelled = catch_up(repository, locks.listings, emit)
+        listings = {store: levelled.listings[store] for store in levelled.stores}
+        repository.forget_index()
+        listed_now = {snapshot for listing in listings.values() for snapshot in listing.snapshots}
+        rewriter = _Rewriter(repository)
+        changed = rewriter.rewrite_all([one for one in snapshots if one.id in listed_now], emit)
+        sink = _Sink(repository, listings)
         for tree_id, content in rewriter.new_trees.items():
             sink.add(BlobKind.TREE, tree_id, content)
         sink.finish()
@@ -170,12 +173,12 @@ def repair_snapshots(
         for listed, tree in changed:
             tags = dict.fromkeys((*listed.snapshot.tags, REPAIRED))
             new_ids[listed.id] = replace_snapshot(
-                repository, listed, locks.listings, tags=list(tags), tree=tree
+                repository, listed, listings, tags=list(tags), tree=tree
             )
+        return new_ids
     finally:
         locks.release(emit)
         repository.forget_index()
-    return new_ids
 
 
 class _Rewriter:
@@ -185,6 +188,18 @@ class _Rewriter:
         self._repository = repository
         self._done: dict[str, str] = {}
         self.new_trees: dict[bytes, bytes] = {}
+
+    def rewrite_all(
+        self, snapshots: Sequence[ListedSnapshot], emit: Emit
+    ) -> list[tuple[ListedSnapshot, str]]:
+        """Those of `snapshots` that reach something lost, with their new root trees."""
+        changed = []
+        for done, listed in enumerate(snapshots):
+            emit(Progress("repair snapshots", done, len(snapshots), "steps", listed.id[:8]))
+            tree = self.rewrite(listed.snapshot.tree)
+            if tree != listed.snapshot.tree:
+                changed.append((listed, tree))
+        return changed
 
     def rewrite(self, tree: str) -> str:
         """The id of the tree in which everything can be read; the same one when all can."""

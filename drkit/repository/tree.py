@@ -162,12 +162,14 @@ def _decode(entry: dict[str, Any]) -> Node:
         raise ValueError(f"unknown kind of node {entry['type']!r}")
     raw_target = entry.get("linktarget_raw")
     target = base64.b64decode(raw_target) if raw_target else entry.get("linktarget", "").encode()
+    mtime, atime = entry["mtime"], entry.get("atime")
+    mtime_ns = parse_time(mtime)
     return Node(
         name=unquote(entry["name"]),
         type=entry["type"],
         mode=entry.get("mode", 0),
-        mtime_ns=parse_time(entry["mtime"]),
-        atime_ns=parse_time(entry.get("atime", entry["mtime"])),
+        mtime_ns=mtime_ns,
+        atime_ns=parse_time(atime) if atime and atime != mtime else mtime_ns,
         ctime_ns=parse_time(entry.get("ctime", entry["mtime"])),
         uid=entry.get("uid", 0),
         gid=entry.get("gid", 0),
@@ -181,9 +183,11 @@ def _decode(entry: dict[str, Any]) -> Node:
         device=entry.get("device", 0),
         xattrs=tuple(
             (attribute["name"], base64.b64decode(attribute.get("value") or ""))
-            for attribute in entry.get("extended_attributes") or ()
-        ),
-        content=tuple(bytes.fromhex(blob) for blob in entry.get("content") or ()),
+            for attribute in attributes
+        )
+        if (attributes := entry.get("extended_attributes"))
+        else (),
+        content=tuple(map(bytes.fromhex, entry.get("content") or ())),
         subtree=entry.get("subtree"),
         extra={key: entry[key] for key in entry.keys() - _FIELDS},
     )
@@ -215,8 +219,14 @@ def parse_time(text: str) -> int:
     """Nanoseconds since 1970 of an RFC 3339 time with any zone and up to nine digits."""
     seconds_text, zone = (text[:-1], "+00:00") if text.endswith("Z") else (text[:-6], text[-6:])
     whole, _, fraction = seconds_text.partition(".")
+    return _parse_second(whole, zone) + int(fraction.ljust(9, "0") or 0)
+
+
+@lru_cache(maxsize=65536)
+def _parse_second(whole: str, zone: str) -> int:
+    """Nanoseconds since 1970; the files of a folder often share a second."""
     if whole.startswith("0000"):  # Go has a year 0: a leap year, as is the year 4
         moment = datetime.fromisoformat("0004" + whole[4:] + zone) - _EPOCH - timedelta(1461)
     else:
         moment = datetime.fromisoformat(whole + zone) - _EPOCH
-    return (moment.days * 86400 + moment.seconds) * 1_000_000_000 + int(fraction.ljust(9, "0") or 0)
+    return (moment.days * 86400 + moment.seconds) * 1_000_000_000

@@ -135,7 +135,7 @@ def status(session: Session) -> int:
         )
         proof_limit_s = app.config.objectives.proof_max_age
     columns = ("source", "store", "lost_if_only_this_is_left", "limit", "proved")
-    session.terminal.table("status", columns, status_rows(found))
+    session.terminal.table("source_status", columns, status_rows(found))
     for name, reason in found.unreachable.items():
         session.terminal.say(f"{name}: {reason}")
     if not found.points:

@@ -48,9 +48,18 @@ class LiveDisplay:
     def note(self, text: str) -> None:
         self._console.print(Text(text), soft_wrap=True)
 
-    def stop(self) -> None:
-        """Leaves the last state on the screen; the next `show` begins anew."""
+    def stop(self, *, over: bool = False) -> None:
+        """Leaves the last state on the screen; the next `show` begins anew.
+
+        `over`: the work went well, so that a task whose end nobody knew has reached it.
+        """
         if self._progress:
+            for task in self._progress.tasks if over else ():
+                if task.total is None:
+                    self._progress.update(
+                        task.id, total=task.completed or 1, completed=task.completed or 1
+                    )
+                self._progress.update(task.id, detail="")
             self._progress.stop()
         self._progress = None
         self._tasks.clear()

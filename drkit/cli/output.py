@@ -135,7 +135,7 @@ class TextTerminal:
     def _write(self, text: str) -> None:
         with self._lock:
             if self._live:
-                self._live.stop()
+                self._live.stop(over=True)
             print(printable(text), file=self._out)
 
 

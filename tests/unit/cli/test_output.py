@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from drkit.cli.live import LiveDisplay
 from drkit.cli.output import JsonTerminal, TextTerminal
 from drkit.clock import ManualClock
 from drkit.events import Note, Progress, StoreLagging
@@ -97,3 +98,18 @@ def test_a_program_gets_one_object_a_line(out: io.StringIO) -> None:
     assert kinds == ["status", "status", "status", "note", "store", "summary"]
     assert lines[0]["eta_s"] == 1.5
     assert lines[4]["rpo_min"] == 4
+
+
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("over", [True, False])
+def test_a_task_without_a_known_end_reaches_it_when_the_work_is_over(over: bool) -> None:
+    screen = Screen()
+    live = LiveDisplay(screen)
+    live.show(Progress("scan", 5, None, "bytes", "the/last/file"), "5 B")
+    live.stop(over=over)
+    last = screen.getvalue().rsplit("scan", 1)[1]
+    assert ("the/last/file" in last) is not over

@@ -230,4 +230,5 @@ def _last_words(folder: Path) -> str:
         lines = (folder / LOG).read_bytes()[-2000:].decode(errors="replace").split("\n")
     except OSError:
         return "(no log)"
-    return next((line.strip() for line in reversed(lines) if line.strip()), "(nothing)")
+    said = [text for line in lines if (text := line.strip()) and not text.startswith("hint: ")]
+    return said[-1] if said else "(nothing)"

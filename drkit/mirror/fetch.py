@@ -1,5 +1,8 @@
 """Fetches a model by its ticket: in parallel, resumable, every byte hashed before it is used.
 
+Each file comes from the first store that gives it whole; what one store lost or damaged, the next
+one has.
+
 A file is written as `<name>.part`, which a later call carries on with, and gets its name only
 when its SHA-256 is right. A file that is there and right is kept.
 """
@@ -11,11 +14,12 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from drkit.clock import Clock
 from drkit.errors import DamagedData, GuardRefused, PlaceError
-from drkit.events import Emit, Progress
+from drkit.events import Emit, Note, Progress
 from drkit.http_client import NoAnswer
 from drkit.io_policy import STORE_RETRY, retrying
 from drkit.mirror.download import read_url
@@ -40,8 +44,8 @@ class FetchReport:
 def fetch_ticket(ticket: Ticket, into: Path, *, clock: Clock, emit: Emit) -> FetchReport:
     """Brings every file of the ticket below `into`, which is made if absent.
 
-    Raises `PlaceError` (expired, unreachable), `DamagedData` naming the file whose bytes are not
-    the manifest's, `GuardRefused` for links in `into` that lead elsewhere.
+    Raises `PlaceError` (expired, unreachable), `DamagedData` naming the file that no store has as
+    the manifest says, `GuardRefused` for links in `into` that lead elsewhere.
     """
     if clock.now() >= ticket.expires_at:
         raise PlaceError(
@@ -93,14 +97,34 @@ class _Fetching:
         make_folders(target.parent)
         if not _is_right(target, entry):
             part = target.with_name(target.name + PART)
-            retrying(
-                lambda: self._carry_on(entry, part),
-                policy=STORE_RETRY,
-                on=(StoreUnreachable, NoAnswer),
-                clock=self._clock,
-            )
+            self._from_any_store(entry, part)
             part.replace(target)
             sync_folder(target.parent)
+
+    def _from_any_store(self, entry: FileEntry, part: Path) -> None:
+        """Asks one store after the other until one gave the right file."""
+        failed: list[PlaceError | DamagedData] = []
+        for store, url in self._ticket.urls[entry.path]:
+            try:
+                retrying(
+                    partial(self._carry_on, entry, part, store, url),
+                    policy=STORE_RETRY,
+                    on=(StoreUnreachable, NoAnswer),
+                    clock=self._clock,
+                )
+                return
+            except (PlaceError, DamagedData) as error:
+                if self.stopped.is_set():
+                    raise
+                failed.append(error)
+                self._emit(Note("warning", store, f"{entry.path}: {error.message}"))
+        if len(failed) == 1:
+            raise failed[0]
+        kind = DamagedData if any(isinstance(each, DamagedData) for each in failed) else PlaceError
+        raise kind(
+            f"no store gives {entry.path} whole: {'; '.join(each.message for each in failed)}",
+            hint=failed[-1].hint,
+        )
 
     def _refuse_links(self, path: str) -> None:
         at = self._into
@@ -112,22 +136,22 @@ class _Fetching:
                     hint="fetch into an empty folder",
                 )
 
-    def _carry_on(self, entry: FileEntry, part: Path) -> None:
+    def _carry_on(self, entry: FileEntry, part: Path, store: str, url: str) -> None:
         """Fetches what `part` lacks; returns with the whole, right file in it, synced."""
-        resumed = self._try(entry, part)
+        resumed = self._try(entry, part, url)
         if resumed is None:
             return
         part.unlink()
         # What an earlier call left may have been damaged; what came in one piece is not ours.
-        if resumed and self._try(entry, part) is None:
+        if resumed and self._try(entry, part, url) is None:
             return
         part.unlink(missing_ok=True)
         raise DamagedData(
-            f"{entry.path}: what was fetched is not what was mirrored (sha256)",
-            hint="fetch it from another store; drkit check says which one holds it whole",
+            f"{entry.path}: what {store} gave is not what was mirrored (sha256)",
+            hint="mirror it again from its source: delete it in that store, then drkit backup",
         )
 
-    def _try(self, entry: FileEntry, part: Path) -> int | None:
+    def _try(self, entry: FileEntry, part: Path, url: str) -> int | None:
         """None when `part` is now right; else how many bytes of it were there before."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(part, flags, 0o644), "r+b", buffering=0) as file:
@@ -139,7 +163,6 @@ class _Fetching:
                 hasher.update(kept)
             resumed = at = file.tell()
             if at < entry.size_bytes:
-                url = self._ticket.urls[entry.path]
                 for offset, chunk in read_url(
                     url, offset=at, size_bytes=entry.size_bytes, clock=self._clock
                 ):

@@ -1,23 +1,23 @@
 """A ticket lets one machine fetch one model for a while, and nothing else (K4).
 
-It holds the manifest and one presigned URL per file. Sealed, it is a header, a nonce and
-AES-256-GCM over canonical JSON; the header is authenticated too.
+It holds the manifest, and for each file a presigned URL of every store that has it. Sealed, it is a
+header, a nonce and AES-256-GCM over canonical JSON; the header is authenticated too.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
 from drkit.clock import Clock
-from drkit.errors import DamagedData, WrongKey
+from drkit.errors import DamagedData, PlaceError, WrongKey
 from drkit.mirror.manifest import MOST_MANIFEST_BYTES, Manifest
-from drkit.stores.interface import Presigner
+from drkit.stores.interface import Presigner, Store
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -27,13 +27,16 @@ NONCE_BYTES = 12
 KEY_BYTES = 32
 MOST_TICKET_BYTES = 2 * MOST_MANIFEST_BYTES
 
+Addresses = tuple[tuple[str, str], ...]
+"""(store, URL) of one file, in the order in which they are to be tried."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """`urls` by the manifest's paths. Their text is a secret until `expires_at`."""
 
     manifest: Manifest
-    urls: Mapping[str, str]
+    urls: Mapping[str, Addresses]
     expires_at: datetime
 
     def __repr__(self) -> str:
@@ -41,13 +44,34 @@ class Ticket:
         return f"Ticket({what}, {len(self.urls)} files, until {self.expires_at.isoformat()})"
 
 
-def mint_ticket(store: Presigner, manifest: Manifest, *, expires_s: float, clock: Clock) -> Ticket:
-    """A ticket for every file of `manifest`, from `store`."""
+def presigners(stores: Sequence[Store]) -> dict[str, Presigner]:
+    """Those of `stores` that can let a reader in without a credential, by name, in their order.
+
+    Raises `PlaceError` when none can.
+    """
+    able = {each.name: cast(Presigner, each) for each in stores if hasattr(each, "presign")}
+    if not able:
+        raise PlaceError(
+            f"none of {', '.join(store.name for store in stores)} can presign",
+            hint="keep the mirror on a store of kind folder, gcs, s3 or b2",
+        )
+    return able
+
+
+def mint_ticket(
+    stores: Sequence[Store], manifest: Manifest, *, expires_s: float, clock: Clock
+) -> Ticket:
+    """A ticket for every file of `manifest`, from every one of `stores` that can presign."""
     expires_at = clock.now() + timedelta(seconds=expires_s)
+    able = presigners(stores)
     urls = {
-        file.path: store.presign(manifest.folder + file.path, expires_s) for file in manifest.files
+        file.path: tuple(
+            (name, str(store.presign(manifest.folder + file.path, expires_s)))
+            for name, store in able.items()
+        )
+        for file in manifest.files
     }
-    return Ticket(manifest, {path: str(url) for path, url in urls.items()}, expires_at)
+    return Ticket(manifest, urls, expires_at)
 
 
 def seal_ticket(ticket: Ticket, key: bytes) -> bytes:
@@ -89,13 +113,20 @@ _REMINT = "drkit runs resume mints a new ticket"
 
 def _parse(value: dict[str, Any]) -> Ticket:
     manifest = Manifest.from_bytes(value["manifest"].encode(), found_in="ticket")
-    urls = value["urls"]
-    if not isinstance(urls, dict) or set(urls) != {file.path for file in manifest.files}:
-        raise ValueError("it has not one URL for each file")
+    urls = {path: _addresses(pairs) for path, pairs in value["urls"].items()}
+    if set(urls) != {file.path for file in manifest.files}:
+        raise ValueError("it has not the URLs of each file")
     expires_at = datetime.fromisoformat(value["expires_at"])
     if expires_at.tzinfo is None:
         raise ValueError("its end has no time zone")
     return Ticket(manifest, urls, expires_at)
+
+
+def _addresses(pairs: list[list[str]]) -> Addresses:
+    addresses = tuple((store, url) for store, url in pairs)
+    if not addresses or not all(isinstance(text, str) for pair in addresses for text in pair):
+        raise ValueError("a file has no URL")
+    return addresses
 
 
 def _cipher(key: bytes) -> AESGCM:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 from drkit.clock import Clock
-from drkit.errors import ConfigError, DrkitError, GuardRefused, PlaceError
+from drkit.errors import ConfigError, DrkitError, GuardRefused
 from drkit.events import Emit, Note
 from drkit.mirror.fetch import fetch_ticket
 from drkit.mirror.read import find_manifest
 from drkit.mirror.ticket import mint_ticket
+from drkit.operations.restore_snapshot import Patterned, may_be_written, prove
 from drkit.points.find import FoundPoint
 from drkit.repository.repository import Repository
-from drkit.repository.restore import RestoreReport, restore_tree
-from drkit.stores.interface import Presigner, Store
+from drkit.repository.restore import RestoreOptions, RestoreReport, restore_tree
+from drkit.stores.interface import Store
 from drkit.verify.proof import Proof
-from drkit.verify.trees import verify_tree
 from drkit.verify.weights import verify_weights
 
 _TICKET_S = 3600.0
@@ -55,34 +54,51 @@ def restore_point(
     stores: Sequence[Store],
     clock: Clock,
     emit: Emit,
+    options: RestoreOptions = RestoreOptions(),
+    patterns: Patterned = Patterned(),
+    known: Sequence[str] = (),
 ) -> Restored:
-    """Restores each source as `target/<source>`; weights come from their mirror.
+    """Restores each source as `target/<source>`; weights come from their mirror. A place in use is
+    written to only when `options` says so and `known` names its source (R7).
 
     Raises `GuardRefused` before anything is written when a place is not empty, and `DamagedData`,
     naming the file, when a blob is lost in every store.
     """
     names = wanted_sources(found, only)
+    nodes = {
+        name: repository.find_node(found.listed.snapshot, part.path)
+        for name, part in found.point.sources.items()
+        if name in names
+    }
     for name in names:
-        place = target / name
-        if place.exists() and (not place.is_dir() or any(place.iterdir())):
-            raise GuardRefused(
-                f"{place} is not empty", hint="name an empty folder; nothing was written"
-            )
+        if name in nodes:
+            may_be_written(target / name, nodes[name].subtree or "", options, known)
+        elif not options.dry_run:
+            _refuse_weights_place(target / name)
     trees: dict[str, RestoreReport] = {}
     weights: dict[str, int] = {}
     failed: dict[str, str] = {}
     proofs: list[Proof] = []
     for name in names:
         if part := found.point.sources.get(name):
-            node = repository.find_node(found.listed.snapshot, part.path)
-            trees[name] = restore_tree(repository, node, target / name, emit)
-            if verify:
-                proofs.append(verify_tree(repository, node, target / name, subject=name, emit=emit))
+            node = nodes[name]
+            chosen = replace(
+                options, wanted=patterns.wanted(f"/{name}"), total_bytes=part.bytes or None
+            )
+            trees[name] = restore_tree(repository, node, target / name, emit, chosen)
+            if verify and not options.dry_run:
+                place = target / name
+                proofs.append(
+                    prove(repository, node.subtree or "", place, chosen, emit, subject=name)
+                )
+            continue
+        if options.dry_run:
+            weights[name] = found.point.weights[name].bytes
             continue
         mirror = found.point.weights[name]
         try:
             manifest, holders = find_manifest(stores, mirror.model, mirror.revision)
-            ticket = mint_ticket(presigner(holders), manifest, expires_s=_TICKET_S, clock=clock)
+            ticket = mint_ticket(holders, manifest, expires_s=_TICKET_S, clock=clock)
             weights[name] = fetch_ticket(ticket, target / name, clock=clock, emit=emit).bytes
             if verify:
                 proofs.append(verify_weights(manifest, target / name, emit))
@@ -92,12 +108,8 @@ def restore_point(
     return Restored(trees, weights, failed, tuple(proofs))
 
 
-def presigner(holders: Sequence[Store]) -> Presigner:
-    """The first of the stores that can let a reader in without a credential."""
-    for store in holders:
-        if hasattr(store, "presign"):
-            return cast(Presigner, store)
-    raise PlaceError(
-        f"none of {', '.join(store.name for store in holders)} can presign",
-        hint="keep the mirror on a store of kind folder, gcs, s3 or b2",
-    )
+def _refuse_weights_place(place: Path) -> None:
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise GuardRefused(
+            f"{place} is not empty", hint="name an empty folder; nothing was written"
+        )

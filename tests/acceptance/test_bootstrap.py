@@ -35,7 +35,7 @@ def ticket(tmp_path: Path, store: FolderStore) -> Ticket:
     report = mirror_weights(
         model, model="tiny", revision="1", stores=[store], cache=tmp_path / "cache", emit=discard
     )
-    return mint_ticket(store, report.manifest, expires_s=600, clock=SystemClock())
+    return mint_ticket([store], report.manifest, expires_s=600, clock=SystemClock())
 
 
 def start(tmp_path: Path, *, wait_s: float = 30, **environment: str) -> "subprocess.Popen[str]":

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
 
 from drkit.config.load import load_config
 from drkit.events import discard
@@ -62,10 +65,45 @@ def test_without_credentials_a_drill_says_which_and_names_the_sandbox(fresh: Dep
     assert "Traceback" not in out
 
 
-def test_a_blob_damaged_in_every_store_fails_the_drill_and_moves_no_name(
-    deployment: Deployment,
+def damage_a_memory_file(deployment: Deployment) -> str:
+    """Flips a bit of the file's only blob in all stores; the file's name below its source."""
+    source = deployment.sandbox / "sources" / "sncp"
+    name = str(sorted(source.glob("*/*/note-*.md"))[7].relative_to(source))
+    config = Sandbox(load_config(deployment.folder / "schedules.yaml"), deployment.sandbox).config
+    repository = App(config, deployment.folder, sandbox=True, emit=discard).repository
+    found = choose_point(list_points(repository), "latest")
+    (blob,) = repository.find_node(found.listed.snapshot, f"/sncp/{name}").content
+    place = repository.index.find(blob)
+    assert place is not None
+    packs = list(deployment.sandbox.glob(f"stores/*/repository/data/*/{place.pack_id}"))
+    assert len(packs) == 3
+    for pack in packs:
+        pack.chmod(0o600)
+        flip(pack, place.offset + 20)
+    return name
+
+
+def damage_the_weights(deployment: Deployment) -> str:
+    """Flips a bit of a shard in both mirrors; the shard's name."""
+    shards = sorted(deployment.sandbox.glob("stores/*/weights/*/*/*-00001-*.safetensors"))
+    assert len(shards) == 2
+    for shard in shards:
+        shard.chmod(0o600)
+        flip(shard, 1_000_000)
+    return shards[0].name
+
+
+def flip(path: Path, offset: int) -> None:
+    with path.open("r+b") as file:
+        byte = os.pread(file.fileno(), 1, offset)[0]
+        os.pwrite(file.fileno(), bytes([byte ^ 1]), offset)
+
+
+@pytest.mark.parametrize("damage", [damage_a_memory_file, damage_the_weights])
+def test_what_is_damaged_in_every_store_fails_the_drill_by_its_name_and_moves_none(
+    deployment: Deployment, damage: Callable[[Deployment], str]
 ) -> None:
-    name = damage_one_file_everywhere(deployment)
+    name = damage(deployment)
     deployment.done("sandbox", "up")
     with deployment.watched("drill-") as seen:
         code, out = deployment.run("run-drill", "--sandbox")
@@ -107,28 +145,3 @@ def assert_no_name_moved(deployment: Deployment, seen: list) -> None:
     assert deployment.instances("coreweave") == []
     _, entries = deployment.show()
     assert not any(entry["step"] == "cutover" for entry in entries)
-
-
-def damage_one_file_everywhere(deployment: Deployment) -> str:
-    """Flips a bit of one file's only blob in all stores; the file's name below its source."""
-    source = deployment.sandbox / "sources" / "sncp"
-    name = str(sorted(source.glob("*/*/note-*.md"))[7].relative_to(source))
-    config = Sandbox(load_config(deployment.folder / "schedules.yaml"), deployment.sandbox).config
-    repository = App(config, deployment.folder, sandbox=True, emit=discard).repository
-    found = choose_point(list_points(repository), "latest")
-    node = repository.find_node(found.listed.snapshot, f"/sncp/{name}")
-    (blob,) = node.content
-    place = repository.index.find(blob)
-    assert place is not None
-    packs = list(deployment.sandbox.glob(f"stores/*/repository/data/*/{place.pack_id}"))
-    assert len(packs) == 3
-    for pack in packs:
-        pack.chmod(0o600)
-        flip(pack, place.offset + 20)
-    return name
-
-
-def flip(path: Path, offset: int) -> None:
-    with path.open("r+b") as file:
-        byte = os.pread(file.fileno(), 1, offset)[0]
-        os.pwrite(file.fileno(), bytes([byte ^ 1]), offset)

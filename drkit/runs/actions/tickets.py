@@ -7,17 +7,16 @@ of no use for anything else (K1).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 from drkit.config.sources import WeightsSource
-from drkit.errors import ConfigError, PlaceError
+from drkit.errors import ConfigError
 from drkit.mirror.bootstrap import TICKET_KEY_VARIABLE
 from drkit.mirror.manifest import Manifest
 from drkit.mirror.read import find_manifest
-from drkit.mirror.ticket import mint_ticket, seal_ticket
+from drkit.mirror.ticket import mint_ticket, presigners, seal_ticket
 from drkit.runs.actions.interface import Context
 from drkit.stores.durable import write_file
-from drkit.stores.interface import Presigner
+from drkit.stores.interface import Store
 
 
 def weights_source(context: Context) -> WeightsSource:
@@ -32,18 +31,16 @@ def weights_source(context: Context) -> WeightsSource:
     return source
 
 
-def find_weights(context: Context, digest: str | None = None) -> tuple[Manifest, Presigner]:
-    """The service's weights as the stores hold them, and a store to fetch them from."""
+def find_weights(context: Context, digest: str | None = None) -> tuple[Manifest, tuple[Store, ...]]:
+    """The service's weights as the stores hold them, and the stores to fetch them from.
+
+    Raises `NoMirror`, and `PlaceError` when no store can be read without a credential.
+    """
     source = weights_source(context)
     stores = [store for store in context.stores if store.name in source.stores]
     manifest, holders = find_manifest(stores, source.model, source.revision, digest=digest)
-    for store in holders:
-        if hasattr(store, "presign"):
-            return manifest, cast(Presigner, store)
-    raise PlaceError(
-        f"no store with {source.model} can be read without a credential",
-        hint="mirror the weights to a store that makes expiring addresses",
-    )
+    presigners(holders)
+    return manifest, holders
 
 
 def ticket_path(context: Context, step_id: str, attempt: str) -> Path:
@@ -61,8 +58,8 @@ def leave_ticket(
     """Mints a fresh ticket and leaves it, sealed, where the bootstrap waits for it; whole or not
     at all. May be called again: the newer ticket replaces the older one.
     """
-    manifest, store = find_weights(context)
-    ticket = mint_ticket(store, manifest, expires_s=expires_s, clock=context.clock)
+    manifest, holders = find_weights(context)
+    ticket = mint_ticket(holders, manifest, expires_s=expires_s, clock=context.clock)
     sealed = seal_ticket(ticket, _key(context, run_id, step_id, attempt))
     path = ticket_path(context, step_id, attempt)
     write_file(path, sealed)

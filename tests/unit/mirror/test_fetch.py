@@ -10,7 +10,7 @@ import pytest
 
 from drkit.clock import ManualClock
 from drkit.errors import DamagedData, GuardRefused, PlaceError
-from drkit.events import Event, Progress, discard
+from drkit.events import Event, Note, Progress, discard
 from drkit.mirror.fetch import fetch_ticket
 from drkit.mirror.manifest import Manifest
 from drkit.mirror.ticket import Ticket, mint_ticket
@@ -34,7 +34,7 @@ def ticket(model: Path, store: FolderStore, tmp_path: Path) -> Ticket:
         cache=tmp_path / "cache",
         emit=discard,
     )
-    return mint_ticket(store, report.manifest, expires_s=600, clock=ManualClock())
+    return mint_ticket([store], report.manifest, expires_s=600, clock=ManualClock())
 
 
 def fetch(ticket: Ticket, into: Path) -> int:
@@ -111,6 +111,41 @@ def test_damage_in_the_store_is_named_by_file_and_never_gets_its_name(
     assert not (tmp_path / "into" / f"{shard}.part").exists()
 
 
+@pytest.fixture
+def two(model: Path, tmp_path: Path) -> tuple[list[FolderStore], Ticket]:
+    """A model on two stores, and a ticket for both."""
+    stores = [FolderStore(name, tmp_path / name) for name in ("gcs", "s3")]
+    report = mirror_weights(
+        model, model="tiny", revision="r1", stores=stores, cache=tmp_path / "c", emit=discard
+    )
+    return stores, mint_ticket(stores, report.manifest, expires_s=600, clock=ManualClock())
+
+
+@pytest.mark.parametrize("harm", [lambda path: path.write_bytes(b"x" * 18), Path.unlink])
+def test_what_one_store_damaged_or_lost_comes_from_the_next_one(
+    model: Path, two: tuple[list[FolderStore], Ticket], tmp_path: Path, harm
+) -> None:
+    stores, ticket = two
+    harm(stores[0].root / "weights/tiny/r1/config.json")
+    events: list[Event] = []
+    fetch_ticket(ticket, tmp_path / "into", clock=ManualClock(), emit=events.append)
+    assert same(model, tmp_path / "into", ticket.manifest)
+    (warned,) = [event for event in events if isinstance(event, Note)]
+    assert (warned.level, warned.subject) == ("warning", "gcs")
+    assert "config.json" in warned.text
+
+
+def test_what_every_store_damaged_is_named_with_all_of_them(
+    two: tuple[list[FolderStore], Ticket], tmp_path: Path
+) -> None:
+    stores, ticket = two
+    for store in stores:
+        (store.root / "weights/tiny/r1/config.json").write_bytes(b"x" * 18)
+    with pytest.raises(DamagedData, match=r"config\.json whole: .* gcs .* s3 "):
+        fetch(ticket, tmp_path / "into")
+    assert not (tmp_path / "into/config.json").exists()
+
+
 def test_an_object_that_is_longer_than_the_manifest_says_is_damage(
     ticket: Ticket, store: FolderStore, tmp_path: Path
 ) -> None:
@@ -160,6 +195,6 @@ def test_nothing_is_written_through_a_link(ticket: Ticket, tmp_path: Path, where
     "url", ["http://example.org/x", "ftp://127.0.0.1/x", "/etc/passwd", "file://host/x"]
 )
 def test_urls_of_other_kinds_are_refused(ticket: Ticket, tmp_path: Path, url: str) -> None:
-    other = replace(ticket, urls=dict.fromkeys(ticket.urls, url))
+    other = replace(ticket, urls=dict.fromkeys(ticket.urls, (("elsewhere", url),)))
     with pytest.raises(StoreRefused):
         fetch(other, tmp_path / "into")

@@ -19,11 +19,11 @@ MANIFEST = Manifest("tiny", "r1", (FileEntry("a b", 1, hashlib.sha256(b"x").hexd
 
 @pytest.fixture
 def ticket(tmp_path: Path) -> Ticket:
-    return mint_ticket(FolderStore("s", tmp_path), MANIFEST, expires_s=60, clock=ManualClock())
+    return mint_ticket([FolderStore("s", tmp_path)], MANIFEST, expires_s=60, clock=ManualClock())
 
 
-def test_it_names_one_url_for_each_file_and_its_end(ticket: Ticket, tmp_path: Path) -> None:
-    assert ticket.urls == {"a b": (tmp_path / "weights/tiny/r1/a b").as_uri()}
+def test_it_names_the_urls_of_each_file_and_its_end(ticket: Ticket, tmp_path: Path) -> None:
+    assert ticket.urls == {"a b": (("s", (tmp_path / "weights/tiny/r1/a b").as_uri()),)}
     assert (ticket.expires_at - ManualClock().now()).total_seconds() == 60
 
 
@@ -57,7 +57,7 @@ def test_a_flipped_bit_anywhere_is_noticed(ticket: Ticket) -> None:
 
 
 def test_a_ticket_whose_urls_are_not_those_of_its_files_is_refused(ticket: Ticket) -> None:
-    other = Ticket(ticket.manifest, {"../x": "file:///x"}, ticket.expires_at)
+    other = Ticket(ticket.manifest, {"../x": (("s", "file:///x"),)}, ticket.expires_at)
     with pytest.raises(DamagedData):
         open_ticket(seal_ticket(other, KEY), KEY)
 

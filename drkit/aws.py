@@ -76,7 +76,7 @@ class AwsClient:
 
     def __init__(
         self,
-        service: Literal["s3", "route53"],
+        service: Literal["s3", "route53", "secretsmanager"],
         *,
         region: str,
         keys: AwsKeys,

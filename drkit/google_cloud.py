@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import google.auth
 import google.auth.exceptions
+import google_crc32c
 import requests
 import requests.adapters
 from google.auth.credentials import AnonymousCredentials, Signing
@@ -154,6 +155,11 @@ def _bad_key(field: str, what: str) -> ConfigError:
         f"{field} {what}",
         hint="it is the path of a service account's key file (JSON), or that file's text",
     )
+
+
+def crc32c(data: bytes, *, after: int = 0) -> int:
+    """CRC32C of `data`, or of what came before it (`after`: its CRC32C) and `data`."""
+    return int(google_crc32c.extend(after, data))
 
 
 class Body:

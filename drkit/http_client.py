@@ -57,7 +57,7 @@ def open_client(
         base_url=base_url,
         headers=headers,
         timeout=httpx.Timeout(deadline.total_s, connect=deadline.connect_s),
-        trust_env=not _is_loopback(base_url),
+        trust_env=not is_loopback(base_url),
     )
 
 
@@ -73,7 +73,8 @@ def open_async_client(deadline: Deadline) -> httpx.AsyncClient:
     )
 
 
-def _is_loopback(url: str) -> bool:
+def is_loopback(url: str) -> bool:
+    """Whether `url` is of a server on this machine."""
     host = url.split("://", 1)[-1].split("/", 1)[0].rsplit(":", 1)[0].strip("[]")
     return host == "localhost" or host == "::1" or host.startswith("127.")
 

@@ -91,6 +91,7 @@ class ReadPolicy:
 STORE_REQUEST = Deadline(connect_s=5, total_s=60, min_bytes_per_s=64 * 1024)
 FAN_OUT = FanOutPolicy()
 READS = ReadPolicy()
+SECRET_LOOKUP = Deadline(connect_s=3, total_s=15)
 INTENT_COPY = Deadline(connect_s=3, total_s=10)
 PROBE_LIVENESS = Deadline(connect_s=3, total_s=5)
 PROBE_COMPLETION = Deadline(connect_s=3, total_s=15)

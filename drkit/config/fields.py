@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from drkit.config.cron import parse_cron
+from drkit.config.secret_forms import form_problem
 from drkit.units import parse_bytes, parse_duration, write_duration
 
 SECRET_SCHEMES = ("env", "file", "cmd", "vault", "aws-sm", "gcp-sm")
@@ -35,9 +36,11 @@ def _check_secret_ref(value: Any) -> Any:
         if not isinstance(reference, str) or not _SECRET.fullmatch(reference):
             raise ValueError(
                 "a secret is written as a reference, never as its value: "
-                "env:NAME, file:/path, cmd:COMMAND, vault:PATH#KEY, aws-sm:NAME, gcp-sm:NAME, "
-                "or a list of them that is tried in order"
+                "env:NAME, file:/path, cmd:COMMAND, vault:MOUNT/PATH#KEY, aws-sm:NAME, "
+                "gcp-sm:projects/PROJECT/secrets/NAME, or a list of them that is tried in order"
             )
+        if (problem := form_problem(reference)) is not None:
+            raise ValueError(problem)
     return tuple(references)
 
 

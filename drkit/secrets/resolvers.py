@@ -1,7 +1,8 @@
-"""Where a secret of each scheme is read: an environment variable, a file."""
+"""What all resolvers share, and the two that look at this machine: a variable, a file."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,8 +45,29 @@ def from_file(name: str, places: Places) -> str | Absent:
         return Absent(f"{path} cannot be read: {error.strerror}")
     if len(data) > MOST_BYTES:
         return Absent(f"{path} is larger than any secret")
+    return as_secret(data, str(path))
+
+
+def as_secret(found: object, where: str) -> str | Absent:
+    """`found` as text without its trailing newlines, if it is text and not empty."""
+    if isinstance(found, bytes):
+        try:
+            found = found.decode()
+        except UnicodeDecodeError:
+            return Absent(f"{where} is not text")
+    if not isinstance(found, str):
+        return Absent(f"{where} is not text")
+    return found.rstrip("\r\n") or Absent(f"{where} is empty")
+
+
+def key_of(found: object, key: str, where: str) -> str | Absent:
+    """The text under `key`, where `found` is the text of a JSON object."""
     try:
-        text = data.decode().rstrip("\r\n")
-    except UnicodeDecodeError:
-        return Absent(f"{path} is not text")
-    return text or Absent(f"{path} is empty")
+        values = json.loads(found) if isinstance(found, str | bytes) else None
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        return Absent(f"{where} is no JSON object, so it has no {key}")
+    if key not in values:
+        return Absent(f"{where} has no {key}")
+    return as_secret(values[key], f"{where}#{key}")

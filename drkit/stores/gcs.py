@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
-from urllib.parse import urlsplit
 
 from drkit.clock import Clock
 from drkit.config.stores import GcsStore as GcsConfig
 from drkit.errors import ConfigError, DrkitError
 from drkit.google_cloud import Session, load_credentials, may_sign, open_session, sign_url
+from drkit.http_client import is_loopback
 from drkit.http_wire import Route, Wire
 from drkit.io_policy import STORE_REQUEST, STORE_RETRY, Deadline, Retry
 from drkit.pace import Throttle
@@ -82,11 +82,6 @@ def settings_of(config: GcsConfig) -> Settings:
         lock_for=timedelta(days=lock.days) if lock else None,
         hold=config.hold,
     )
-
-
-def is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 class GcsStore:

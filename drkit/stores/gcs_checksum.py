@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 
-import google_crc32c
-
+from drkit.google_cloud import crc32c
 from drkit.stores.interface import Buffer
 
 _SLICE_BYTES = 1024 * 1024
@@ -19,12 +18,12 @@ class Crc32c:
 
     def update(self, piece: Buffer) -> Crc32c:
         if isinstance(piece, bytes):
-            self._value = google_crc32c.extend(self._value, piece)
+            self._value = crc32c(piece, after=self._value)
             return self
         view = memoryview(piece).cast("B")  # the library takes nothing but bytes
         for start in range(0, len(view), _SLICE_BYTES):
             part = bytes(view[start : start + _SLICE_BYTES])
-            self._value = google_crc32c.extend(self._value, part)
+            self._value = crc32c(part, after=self._value)
         return self
 
     def written(self) -> str:

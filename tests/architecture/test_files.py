@@ -19,6 +19,7 @@ PURE = (
     "drkit/config/problems.py",
     "drkit/config/references.py",
     "drkit/config/schema_walk.py",
+    "drkit/config/secret_forms.py",
     "drkit/errors.py",
     "drkit/events.py",
     "drkit/health/table.py",

@@ -13,7 +13,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "cryptography": ("drkit/repository/sealing.py", "drkit/mirror/ticket.py"),
     "dns": ("drkit/traffic/rfc2136.py", "drkit/standins/"),
     "google": ("drkit/google_cloud.py",),
-    "google_crc32c": ("drkit/stores/gcs_checksum.py",),
+    "google_crc32c": ("drkit/google_cloud.py",),
     "httpx": ("drkit/http_client.py",),
     "jinja2": ("drkit/runs/evidence/as_html.py",),
     "markupsafe": ("drkit/runs/evidence/as_html.py",),

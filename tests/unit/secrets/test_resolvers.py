@@ -30,8 +30,8 @@ def test_a_missing_secret_names_every_place_that_was_looked_at(tmp_path: Path) -
 
 
 def test_a_scheme_without_a_resolver_is_not_in_this_version(tmp_path: Path) -> None:
-    with pytest.raises(NotInThisVersion, match="aws-sm"):
-        open_secrets(tmp_path, environ={}).resolve(("aws-sm:name", "vault:x"))
+    with pytest.raises(NotInThisVersion, match="keyring"):
+        open_secrets(tmp_path, environ={}).resolve(("keyring:name", "keyring:x"))
 
 
 def test_a_scheme_without_a_resolver_does_not_stop_the_next_reference(tmp_path: Path) -> None:

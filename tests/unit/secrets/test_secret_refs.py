@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from drkit.config.models import Config
 from drkit.config.secret_refs import check_references, references
+from drkit.config.stores import RepositoryConfig
 from drkit.errors import MissingCredential
 from drkit.secrets.memory import MemorySecrets
 
@@ -75,3 +77,41 @@ def test_nothing_is_said_when_nothing_is_missing() -> None:
         references(Config.model_validate(DEPLOYMENT), only=["repository"]),
         MemorySecrets({"env:PASSWORD": "x"}).missing,
     )
+
+
+@pytest.mark.parametrize(
+    ("reference", "form"),
+    [
+        ("env:NOT A NAME", "env:NAME"),
+        ("vault:secret/drkit", "vault:MOUNT/PATH#KEY"),
+        ("vault:drkit#key", "vault:MOUNT/PATH#KEY"),
+        ("gcp-sm:drkit", "gcp-sm:projects/PROJECT/secrets/NAME"),
+        ("cmd:  ", "cmd:PROGRAM"),
+        ("cmd:pass 'unended", "cmd:PROGRAM"),
+        ("aws-sm:a b", "aws-sm:NAME"),
+        ("planted-password", "written as a reference, never as its value"),
+    ],
+)
+def test_a_reference_of_another_form_names_its_field_and_the_right_form(
+    reference: str, form: str
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        RepositoryConfig.model_validate({"password": ["env:FINE", reference]})
+    (error,) = caught.value.errors()
+    assert error["loc"] == ("password",)
+    assert form in error["msg"]
+    assert "planted" not in error["msg"]
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "vault:kv/a/b#key",
+        "aws-sm:arn:aws:secretsmanager:eu-west-1:123456789012:secret:drkit/x-AbCdEf#key",
+        "gcp-sm:projects/p/secrets/s/versions/3#key",
+        "cmd:pass show 'drkit repository'",
+        "file:~/a key",
+    ],
+)
+def test_a_reference_of_the_right_form_is_taken(reference: str) -> None:
+    assert RepositoryConfig.model_validate({"password": reference}).password == (reference,)

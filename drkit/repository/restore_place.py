@@ -10,7 +10,7 @@ import os
 from enum import Enum
 from pathlib import Path
 
-from drkit.errors import GuardRefused
+from drkit.errors import ConfigError, GuardRefused
 from drkit.repository.tree import Node
 
 _MARKER = ".drkit-unfinished-"
@@ -23,6 +23,15 @@ class Overwrite(Enum):
     IF_CHANGED = "if-changed"
     IF_NEWER = "if-newer"
     NEVER = "never"
+
+
+def read_overwrite(text: str) -> Overwrite:
+    """What was typed. ConfigError says what is accepted."""
+    try:
+        return Overwrite(text)
+    except ValueError:
+        words = ", ".join(known.value for known in Overwrite)
+        raise ConfigError(f"--overwrite {text!r} is unknown", hint=f"one of {words}") from None
 
 
 class Place(Enum):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -74,44 +73,6 @@ def points(session: Session) -> None:
         ]
     columns = ("id", "created", "epoch", "complete", "sources", "size", "stores")
     session.terminal.table("point", columns, rows)
-
-
-@command(app, changes=True)
-def restore(
-    session: Session,
-    target: Annotated[Path, typer.Option(help="An empty folder, or one to make.")],
-    point: Annotated[str, typer.Argument(help="An id from `drkit points`.")] = "latest",
-    source: Annotated[list[str] | None, typer.Option(help="Only this source.")] = None,
-    verify: Annotated[bool, typer.Option(help="Hash everything again afterwards.")] = False,
-) -> int:
-    """Brings a point back into an empty folder, from whichever store is sound."""
-    from drkit.cli.reports import restore_text, restore_values
-    from drkit.operations.restore import restore_point, wanted_sources
-    from drkit.points.find import choose_point, list_points
-
-    with opened(session) as app:
-        found = choose_point(list_points(app.repository), point)
-        only = tuple(source or ())
-        if session.dry_run:
-            for name in wanted_sources(found, only):
-                session.terminal.say(f"would restore {name} as {target / name}")
-            return 0
-        restored = restore_point(
-            app.repository,
-            found,
-            target,
-            only=only,
-            verify=verify,
-            stores=app.stores,
-            clock=app.clock,
-            emit=app.emit,
-        )
-    session.terminal.result(
-        "restore", restore_values(found, restored), restore_text(found, restored, target)
-    )
-    if any(not proof.passed for proof in restored.proofs):
-        return 22
-    return 3 if restored.failed else 0
 
 
 @command(app)

@@ -20,6 +20,7 @@ from drkit.cli import (
     measure,
     recovery,
     repair,
+    restore,
     runbook,
     sandbox,
     soundness,
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 # Without a name a module's commands stand at the top: `drkit backup`.
 app.add_typer(data.app)
+app.add_typer(restore.app)
 app.add_typer(backup.app)
 app.add_typer(inspect.app)
 app.add_typer(measure.app)

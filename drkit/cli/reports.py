@@ -85,7 +85,8 @@ def restore_values(found: FoundPoint, restored: Restored) -> dict[str, Any]:
 def restore_text(found: FoundPoint, restored: Restored, target: Path) -> str:
     lines = [f"point {found.id[:8]} of {found.point.created_at:%Y-%m-%d %H:%M:%S} UTC in {target}"]
     for name, report in restored.trees.items():
-        lines.append(f"  {name}: {report.files} files, {format_bytes(report.bytes)}")
+        kept = f", {report.kept} kept as they were" if report.kept else ""
+        lines.append(f"  {name}: {report.files} files, {format_bytes(report.bytes)}{kept}")
     for name, count in restored.weights.items():
         lines.append(f"  {name}: {format_bytes(count)} of weights, every byte hashed")
     lines += [f"  {name}: NOT restored: {why}" for name, why in restored.failed.items()]

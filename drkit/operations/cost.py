@@ -178,17 +178,17 @@ def _requests(
     backups, checks = _jobs(config, "backup"), _runs(config, "check")
     for store, configured in config.stores.items():
         snapshots = _snapshots(config, configured.keep)
-        packs = stored[store] / requests.PACK_BYTES + 2 * snapshots
         for job, runs in backups:
-            once = requests.backup_requests(_new_bytes(config, job, sizes), snapshots)
+            new_bytes = _new_bytes(config, job, sizes)
+            once = requests.backup_requests(new_bytes, snapshots, stored[store])
             counts[store] += once.times(runs)
             for size in sizes:
                 if store in (size.stores or ()) and size.name in (job.sources or (size.name,)):
                     counts[store] += requests.mirror_requests(_WEIGHT_FILES, 0).times(runs)
-        counts[store] += requests.check_requests(snapshots, packs).times(checks)
+        counts[store] += requests.check_requests(snapshots, stored[store]).times(checks)
         repacked = stored[store] * _REPACKED_SHARE
         prunes = _runs(config, "prune")
-        counts[store] += requests.prune_requests(snapshots, packs, 0).times(prunes)
+        counts[store] += requests.prune_requests(snapshots, stored[store], 0).times(prunes)
         written_anew = requests.prune_requests(0, 0, repacked)
         counts[store] += written_anew.times(min(prunes, DAYS_A_MONTH / _PRUNE_CYCLE_DAYS))
     for size in sizes:

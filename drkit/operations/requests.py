@@ -12,19 +12,27 @@ PACK_BYTES = 16 << 20
 # What a backup sends beside new content: changed trees, their index, the snapshot, lock and ledger.
 OVERHEAD_BYTES = 64 << 10
 _LEDGER_BYTES_PER_SNAPSHOT = 160
+_INDEX_SHARE = 0.001
 # Small files of a pack are read a few at a time, weights by ranges.
 LEAST_READ_BYTES = 64 << 10
 LEAST_RANGE_BYTES = 1 << 20
 
 
-def backup_requests(new_bytes: float, snapshots: float) -> Counts:
-    """One backup that adds `new_bytes` to a repository of so many snapshots, on a machine that
-    has its local cache.
+def objects(snapshots: float, stored_bytes: float) -> float:
+    """How many a store lists: a snapshot, an index and two small packs of each backup, and packs
+    of content, before anything is merged.
+    """
+    return 4 * snapshots + stored_bytes / PACK_BYTES
+
+
+def backup_requests(new_bytes: float, snapshots: float, stored_bytes: float) -> Counts:
+    """One backup that adds `new_bytes` to a repository of that size, on a machine that has its
+    local cache. Everything is listed twice.
     """
     return Counts(
         puts=7 + ceil(new_bytes / PACK_BYTES),
-        gets=8,
-        lists=5 + 2 * int(snapshots // PAGE),
+        gets=4,
+        lists=3 + 2 * int(objects(snapshots, stored_bytes) // PAGE),
         stats=1,
         deletes=1,
         sent_bytes=int(new_bytes + OVERHEAD_BYTES + _LEDGER_BYTES_PER_SNAPSHOT * snapshots),
@@ -43,12 +51,12 @@ def mirror_requests(files: int, new_bytes: float) -> Counts:
     )
 
 
-def check_requests(snapshots: float, packs: float) -> Counts:
+def check_requests(snapshots: float, stored_bytes: float) -> Counts:
     """A check of the structure: every listing, snapshot, index file and pack of trees."""
     return Counts(
         gets=4 + 5 * ceil(snapshots),
-        lists=6 + int((2 * snapshots + packs) // PAGE),
-        read_bytes=int(2048 * snapshots + 100 * packs) + (1 << 20),
+        lists=6 + int(objects(snapshots, stored_bytes) // PAGE),
+        read_bytes=int(2048 * snapshots + _INDEX_SHARE * stored_bytes) + (1 << 20),
     )
 
 
@@ -57,14 +65,14 @@ def read_requests(size_bytes: float, *, least_bytes: int = LEAST_READ_BYTES) -> 
     return Counts(gets=8 + ceil(size_bytes / least_bytes), lists=4, read_bytes=int(size_bytes))
 
 
-def prune_requests(snapshots: float, packs: float, repacked_bytes: float) -> Counts:
+def prune_requests(snapshots: float, stored_bytes: float, repacked_bytes: float) -> Counts:
     """A listing of all there is, and what must be written anew because half of it is needed."""
     repacked = ceil(repacked_bytes / PACK_BYTES)
     return Counts(
         puts=8 + repacked,
         gets=4 + 2 * ceil(snapshots) + repacked,
-        lists=6 + int((2 * snapshots + packs) // PAGE),
+        lists=6 + int(objects(snapshots, stored_bytes) // PAGE),
         deletes=2 * repacked,
         sent_bytes=int(repacked_bytes),
-        read_bytes=int(repacked_bytes + 2048 * snapshots + 100 * packs),
+        read_bytes=int(repacked_bytes + 2048 * snapshots + _INDEX_SHARE * stored_bytes),
     )

@@ -27,6 +27,7 @@ from drkit.stores.memory import MemoryStore
 
 POINTS = 12
 FILES, FILE_BYTES = 40, 500_000
+STORED = FILES * FILE_BYTES
 
 
 class Folder:
@@ -107,7 +108,7 @@ def within(counted: Counts, reckoned: Counts) -> None:
 
 
 def test_an_unchanged_backup(deployment: Deployment) -> None:
-    reckoned = requests.backup_requests(0, POINTS)
+    reckoned = requests.backup_requests(0, POINTS, STORED)
     for counted in deployment.counted(deployment.backup):
         within(counted, reckoned)
         assert reckoned.requests <= 2 * counted.requests  # a figure far off would mislead, too
@@ -119,16 +120,25 @@ def test_a_backup_that_finds_changes(deployment: Deployment) -> None:
     new_bytes = 4 * FILE_BYTES
     for counted in deployment.counted(deployment.backup):
         assert counted.sent_bytes >= new_bytes
-        within(counted, requests.backup_requests(new_bytes, POINTS + 2))
+        within(counted, requests.backup_requests(new_bytes, POINTS + 2, STORED + new_bytes))
+
+
+def test_a_backup_to_a_store_that_lists_page_by_page(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("drkit.stores.counted", "drkit.operations.requests"):
+        monkeypatch.setattr(f"{module}.PAGE", 5)
+    for counted in deployment.counted(deployment.backup):
+        assert counted.lists > 5
+        within(counted, requests.backup_requests(0, POINTS + 3, 2 * STORED))
 
 
 def test_a_check_of_the_structure(deployment: Deployment) -> None:
     def check(repository: Repository) -> None:
         check_repository(repository, read_data=False, emit=discard)
 
-    packs = FILES * FILE_BYTES / requests.PACK_BYTES + 2 * (POINTS + 3)
     for counted in deployment.counted(check):
-        within(counted, requests.check_requests(POINTS + 3, packs))
+        within(counted, requests.check_requests(POINTS + 4, 2 * STORED))
 
 
 def test_reading_everything_back(deployment: Deployment) -> None:
@@ -138,9 +148,8 @@ def test_reading_everything_back(deployment: Deployment) -> None:
         restore_tree(repository, node, deployment.folder / "back", discard)
 
     counted = sum(deployment.counted(restore), Counts())
-    total = FILES * FILE_BYTES
-    reckoned = requests.read_requests(total)
-    assert total <= counted.read_bytes <= reckoned.read_bytes * 1.1 + (1 << 20)
+    reckoned = requests.read_requests(STORED)
+    assert STORED <= counted.read_bytes <= reckoned.read_bytes * 1.1 + (1 << 20)
     assert counted.gets <= reckoned.gets
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 from drkit.clock import Clock
-from drkit.errors import ConfigError, DrkitError, GuardRefused, PlaceError
+from drkit.errors import ConfigError, DrkitError, GuardRefused
 from drkit.events import Emit, Note
 from drkit.mirror.fetch import fetch_ticket
 from drkit.mirror.read import find_manifest
@@ -17,7 +16,7 @@ from drkit.operations.restore_snapshot import Patterned, may_be_written, prove
 from drkit.points.find import FoundPoint
 from drkit.repository.repository import Repository
 from drkit.repository.restore import RestoreOptions, RestoreReport, restore_tree
-from drkit.stores.interface import Presigner, Store
+from drkit.stores.interface import Store
 from drkit.verify.proof import Proof
 from drkit.verify.weights import verify_weights
 
@@ -99,7 +98,7 @@ def restore_point(
         mirror = found.point.weights[name]
         try:
             manifest, holders = find_manifest(stores, mirror.model, mirror.revision)
-            ticket = mint_ticket(presigner(holders), manifest, expires_s=_TICKET_S, clock=clock)
+            ticket = mint_ticket(holders, manifest, expires_s=_TICKET_S, clock=clock)
             weights[name] = fetch_ticket(ticket, target / name, clock=clock, emit=emit).bytes
             if verify:
                 proofs.append(verify_weights(manifest, target / name, emit))
@@ -114,14 +113,3 @@ def _refuse_weights_place(place: Path) -> None:
         raise GuardRefused(
             f"{place} is not empty", hint="name an empty folder; nothing was written"
         )
-
-
-def presigner(holders: Sequence[Store]) -> Presigner:
-    """The first of the stores that can let a reader in without a credential."""
-    for store in holders:
-        if hasattr(store, "presign"):
-            return cast(Presigner, store)
-    raise PlaceError(
-        f"none of {', '.join(store.name for store in holders)} can presign",
-        hint="keep the mirror on a store of kind folder, gcs, s3 or b2",
-    )

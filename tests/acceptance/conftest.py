@@ -205,3 +205,26 @@ def fresh(tmp_path: Path) -> Iterator[Deployment]:
     made = Deployment(tmp_path / "deployment")
     yield made
     made.end()
+
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def drkit() -> Command:
+    """Runs the command in the folder `cwd`, with no input: status, output and errors apart."""
+
+    def run(
+        *words: str, cwd: Path = PROJECT, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "drkit", *words],
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": str(PROJECT), **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+        )
+
+    return run

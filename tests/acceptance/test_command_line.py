@@ -21,17 +21,6 @@ HEAVY = {
 }
 
 
-def drkit(*arguments: str, cwd: Path = PROJECT, **environment: str) -> Any:
-    return subprocess.run(
-        [sys.executable, "-m", "drkit", *arguments],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(PROJECT), **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-
 def test_help_imports_typer_and_declarations_only() -> None:
     code = (
         "import sys\nfrom drkit.cli.main import app\n"
@@ -49,14 +38,14 @@ def test_help_imports_typer_and_declarations_only() -> None:
     assert {name for name in ours if not name.startswith("drkit.cli")} <= {"drkit.errors"}
 
 
-def test_the_shipped_configuration_is_right() -> None:
+def test_the_shipped_configuration_is_right(drkit: Any) -> None:
     done = drkit("config", "validate", "--json")
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["stores"] == 3
 
 
-def test_a_wrong_configuration_exits_2_with_every_problem(tmp_path: Path) -> None:
+def test_a_wrong_configuration_exits_2_with_every_problem(drkit: Any, tmp_path: Path) -> None:
     (tmp_path / "schedules.yaml").write_text("drkit: 1\nstoers: {}\n")
 
     done = drkit("config", "validate", cwd=tmp_path)
@@ -67,7 +56,7 @@ def test_a_wrong_configuration_exits_2_with_every_problem(tmp_path: Path) -> Non
     assert done.stdout == ""
 
 
-def test_with_json_an_error_is_one_line_on_standard_error(tmp_path: Path) -> None:
+def test_with_json_an_error_is_one_line_on_standard_error(drkit: Any, tmp_path: Path) -> None:
     done = drkit("config", "show", "--json", cwd=tmp_path)
 
     assert json.loads(done.stderr) == {
@@ -79,7 +68,7 @@ def test_with_json_an_error_is_one_line_on_standard_error(tmp_path: Path) -> Non
     assert (done.returncode, done.stdout) == (2, "")
 
 
-def test_config_show_prints_the_stand_ins_of_the_sandbox(tmp_path: Path) -> None:
+def test_config_show_prints_the_stand_ins_of_the_sandbox(drkit: Any, tmp_path: Path) -> None:
     shutil.copy(PROJECT / "schedules.yaml", tmp_path)
     plain = drkit("config", "show", "--json", cwd=tmp_path)
     mapped = drkit("config", "show", "--sandbox", "--json", cwd=tmp_path)
@@ -98,6 +87,7 @@ def test_config_show_prints_the_stand_ins_of_the_sandbox(tmp_path: Path) -> None
 
 
 def test_config_show_resolves_no_secret_and_hides_what_was_written_into_a_url(
+    drkit: Any,
     tmp_path: Path,
 ) -> None:
     (tmp_path / "schedules.yaml").write_text(
@@ -117,7 +107,7 @@ def test_config_show_resolves_no_secret_and_hides_what_was_written_into_a_url(
     assert "env:PLANTED" in shown
 
 
-def test_an_unknown_command_exits_2() -> None:
+def test_an_unknown_command_exits_2(drkit: Any) -> None:
     assert drkit("bakcup").returncode == 2
 
 

@@ -3,7 +3,6 @@
 import os
 import pty
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,6 @@ from typing import Any
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
-
-
-def drkit(*arguments: str, cwd: Path) -> Any:
-    return subprocess.run(
-        [sys.executable, "-m", "drkit", *arguments],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
 
 
 def on_a_terminal(answers: list[str], *, cwd: Path) -> tuple[int, str]:
@@ -57,7 +44,7 @@ def empty(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_on_a_terminal_it_asks_writes_and_inits_and_a_backup_works(empty: Path) -> None:
+def test_on_a_terminal_it_asks_writes_and_inits_and_a_backup_works(drkit: Any, empty: Path) -> None:
     status, shown = on_a_terminal(["notes", "copies", "", "", ""], cwd=empty)
     assert status == 0, shown
     assert "schedules.yaml is written" in shown
@@ -79,7 +66,7 @@ def test_whoever_leaves_the_dialogue_leaves_nothing_behind(empty: Path, key: str
     assert [path.name for path in empty.iterdir()] == ["notes"]
 
 
-def test_in_a_pipe_the_example_it_shows_is_right_as_it_stands(empty: Path) -> None:
+def test_in_a_pipe_the_example_it_shows_is_right_as_it_stands(drkit: Any, empty: Path) -> None:
     done = drkit("init", cwd=empty)
     assert done.returncode == 2
     assert "no terminal to ask" in done.stderr

@@ -1,14 +1,9 @@
 """The deployment lies in one folder and the command is typed in another: all paths hold."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-PROJECT = Path(__file__).resolve().parents[2]
 
 CONFIG = """\
 drkit: 1
@@ -34,23 +29,13 @@ def place(tmp_path: Path) -> Path:
 
 
 def test_relative_paths_lie_below_the_folder_of_the_configuration(
-    place: Path, tmp_path: Path
+    drkit: Any, place: Path, tmp_path: Path
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
 
-    def drkit(*arguments: str) -> Any:
-        return subprocess.run(
-            [sys.executable, "-m", "drkit", *arguments, "--config", place / "schedules.yaml"],
-            cwd=elsewhere,
-            env={**os.environ, "PYTHONPATH": str(PROJECT)},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-
     for command in (["init"], ["backup"], ["status"], ["restore", "--target", "back"]):
-        done = drkit(*command)
+        done = drkit(*command, "--config", str(place / "schedules.yaml"), cwd=elsewhere)
         assert done.returncode == 0, done.stderr
 
     assert (place / "copies" / "repository" / "config").is_file()

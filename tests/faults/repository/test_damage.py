@@ -4,24 +4,24 @@ restic then finds no error in that store. Config and keys are mended only when t
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from stock_restic import prove_sound
 
 from drkit.repository import blob_writer
 from drkit.repository.check import check_repository
 from drkit.repository.heal import heal
 from drkit.repository.layout import CONFIG, DATA, INDEX, KEYS, SNAPSHOTS
 from drkit.repository.repair_config import repair_config
-from drkit.stores.folder import FolderStore
 from drkit.stores.memory import MemoryStore
 
+PROJECT = Path(__file__).parents[3]
 SEED = 20261121
 NAMES = ("gcs", "s3", "b2")
 FOLDERS = {"pack": DATA, "index": INDEX, "snapshot": SNAPSHOTS, "config": CONFIG, "key": KEYS}
@@ -121,7 +121,8 @@ def repository_part(objects: Objects) -> Objects:
     return {n: c for n, c in objects.items() if n.startswith(tuple(FOLDERS.values()))}
 
 
-def damage_and_heal(kit: ModuleType, prepared: dict[str, Objects], case: int) -> None:
+def damage_and_heal(kit: ModuleType, prepared: dict[str, Objects], case: int) -> MemoryStore:
+    """The store of one seeded case, damaged, found, put back and found sound."""
     rng = random.Random(SEED + case)
     damage, kind = CLASSES[case % len(CLASSES)]
     of = fresh(kit, prepared)
@@ -158,6 +159,7 @@ def damage_and_heal(kit: ModuleType, prepared: dict[str, Objects], case: int) ->
     assert repository_part(store.objects) == repository_part(prepared[store.name]), said
     again = check_repository(of.open(), read_data=True, random=rng, emit=of.emit)
     assert again.sound, f"{said}: {again.findings}"
+    return store
 
 
 def test_S8_S11_damage_of_every_class_is_found_and_put_back_to_the_byte(
@@ -183,20 +185,23 @@ def test_restic_finds_no_error_in_a_store_that_was_damaged_in_many_places(
         report = check_repository(repository, read_data=True, random=rng, emit=of.emit)
         assert not report.stores[store.name].sound
         assert not heal(repository, report, of.emit).failed
-        prove(restic, kit, store, tmp_path / str(turn))
+        prove_sound(restic, kit.PASSWORD, store, tmp_path / str(turn))
 
 
-def prove(restic: Path, kit: ModuleType, store: MemoryStore, folder: Path) -> None:
-    on_disk = FolderStore(store.name, folder)
-    for name, content in store.objects.items():
-        if "/locks/" not in name:
-            on_disk.put(name, content, size_bytes=len(content))
-    done = subprocess.run(
-        [str(restic), "-r", str(folder / "repository"), "--no-cache", "check", "--read-data"],
-        env={**os.environ, "RESTIC_PASSWORD": kit.PASSWORD},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "no errors were found" in done.stdout
+@pytest.mark.soak
+@pytest.mark.timeout(3500)
+def test_a_thousand_damages_each_proved_by_restic(
+    kit: ModuleType, prepared: dict[str, Objects], tmp_path: Path
+) -> None:
+    """Goes on where the last run was stopped: the number of the next case is kept in .drkit."""
+    counter = PROJECT / ".drkit" / "tests" / "damage.next"
+    first = int(counter.read_text()) if counter.exists() else 0
+    binary = Path(shutil.which("restic") or pytest.skip("not installed: restic"))
+    for case in range(first, CASES_IN_SOAK):
+        store = damage_and_heal(kit, prepared, case)
+        prove_sound(binary, kit.PASSWORD, store, tmp_path / "store")
+        shutil.rmtree(tmp_path / "store")
+        counter.parent.mkdir(parents=True, exist_ok=True)
+        counter.write_text(str(case + 1))
+    counter.unlink(missing_ok=True)
+    print(f"{CASES_IN_SOAK} cases of damage, {CASES_IN_SOAK - first} in this run")

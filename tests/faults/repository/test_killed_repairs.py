@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from stock_restic import DyingStore
 
 from drkit.repository.check import check_repository
 from drkit.repository.forget import forget_snapshots
@@ -17,23 +18,10 @@ from drkit.repository.rebuild_index import repair_index
 from drkit.repository.repair_config import repair_config
 from drkit.repository.salvage import damaged_packs, repair_packs, repair_snapshots
 from drkit.repository.tagging import TagChange, retag
-from drkit.stores.memory import MemoryStore, Trouble
+from drkit.stores.memory import MemoryStore
 
 NAMES = ("gcs", "s3")
 SEED = 20261121
-
-
-class Dying(MemoryStore):
-    """A store of a process that dies before a given write: from then on nothing is done."""
-
-    left = 10**9
-
-    def _meet(self, call: str, name: str) -> Trouble | None:
-        if call in ("put", "delete"):
-            if Dying.left <= 0:
-                raise SystemExit("dead")
-            Dying.left -= 1
-        return super()._meet(call, name)
 
 
 Objects = list[dict[str, bytes]]
@@ -43,7 +31,7 @@ _hours: list[int] = []
 @pytest.fixture(scope="module")
 def whole(kit: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Objects:
     """What two stores hold after two points."""
-    Dying.left = 10**9
+    DyingStore.left = 10**9
     source = kit.make_plain_tree(tmp_path_factory.mktemp("killed") / "source", files=6)
     (source / "large.bin").write_bytes(random.Random(3).randbytes(400_000))
     two = kit.Kit([MemoryStore(name) for name in NAMES]).init()
@@ -54,10 +42,10 @@ def whole(kit: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Objects:
 
 
 def opened(kit: ModuleType, objects: Objects) -> Any:
-    Dying.left = 10**9
+    DyingStore.left = 10**9
     stores = []
     for name, held in zip(NAMES, objects, strict=True):
-        store = Dying(name)
+        store = DyingStore(name)
         store.objects = dict(held)
         stores.append(store)
     two = kit.Kit(stores)
@@ -76,7 +64,7 @@ def killed_at_every_write(
     """Runs `work`, dead before its nth write for every n, then `after` on what is left."""
     for moment in range(500):
         two = opened(kit, start)
-        Dying.left = moment
+        DyingStore.left = moment
         try:
             work(two)
         except SystemExit:
@@ -84,7 +72,7 @@ def killed_at_every_write(
         else:
             return moment
         finally:
-            Dying.left = 10**9
+            DyingStore.left = 10**9
         after(opened(kit, [store.objects for store in two.stores]))
     raise AssertionError("it never came to its end")
 

@@ -4,14 +4,13 @@ form that the real restic finds no error in. Nothing of the original is deleted 
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from stock_restic import prove_sound
 
 from drkit.repository.check import check_repository
 from drkit.repository.forget import forget_snapshots
@@ -20,7 +19,6 @@ from drkit.repository.layout import DATA, INDEX, SNAPSHOTS, pack_name
 from drkit.repository.rebuild_index import repair_index
 from drkit.repository.salvage import damaged_packs, repair_packs, repair_snapshots
 from drkit.repository.snapshot import REPAIRED
-from drkit.stores.folder import FolderStore
 from drkit.stores.memory import MemoryStore
 
 NAMES = ("gcs", "s3")
@@ -50,21 +48,6 @@ def damage_file(two: Any, path: str, *, snapshot: int = -1) -> None:
     place = repository.index.find(node.content[-1])
     for store in two.stores:
         store.damage(pack_name(place.pack_id), at=place.offset + place.length // 2)
-
-
-def prove(restic: Path, kit: ModuleType, store: MemoryStore, folder: Path) -> None:
-    on_disk = FolderStore(store.name, folder)
-    for name, content in store.objects.items():
-        if "/locks/" not in name:
-            on_disk.put(name, content, size_bytes=len(content))
-    done = subprocess.run(
-        [str(restic), "-r", str(folder / "repository"), "--no-cache", "check", "--read-data"],
-        env={**os.environ, "RESTIC_PASSWORD": kit.PASSWORD},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_exactly_the_files_that_are_lost_are_named_with_their_snapshots(two: Any) -> None:
@@ -143,7 +126,7 @@ def test_indexes_are_made_anew_from_the_packs_alone(
     assert not any(plan.changes for plan in repair_index(two.open(), two.emit).values())
     report = two.backup(tmp_path / "source", min_copies=2)
     assert report.bytes_added < 100_000, "all that the packs hold is known again"
-    prove(restic, kit, two.stores[1], tmp_path / "s3")
+    prove_sound(restic, kit.PASSWORD, two.stores[1], tmp_path / "s3")
 
 
 def test_an_index_is_believed_no_more_when_all_packs_are_read(two: Any) -> None:
@@ -203,7 +186,7 @@ def test_what_is_left_is_saved_and_restic_finds_no_error(
     again = check(two)
     assert again.sound, again.findings
     for store in two.stores:
-        prove(restic, kit, store, tmp_path / store.name)
+        prove_sound(restic, kit.PASSWORD, store, tmp_path / store.name)
     two.restore(tmp_path / "out")
     source, out = kit.listing(tmp_path / "source"), kit.listing(tmp_path / "out")
     assert source.keys() == out.keys()

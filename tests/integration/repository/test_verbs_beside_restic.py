@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
 import tarfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from stock_restic import Restic
 
 from drkit.clock import SystemClock
 from drkit.repository.browse import Damages, entries, find_folder
 from drkit.repository.diff import Diff
 from drkit.repository.dump import dump
 from drkit.repository.find import Wanted, find_blobs, find_paths
+from drkit.repository.key_ring import change_password
 from drkit.repository.select import choose
 from drkit.repository.stats import MODES, count
+from drkit.repository.tagging import TagChange, retag
 from drkit.stores.folder import FolderStore
 
 
@@ -43,14 +44,7 @@ def made(kit: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any
 
 
 def restic_says(restic: Path, kit: ModuleType, root: Path, *arguments: str) -> bytes:
-    done = subprocess.run(
-        [str(restic), "-r", str(root / "gcs" / "repository"), "--no-cache", *arguments],
-        env={**os.environ, "RESTIC_PASSWORD": kit.PASSWORD},
-        capture_output=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return Restic(restic, root / "gcs", kit.PASSWORD).bytes_of(*arguments)
 
 
 def lines(output: bytes) -> list[dict[str, Any]]:
@@ -197,3 +191,18 @@ def test_dump_gives_the_bytes_and_the_tar_that_restic_gives(
             "SCHILY.xattr.user.drkit.test"
         )
         assert attribute is None or attribute.encode("utf-8", "surrogateescape") == b"\x00value\xff"
+
+
+def test_restic_opens_with_the_new_password_alone_and_sees_the_new_tags(
+    restic: Path, kit: ModuleType, tmp_path: Path
+) -> None:
+    of = kit.Kit([FolderStore(name, tmp_path / name) for name in ("gcs", "s3")], SystemClock())
+    of.init().backup(kit.make_plain_tree(tmp_path / "source", files=1), min_copies=2)
+    (old,) = of.open().snapshots()
+    (changed,) = retag(of.open(), [old], TagChange(replace=("pinned",)), of.emit)
+    change_password(of.open(), kit.PASSWORD, "another", cost=kit.CHEAP)
+    for name in ("gcs", "s3"):
+        (said,) = json.loads(Restic(restic, tmp_path / name, "another")("snapshots", "--json"))
+        assert (said["id"], said["tags"], said["original"]) == (changed.new_id, ["pinned"], old.id)
+        with pytest.raises(AssertionError, match="wrong password"):
+            Restic(restic, tmp_path / name, kit.PASSWORD)("snapshots")

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from stock_restic import DyingStore
 
 from drkit.errors import DrkitError, GuardRefused, RepositoryLocked, WrongKey
 from drkit.repository.key_ring import add_key, change_password, list_keys, remove_key
@@ -19,23 +20,10 @@ from drkit.stores.memory import MemoryStore, Trouble
 NEW = "another password"
 
 
-class Dying(MemoryStore):
-    """A store of a process that dies at a given call: from then on nothing is done at all."""
-
-    left = 10**9
-
-    def _meet(self, call: str, name: str) -> Trouble | None:
-        if call in ("put", "delete"):
-            if Dying.left <= 0:
-                raise SystemExit("dead")
-            Dying.left -= 1
-        return super()._meet(call, name)
-
-
 @pytest.fixture
 def three(kit: ModuleType) -> Any:
-    Dying.left = 10**9
-    return kit.Kit([Dying(name) for name in ("gcs", "s3", "b2")]).init()
+    DyingStore.left = 10**9
+    return kit.Kit([DyingStore(name) for name in ("gcs", "s3", "b2")]).init()
 
 
 def opened(kit_of: Any, password: str, stores: Any = None) -> Repository:
@@ -138,7 +126,7 @@ def test_S8_wherever_a_change_of_password_dies_each_store_opens_with_one_of_both
     for moment in range(200):
         for store, objects in zip(three.stores, before, strict=True):
             store.objects = dict(objects)
-        Dying.left = moment
+        DyingStore.left = moment
         try:
             change_password(three.open(), kit.PASSWORD, NEW, cost=kit.CHEAP)
         except SystemExit:
@@ -146,7 +134,7 @@ def test_S8_wherever_a_change_of_password_dies_each_store_opens_with_one_of_both
         else:
             break
         finally:
-            Dying.left = 10**9
+            DyingStore.left = 10**9
         three.clock.advance(3600)  # the dead process's locks are stale by then
         old, new = opens_each(three, kit.PASSWORD), opens_each(three, NEW)
         assert all(old) or all(new), f"after {moment} writes no one password opens every store"

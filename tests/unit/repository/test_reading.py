@@ -56,7 +56,7 @@ def test_S11_damage_in_every_store_names_file_blob_pack_and_stores(
         assert part in message
     report = check_repository(three.open(), read_data=True, emit=three.emit)
     assert not report.sound
-    assert ["/sncp/notes/003.md"] == [lost.path for lost in report.lost], report.lost
+    assert [lost.path for lost in report.lost] == ["/sncp/notes/003.md"]
 
 
 def test_S11_bytes_under_a_valid_seal_are_still_hashed(three: Any) -> None:

@@ -41,7 +41,12 @@ def tidy_indexes(repository: Repository, level: Levelled, emit: Emit) -> None:
         not level.trusted.keys() <= {pack for name in found for pack in contents.get(name, {})}
         for found in names
     )
-    if many or short:
+    mixed = any(  # such a file must not outlive the packs
+        not level.plan.marked.keys().isdisjoint(contents.get(name, {}))
+        for found in names
+        for name in found
+    )
+    if many or short or mixed:
         kept = {p: found for p, found in packs_of(contents).items() if p in level.trusted}
         keep = put_consolidated(repository, level, kept)
         drop_indexes(repository, level, keep | level.plan.retired, emit)

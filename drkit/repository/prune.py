@@ -24,6 +24,7 @@ from drkit.repository.consolidate import (
 )
 from drkit.repository.forget import refuse_unreadable
 from drkit.repository.layout import PRUNES, SNAPSHOTS, pack_name
+from drkit.repository.listing import take_listing
 from drkit.repository.locks import Locks, take_locks
 from drkit.repository.prune_decision import PruneDecision, PruneLimits, decide
 from drkit.repository.prune_plan import PrunePlan, Turn, write_plan
@@ -222,10 +223,15 @@ class _Run:
         """Deletes what is marked from `store`, indexes first, and has it checked; bytes freed."""
         listing = self.level.listings[store]
         self._refuse_lost_locks()
-        for name in [name for name in listing.indexes if name in self._plan.indexes]:
+        if take_listing(store).indexes.keys() - listing.indexes.keys():
+            raise GuardRefused(
+                f"{store.name} lists other indexes than a moment ago; nothing was deleted",
+                hint="run it again",
+            )
+        for name in sorted(self._plan.indexes):
             if not delete_index(store, name, self.emit):
                 return 0  # what it names must stay as long as it does
-            del listing.indexes[name]
+            listing.indexes.pop(name, None)
         doomed = [pack for pack in self._plan.remove if pack in listing.packs]
         retained: dict[str, str] = {}
         freed = 0

@@ -45,6 +45,17 @@ def test_the_shipped_configuration_is_right(drkit: Any) -> None:
     assert json.loads(done.stdout)["stores"] == 3
 
 
+def test_the_shipped_deployment_costs_at_most_fifty_dollars_a_month(drkit: Any) -> None:
+    done = drkit("cost", "--json")
+
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    bills = [row for row in rows if row["message_type"] == "store_cost"]
+    assert [bill["store"] for bill in bills] == ["gcs", "s3", "b2"]
+    assert 0 < rows[-1]["usd_per_month"] <= 50
+    assert f"${rows[-1]['usd_per_month']:.2f} a month" in drkit("cost").stdout
+
+
 def test_a_wrong_configuration_exits_2_with_every_problem(drkit: Any, tmp_path: Path) -> None:
     (tmp_path / "schedules.yaml").write_text("drkit: 1\nstoers: {}\n")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -134,12 +135,15 @@ def _key(stores: Sequence[Store], password: str, cache_dir: Path | None) -> Mast
     if hint is not None and name != likely:
         with suppress(OSError):
             hint.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            hint.unlink(missing_ok=True)  # whatever lies there, a link or a pipe, is not written to
             hint.write_text(name)
     return key
 
 
 def _read_hint(path: Path) -> str | None:
     try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return None
         text = path.read_text(errors="replace").strip()
     except OSError:
         return None

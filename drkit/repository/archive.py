@@ -276,7 +276,7 @@ def _refuse_vanished(
 
 def _drop_unlocked(locks: Locks, fan_out: FanOut) -> None:
     """Stores whose lock is gone get no snapshot: a prune may have run there meanwhile (S9)."""
-    for store, reason in locks.lost().items():
+    for store, reason in locks.lost(fan_out.alive).items():
         fan_out.drop(store.name, f"{reason} while the point was written")
 
 

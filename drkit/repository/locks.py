@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from drkit.repository.compression import decompress
 from drkit.repository.keys import user_name
 from drkit.repository.layout import LOCKS
 from drkit.repository.listing import Listing, take_listing
+from drkit.repository.reading import ask_each
 from drkit.repository.sealing import MasterKey
 from drkit.repository.tree import format_time, parse_time
 from drkit.stores.interface import ObjectMissing, Store
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 REFRESH_EVERY_S = 300.0
 LOST_AFTER_S = 22.5 * 60  # restic gives up at the same age; others call a lock stale at 30 min
 STALE_AFTER = timedelta(minutes=30)
+_RELEASE_PATIENCE_S = 1.0
 _SETTLE_S = 0.2  # restic waits as long between writing its lock and looking for others
 
 
@@ -198,26 +199,37 @@ class Locks:
         self._lost: dict[Store, str] = {}
         threading.Thread(target=self._refresh, name="lock refresh", daemon=True).start()
 
-    def lost(self) -> dict[Store, str]:
-        """The stores whose lock is not to be trusted any more, with the reason. Asks each one."""
+    def lost(self, stores: Collection[Store] | None = None) -> dict[Store, str]:
+        """Those of `stores` whose lock is not to be trusted any more, with the reason; each is
+        asked. None: of all.
+        """
         found = dict(self._lost)
-        for store, lock in self.by_store.items():
-            if store in found:
-                continue
-            try:
-                if not lock.held():
-                    found[store] = "its lock was lost"
-            except DrkitError as error:
-                found[store] = f"its lock cannot be seen: {error.message}"
+        asked = [
+            store
+            for store in self.by_store
+            if store not in found and (stores is None or store in stores)
+        ]
+        held = ask_each(asked, lambda store: self.by_store[store].held()) if asked else {}
+        for store, answer in held.items():
+            if isinstance(answer, DrkitError):
+                found[store] = f"its lock cannot be seen: {answer.message}"
+            elif not answer:
+                found[store] = "its lock was lost"
         return found
 
     def release(self, emit: Emit) -> None:
+        """Removes them; a store that hangs is not waited for, and its lock grows stale."""
         self._stop.set()
-        for store, lock in self.by_store.items():
-            try:
-                lock.release()
-            except DrkitError as error:
-                emit(Note("warning", store.name, f"its lock stays: {error.message}"))
+        if not self.by_store:
+            return
+        released = ask_each(
+            tuple(self.by_store),
+            lambda store: self.by_store[store].release(),
+            patience_s=_RELEASE_PATIENCE_S,
+        )
+        for store, answer in released.items():
+            if isinstance(answer, DrkitError):
+                emit(Note("warning", store.name, f"its lock stays: {answer.message}"))
 
     def _refresh(self) -> None:
         while not self._stop.wait(REFRESH_EVERY_S):
@@ -229,7 +241,8 @@ class Locks:
 
 
 def take_locks(repository: Repository, *, exclusive: bool, need_all: bool, emit: Emit) -> Locks:
-    """A lock in each store that gives one, taken at the same time: each waits a moment.
+    """A lock in each store that gives one, taken at the same time: each waits a moment. A store
+    that hangs while others answer gives none (S10).
 
     Raises what the first refusing store said when none gives one, or one of them with `need_all`.
     """
@@ -242,18 +255,24 @@ def take_locks(repository: Repository, *, exclusive: bool, need_all: bool, emit:
             hostname=repository.hostname,
             exclusive=exclusive,
         )
-        return lock, lock.acquire()
+        listing = lock.acquire()
+        with closing:
+            late = store in given_up
+        if late:
+            lock.release()
+        return lock, listing
 
+    closing, given_up = threading.Lock(), set[Store]()
     taken: dict[Store, tuple[StoreLock, Listing]] = {}
     problem: DrkitError | None = None
-    with ThreadPoolExecutor(max(1, len(repository.stores)), "lock") as pool:
-        asked = {store: pool.submit(acquire, store) for store in repository.stores}
-    for store, answer in asked.items():
-        try:
-            taken[store] = answer.result()
-        except DrkitError as error:
-            problem = problem or error
-            emit(Note("warning", store.name, error.message))
+    for store, answer in ask_each(repository.stores, acquire).items():
+        if isinstance(answer, DrkitError):
+            with closing:
+                given_up.add(store)  # a lock that comes yet is removed by who wrote it
+            problem = problem or answer
+            emit(Note("warning", store.name, answer.message))
+        else:
+            taken[store] = answer
     locks = Locks(
         {store: lock for store, (lock, _) in taken.items()},
         {store: listing for store, (_, listing) in taken.items()},

@@ -76,7 +76,7 @@ def ask_each(
     they are `StoreUnreachable`.
     """
     if len(stores) == 1:
-        return {stores[0]: _answer(question, stores[0])}
+        return {stores[0]: _met(_answer(question, stores[0]))}
     answers: queue.SimpleQueue[tuple[Store, T | DrkitError]] = queue.SimpleQueue()
     for store in stores:
         _threads.start(lambda store=store: answers.put((store, _answer(question, store))))  # type: ignore[misc]
@@ -87,7 +87,7 @@ def ask_each(
             store, answer = answers.get(timeout=patience_s if good else None)
         except queue.Empty:
             break
-        found[store] = answer
+        found[store] = _met(answer)
         good = good or not isinstance(answer, PlaceError)
     return {
         store: found[store] if store in found else _silent(store, patience_s) for store in stores
@@ -108,7 +108,7 @@ def first_good(
     """
     failed: dict[str, DrkitError] = {}
     if len(stores) == 1:
-        answer = _answer(attempt, stores[0])
+        answer = _met(_answer(attempt, stores[0]))
         if not isinstance(answer, DrkitError):
             return stores[0], answer
         on_failure(stores[0], answer)
@@ -124,6 +124,7 @@ def first_good(
             store, answer = answers.get(timeout=hedge_s if asked < len(stores) else None)
         except queue.Empty:
             continue
+        answer = _met(answer)
         if not isinstance(answer, DrkitError):
             return store, answer
         failed[store.name] = answer
@@ -138,6 +139,20 @@ def _answer(question: Callable[[Store], T], store: Store) -> T | DrkitError:
         return error
     except Exception as error:  # an adapter's bug must not pass for silence
         return StoreUnreachable(f"{store.name}: {error!r}", hint="report this as a bug of drkit")
+    except BaseException as error:  # an interrupt is the asker's to meet, not a silence
+        return _Ended(error)
+
+
+class _Ended(DrkitError):
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(repr(cause), hint="it was interrupted")
+        self.cause = cause
+
+
+def _met(answer: T | DrkitError) -> T | DrkitError:
+    if isinstance(answer, _Ended):
+        raise answer.cause
+    return answer
 
 
 def _silent(store: Store, patience_s: float) -> StoreUnreachable:

@@ -52,7 +52,8 @@ class _Object:
 @dataclass(eq=False, slots=True)
 class _Lane:
     """One store: what is queued and being sent, when a byte last moved, and for how long it was
-    busy before `busy_since_s`. `bytes_sent` counts whole objects, `moved_bytes` what was taken.
+    busy before `busy_since_s`. `bytes_sent` counts whole objects, `moved_bytes` what was taken;
+    `rate` is that of whole objects, in bytes a second, as of the last one.
     """
 
     store: Store
@@ -63,6 +64,7 @@ class _Lane:
     bytes_sent: int = 0
     moved_bytes: int = 0
     moved_s: float = 0.0
+    rate: float = 0.0
     busy_s: float = 0.0
     busy_since_s: float = 0.0
 
@@ -72,10 +74,6 @@ class _Lane:
 
     def busy_for_s(self, now_s: float) -> float:
         return self.busy_s + (now_s - self.busy_since_s if self.sending else 0.0)
-
-    def rate(self, now_s: float) -> float:
-        """Bytes of whole objects a second; 0 before the first."""
-        return self.bytes_sent / max(self.busy_for_s(now_s), 0.001)
 
     def next(self) -> _Object | None:
         """What may be sent now: in order, an index or snapshot only when all before it is there."""
@@ -221,10 +219,8 @@ class FanOut:
             if lane.failure or not lane.sending or len(others) < max(self._needed, 1):
                 continue
             sending_bytes = sum(item.size_bytes for item in lane.sending)
-            rates = [other.rate(now_s) for other in others if other.bytes_sent]
-            patience_s = self._policy.patience_s(
-                sending_bytes, lane.rate(now_s), min(rates, default=0.0)
-            )
+            rates = [other.rate for other in others if other.rate]
+            patience_s = self._policy.patience_s(sending_bytes, lane.rate, min(rates, default=0.0))
             silent_s = now_s - lane.moved_s
             busy_s = lane.busy_for_s(now_s)
             if silent_s > patience_s and all(
@@ -271,8 +267,10 @@ class FanOut:
                 lane.sending.remove(item)
                 lane.moved_s = self._clock.elapsed_s()
                 lane.bytes_sent += item.size_bytes
+                busy_s = lane.busy_s + lane.moved_s - lane.busy_since_s
+                lane.rate = lane.bytes_sent / max(busy_s, 0.001)
                 if not lane.sending:
-                    lane.busy_s += lane.moved_s - lane.busy_since_s
+                    lane.busy_s = busy_s
                 self._changed.notify_all()
             self._let_go(item)
             del item  # the buffer is given back before the next one is waited for

@@ -1,0 +1,208 @@
+"""The store model: random lives of three stores, with a stock restic as the judge of each.
+
+Any of backup, forget, prune, copy, another program's backup, forget and prune, with stores that go
+down, come back, answer with old listings, and processes that die at any write. After every step
+each store is sound by itself and nothing is lost; after one step in ten stock restic says so; at
+the end of a sequence all is mended, and stock restic reads every byte of every store.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import run_state_machine_as_test as run_machine
+
+TESTS = Path(__file__).parents[2]
+SECONDS_IN_CI = 40.0
+SECONDS_IN_SOAK = 3000.0
+WANTED_IN_SOAK = 2000
+SEQUENCES_A_ROUND = 5
+NUMBERS = st.integers(0, 1 << 16)
+
+
+def world_module() -> ModuleType:
+    place = TESTS / "tools" / "store_world.py"
+    if "store_world" not in sys.modules:
+        spec = importlib.util.spec_from_file_location("store_world", place)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+    return sys.modules["store_world"]
+
+
+class StoreModel(RuleBasedStateMachine):
+    """One sequence; `prepare` sets what all have in common."""
+
+    kit: ClassVar[ModuleType]
+    restic: ClassVar[Path]
+    folder: ClassVar[Path]
+    sequences: ClassVar[int] = 0
+    steps: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world: Any = None
+
+    @initialize(number=NUMBERS)
+    def begin(self, number: int) -> None:
+        root = self.folder / f"life-{StoreModel.sequences}"
+        root.mkdir()
+        self.world = world_module().World(self.kit, root, self.restic, number)
+        self.world.backup()
+
+    def did(self, *words: object) -> None:
+        """Every step ends here: what must hold, holds."""
+        self.world.log.append(" ".join(map(str, words)))
+        StoreModel.steps += 1
+        try:
+            self.world.check(with_restic=StoreModel.steps % 10 == 0)
+        except AssertionError as error:
+            raise AssertionError(f"after {'; '.join(self.world.log)}: {error}") from error
+
+    @rule()
+    def backup(self) -> None:
+        self.world.backup()
+        self.did("backup")
+
+    @rule(pick=NUMBERS)
+    def forget(self, pick: int) -> None:
+        self.world.forget(pick)
+        self.did("forget", pick)
+
+    @rule(now=st.booleans())
+    def prune(self, now: bool) -> None:
+        self.world.prune(now=now)
+        self.did("prune", now)
+
+    @rule(pick=NUMBERS)
+    def copy(self, pick: int) -> None:
+        self.world.copy(pick)
+        self.did("copy", pick)
+
+    @rule(which=st.integers(0, 2))
+    def go_down_or_come_up(self, which: int) -> None:
+        store = self.world.stores[which]
+        store.down = not store.down
+        self.did(store.name, "down" if store.down else "up")
+
+    @rule(which=st.integers(0, 2))
+    def answer_with_an_old_listing(self, which: int) -> None:
+        """From now on until the next step that looks at it anew."""
+        store = self.world.stores[which]
+        if store.stale is None and not store.down:
+            store.stale = list(store.list(""))
+        else:
+            store.stale = None
+        self.did(store.name, "stale" if store.stale else "fresh")
+
+    @rule(which=st.integers(0, 2))
+    def another_program_backs_up(self, which: int) -> None:
+        self.world.foreign_backup(self.world.stores[which])
+        self.did("restic backup", which)
+
+    @rule(which=st.integers(0, 2), pick=NUMBERS)
+    def another_program_forgets(self, which: int, pick: int) -> None:
+        self.world.foreign_forget(self.world.stores[which], pick)
+        self.did("restic forget", which, pick)
+
+    @rule(which=st.integers(0, 2))
+    def another_program_prunes(self, which: int) -> None:
+        self.world.foreign_prune(self.world.stores[which])
+        self.did("restic prune", which)
+
+    @rule(
+        work=st.sampled_from(("backup", "backup", "forget", "prune", "prune")),
+        writes=st.integers(0, 40),
+        pick=NUMBERS,
+    )
+    def die(self, work: str, writes: int, pick: int) -> None:
+        self.world.die_during(work, writes, pick)
+        self.did("die in", work, "after", writes)
+
+    def teardown(self) -> None:
+        if self.world is None:
+            return
+        StoreModel.sequences += 1
+        try:
+            self.world.heal()
+            self.world.check_all()
+        except AssertionError as error:
+            raise AssertionError(f"at the end of {'; '.join(self.world.log)}: {error}") from error
+        finally:
+            shutil.rmtree(self.world.root, ignore_errors=True)
+
+
+@pytest.fixture
+def newest_restic() -> Path:
+    """One judge is enough here: the latest there is."""
+    found = sorted(TESTS.parent.glob(".drkit/tools/restic-*/usr/bin/restic"))
+    found += [Path(path)] if (path := shutil.which("restic")) else []
+    if not found:
+        pytest.skip("not installed: restic")
+    return found[0]
+
+
+def live(kit: ModuleType, restic: Path, folder: Path, number: int) -> int:
+    """The sequences of round `number`; how many there were."""
+    StoreModel.kit, StoreModel.restic, StoreModel.folder = kit, restic, folder
+    before = StoreModel.sequences
+    seed(number)(StoreModel)
+    run_machine(
+        StoreModel,
+        settings=settings(
+            max_examples=SEQUENCES_A_ROUND,
+            stateful_step_count=12,
+            deadline=None,
+            database=None,
+            derandomize=False,
+            suppress_health_check=list(HealthCheck),
+            phases=(Phase.generate,),
+            report_multiple_bugs=False,
+        ),
+    )
+    return StoreModel.sequences - before
+
+
+@pytest.mark.timeout(SECONDS_IN_CI * 4)
+def test_every_store_is_sound_and_nothing_is_lost_or_comes_back(
+    kit: ModuleType, newest_restic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ends_at = time.monotonic() + SECONDS_IN_CI
+    lived, number = 0, 0
+    while time.monotonic() < ends_at:
+        number += 1
+        lived += live(kit, newest_restic, tmp_path, number)
+    with capsys.disabled():
+        print(f"\nstore model: {lived} sequences, {StoreModel.steps} steps")
+    assert lived >= SEQUENCES_A_ROUND
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(SECONDS_IN_SOAK * 2)
+def test_thousands_of_sequences(
+    kit: ModuleType, newest_restic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Goes on where the last soak ended, with other seeds: the count adds up to 2,000."""
+    memory = TESTS.parent / ".drkit" / "tests" / "store-model.json"
+    known = json.loads(memory.read_text()) if memory.exists() else {"sequences": 0, "rounds": 0}
+    ends_at = time.monotonic() + SECONDS_IN_SOAK
+    while known["sequences"] < WANTED_IN_SOAK and time.monotonic() < ends_at:
+        known["rounds"] += 1
+        known["sequences"] += live(kit, newest_restic, tmp_path, 1000 + known["rounds"])
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        memory.write_text(json.dumps(known))
+    with capsys.disabled():
+        print(f"\nstore model: {known['sequences']} sequences in {known['rounds']} rounds in all")

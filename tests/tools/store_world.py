@@ -1,0 +1,319 @@
+"""Three folder stores with their troubles, drkit and a stock restic at work on them, and a memory
+of what must be true: the world of the store model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from drkit.errors import DrkitError
+from drkit.repository.copy import copy_snapshots
+from drkit.repository.forget import forget_snapshots
+from drkit.repository.layout import LOCKS, SNAPSHOTS
+from drkit.repository.ledger import read_ledger
+from drkit.repository.prune import PruneOptions, prune
+from drkit.repository.prune_decision import PruneLimits
+from drkit.repository.reconcile import reconcile
+from drkit.repository.restore import restore_tree
+from drkit.repository.structure import check_structure
+from drkit.repository.survey import list_stores, survey
+from drkit.repository.tombstones import read_tombstones
+from drkit.stores.folder import FolderStore
+from drkit.stores.interface import ObjectInfo, StoreUnreachable
+
+ROLES = {"gcs": "primary", "s3": "backup", "b2": "archive"}
+
+
+class Clock:
+    """The real time, and the days that the model skips."""
+
+    def __init__(self) -> None:
+        self.skipped = timedelta(0)
+        self._elapsed_s = 0.0
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.skipped
+
+    def elapsed_s(self) -> float:
+        return self._elapsed_s
+
+    def sleep(self, seconds: float) -> None:
+        self.advance(seconds)
+
+    def advance(self, seconds: float) -> None:
+        self.skipped += timedelta(seconds=seconds)
+        self._elapsed_s += seconds
+
+
+class TroubledStore(FolderStore):
+    """A folder that can be down, answer with an old listing, or belong to a process that died:
+    after `writes_left` writes in all stores nothing is written any more.
+    """
+
+    writes_left: int | None = None
+
+    def __init__(self, name: str, root: Path) -> None:
+        super().__init__(name, root)
+        self.down = False
+        self.stale: list[ObjectInfo] | None = None
+
+    def put(self, name: str, data: Any, *, size_bytes: int) -> None:
+        self._write()
+        super().put(name, data, size_bytes=size_bytes)
+
+    def delete(self, name: str) -> None:
+        self._write()
+        super().delete(name)
+
+    def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
+        self._answer()
+        return super().get(name, offset=offset, length=length)
+
+    def stat(self, name: str) -> ObjectInfo:
+        self._answer()
+        return super().stat(name)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        self._answer()
+        if self.stale is not None:
+            return iter([info for info in self.stale if info.name.startswith(prefix)])
+        return super().list(prefix)
+
+    def _answer(self) -> None:
+        if self.down:
+            raise StoreUnreachable(f"{self.name}: down", hint="the model says so")
+
+    def _write(self) -> None:
+        self._answer()
+        if TroubledStore.writes_left is not None:
+            if TroubledStore.writes_left <= 0:
+                raise StoreUnreachable(f"{self.name}: dead", hint="the model says so")
+            TroubledStore.writes_left -= 1
+
+
+class World:
+    """Does things, whatever comes of them, and asserts what must hold after each."""
+
+    def __init__(self, kit: ModuleType, root: Path, restic: Path, seed: int) -> None:
+        TroubledStore.writes_left = None
+        self.root = root
+        self.rng = random.Random(seed)
+        self.restic = restic
+        self.kit_module = kit
+        self.stores = [TroubledStore(name, root / name) for name in ROLES]
+        self.clock = Clock()
+        self.kit = kit.Kit(self.stores, self.clock).init()
+        self.source = root / "source"
+        self.source.mkdir()
+        self.content: dict[str, dict[str, bytes]] = {}
+        self.paths: dict[str, str] = {}
+        self.deleted: set[str] = set()
+        self.removed_there: set[tuple[str, str]] = set()
+        self.log: list[str] = []
+        self.steps = 0
+        self.change()
+
+    def change(self) -> None:
+        """Other content for the next backup: something new, something old, something gone."""
+        for number in self.rng.sample(range(6), 2):
+            size = self.rng.choice((0, 10, 3000, 60_000))
+            (self.source / f"{number}.bin").write_bytes(
+                random.Random(size * 7 + number % 3).randbytes(size)
+            )
+        gone = self.source / f"{self.rng.randrange(6)}.bin"
+        if len(list(self.source.iterdir())) > 2:
+            gone.unlink(missing_ok=True)
+
+    def backup(self, *, must: bool = False) -> None:
+        self.change()
+        before = self.everywhere()
+        now = self.tree_of_source()
+        complete: set[str] = set()
+        try:
+            report = self.kit.backup(self.source, min_copies=1)
+            complete = {result.store for result in report.stores if result.complete}
+        except DrkitError:
+            if must:
+                raise
+        self.learn(before, now, f"/{self.kit_module.SOURCE}")
+        if must:
+            assert complete == set(ROLES), self.kit.warnings[-5:]
+        for store in self.stores:
+            if store.name in complete and store.stale is None:
+                held = self.raw(store)
+                assert not held & self.deleted, f"{store.name}: resurrected {held & self.deleted}"
+                alive = {s for s in self.content if (store.name, s) not in self.removed_there}
+                assert alive - self.deleted <= held, f"{store.name} lacks {alive - held}"
+
+    def forget(self, pick: int) -> None:
+        """Removes one snapshot everywhere, as an operator would."""
+        alive = sorted(self.everywhere() - self.deleted)
+        if len(alive) < 2:
+            return
+        snapshot = alive[pick % len(alive)]
+        with suppress(DrkitError):
+            forget_snapshots(self.kit.open(), {snapshot: None}, self.kit.emit)
+        self.learn_deletions()
+
+    def prune(self, *, now: bool) -> None:
+        options = PruneOptions(
+            ROLES,
+            lambda repository, store: ("own", check_structure(repository, store)),
+            PruneLimits(max_unused=0.0, merge_from=self.rng.choice((3, 50))),
+            hold=timedelta(0) if now else timedelta(hours=23),
+        )
+        with suppress(DrkitError):
+            report = prune(self.kit.open(), options, self.kit.emit)
+            assert not report.problems, report.problems
+        self.clock.advance(timedelta(days=self.rng.choice((1, 1, 7))).total_seconds())
+
+    def copy(self, pick: int) -> None:
+        """From one store, as a repository of its own, into all of them."""
+        up = [store for store in self.stores if not store.down]
+        before = self.everywhere()
+        if not up:
+            return
+        with suppress(DrkitError):
+            source = self.kit.open([up[pick % len(up)]])
+            found = source.snapshots()
+            if found:
+                one = found[pick % len(found)]
+                wanted, path = self.content[one.id], self.paths[one.id]
+                copy_snapshots(source, self.kit.open(), [one], min_copies=1, emit=self.kit.emit)
+                self.learn(before, wanted, path)
+
+    def foreign_backup(self, store: TroubledStore) -> None:
+        folder = self.root / "foreign"
+        folder.mkdir(exist_ok=True)
+        (folder / "f.bin").write_bytes(self.rng.randbytes(2000))
+        known = sorted(self.source.iterdir())
+        if known and self.rng.random() < 0.5:  # something that drkit has stored too
+            shutil.copy(known[0], folder / "same.bin")
+        before = self.everywhere()
+        self.run_restic(store, "backup", str(folder), "--host", "elsewhere")
+        now = {p.name: p.read_bytes() for p in folder.iterdir()}
+        self.learn(before, now, str(folder))
+
+    def foreign_forget(self, store: TroubledStore, pick: int) -> None:
+        held = sorted(self.raw(store))
+        if len(held) < 2:
+            return
+        snapshot = held[pick % len(held)]
+        knew = snapshot in read_ledger(store, self.kit.open([store]).key, self.kit.emit).snapshots
+        self.run_restic(store, "forget", snapshot)
+        if snapshot not in self.everywhere():
+            self.content.pop(snapshot, None)  # it was nowhere else: that is what they wanted
+        elif knew:
+            self.removed_there.add((store.name, snapshot))
+
+    def foreign_prune(self, store: TroubledStore) -> None:
+        self.run_restic(store, "prune", "--max-unused", "0")
+
+    def die_during(self, work: str, writes: int, pick: int) -> None:
+        TroubledStore.writes_left = writes
+        try:
+            {"backup": self.backup, "forget": lambda: self.forget(pick)}.get(
+                work, lambda: self.prune(now=True)
+            )()
+        finally:
+            TroubledStore.writes_left = None
+            for store in self.stores:  # as of a dead process of this machine: the next one does it
+                shutil.rmtree(store.root / LOCKS, ignore_errors=True)
+                (store.root / LOCKS).mkdir()
+        self.learn_deletions()
+
+    def heal(self) -> None:
+        """All is well again, and what stood apart is reconciled as an operator would."""
+        for store in self.stores:
+            store.down, store.stale = False, None
+        repository = self.kit.open()
+        found = survey(repository, list_stores(repository, self.kit.emit), self.kit.emit).standings
+        for name, standing in found.items():
+            if standing.diverged or standing.lost:
+                reconcile(self.kit.open(), name, "spread", self.kit.emit)
+        self.removed_there.clear()
+        self.backup(must=True)
+
+    def learn(self, before: set[str], now: dict[str, bytes], path: str) -> None:
+        """Whatever snapshot came into being, wherever, holds what was there to be saved."""
+        for snapshot in self.everywhere() - before:
+            self.content[snapshot] = now
+            self.paths[snapshot] = path
+
+    def learn_deletions(self) -> None:
+        """A deletion is what some store has on record, and nothing else is."""
+        down = [(store, store.down, store.stale) for store in self.stores]
+        for store in self.stores:
+            store.down, store.stale = False, None
+        repository = self.kit.open()
+        listings = list_stores(repository, self.kit.emit)
+        known = read_tombstones(repository.key, listings, self.kit.emit)
+        self.deleted |= {identity for kind, identity in known.deletions if kind == "snapshot"}
+        for store, was_down, stale in down:
+            store.down, store.stale = was_down, stale
+
+    def check(self, *, with_restic: bool) -> None:
+        """What must hold after every step, with whatever is down or half done."""
+        alive = set(self.content) - self.deleted
+        assert alive <= self.everywhere(), f"lost: {alive - self.everywhere()}"
+        for store in self.stores:
+            raw = FolderStore(store.name, store.root)
+            assert check_structure(self.kit.open([raw]), raw) == ()
+            if with_restic:
+                self.run_restic(store, "check", "--no-lock")
+
+    def check_all(self) -> None:
+        """The end of a sequence: every byte, by stock restic, in every store; every snapshot."""
+        alive = {s: found for s, found in self.content.items() if s not in self.deleted}
+        for store in self.stores:
+            said = self.run_restic(store, "check", "--read-data", "--no-lock")
+            assert "no errors were found" in said, said
+            listed = {
+                one["id"] for one in json.loads(self.run_restic(store, "snapshots", "--json"))
+            }
+            assert listed == set(alive), (store.name, listed ^ set(alive))
+        for number, (snapshot, wanted) in enumerate(sorted(alive.items())):
+            alone = self.kit.open([self.stores[number % 3]])
+            found = next(one for one in alone.snapshots() if one.id == snapshot)
+            target = self.root / "out" / snapshot
+            node = alone.find_node(found.snapshot, self.paths[snapshot])
+            restore_tree(alone, node, target, self.kit.emit)
+            assert {p.name: p.read_bytes() for p in target.iterdir()} == wanted
+            shutil.rmtree(target)
+
+    def tree_of_source(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in self.source.iterdir()}
+
+    def raw(self, store: TroubledStore) -> set[str]:
+        """The snapshots that really lie there."""
+        folder = store.root / SNAPSHOTS
+        return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
+    def everywhere(self) -> set[str]:
+        return set().union(*map(self.raw, self.stores))
+
+    def run_restic(self, store: TroubledStore, *arguments: str) -> str:
+        done = subprocess.run(
+            [str(self.restic), "-r", str(store.root / "repository"), "--no-cache", *arguments],
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(self.root),
+                "TMPDIR": str(self.root),
+                "RESTIC_PASSWORD": self.kit_module.PASSWORD,
+            },
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+        return done.stdout

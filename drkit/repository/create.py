@@ -26,7 +26,7 @@ from drkit.repository.layout import (
 )
 from drkit.repository.polynomial import random_polynomial
 from drkit.repository.sealing import MasterKey
-from drkit.stores.interface import Store
+from drkit.stores.interface import ObjectMissing, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,14 @@ def _left_key(stores: Sequence[Store], password: str) -> tuple[MasterKey, bytes]
 def _foundation(holder: Store) -> dict[str, bytes]:
     """What makes a store hold the repository of `holder`, in the order in which it is written."""
     names = [info.name for info in holder.list(KEYS)]
-    return {name: holder.get(name) for name in (RESTORE_TXT, *names, DRKIT, CONFIG)}
+    found = {}
+    for name in (RESTORE_TXT, *names, DRKIT, CONFIG):
+        try:
+            found[name] = holder.get(name)
+        except ObjectMissing:  # restic alone made it: nothing of drkit's lies there
+            if name not in (RESTORE_TXT, DRKIT):
+                raise
+    return found
 
 
 def _holds_data(store: Store) -> bool:

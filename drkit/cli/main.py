@@ -15,6 +15,7 @@ from drkit.cli import (
     daemon,
     data,
     deletion,
+    doctor,
     inspect,
     keys,
     measure,
@@ -56,6 +57,7 @@ app.add_typer(recovery.app)
 app.add_typer(watching.app)
 app.add_typer(watching.audit_app, name="audit")
 app.add_typer(cost.app)
+app.add_typer(doctor.app)
 app.add_typer(daemon.app)
 app.add_typer(config.app, name="config")
 app.add_typer(runbook.app, name="runbook")

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from drkit.config.fields import ByteCount, LocalPath, Name, SecretRef, Strict
+from drkit.config.regions import Area
 
 HERE = "here"
 """The machine that runs drkit; a site that need not be listed."""
@@ -15,6 +16,9 @@ HERE = "here"
 class _Source(Strict):
     lives_on: Name = Field(HERE, description="The site it is on; default: this machine.")
     rpo_min: float | None = Field(None, gt=0, description="Most minutes that may be lost.")
+    residency: Area | None = Field(
+        None, description="Where its data must stay; `drkit doctor` compares the stores' regions."
+    )
     anomaly_percent: float | None = Field(
         50,
         gt=0,

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from drkit.stores.durable import make_folders, sync_folder, write_all
+from drkit.stores.inspection import Inspection
 from drkit.stores.interface import (
     Buffer,
     ObjectInfo,
@@ -119,6 +120,19 @@ class FolderStore:
     def presign(self, name: str, expires_s: float) -> str:
         """A file URI; it expires with the file only."""
         return self._path(name).as_uri()
+
+    def inspect(self) -> Inspection:
+        """What the disk and the folder's mode say."""
+        with self._explained("look at", "."):
+            place = next(folder for folder in (self._root, *self._root.parents) if folder.is_dir())
+            disk = os.statvfs(place)
+            mode = place.stat().st_mode
+        shared = place == self._root and mode & stat.S_IWOTH
+        return Inspection(
+            place=str(self._root),
+            free_bytes=disk.f_bavail * disk.f_frsize,
+            excess=("any user of this machine may write there",) if shared else (),
+        )
 
     def _path(self, name: str) -> Path:
         check_name(self._name, name)

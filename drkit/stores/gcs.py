@@ -24,8 +24,10 @@ from drkit.http_wire import Route, Wire
 from drkit.io_policy import STORE_REQUEST, STORE_RETRY, Deadline, Retry
 from drkit.pace import Throttle
 from drkit.stores.gcs_calls import Calls, Unmet
+from drkit.stores.gcs_inspect import inspect_bucket
 from drkit.stores.gcs_read import about, pages, read_range, read_whole, size_of, too_short
 from drkit.stores.gcs_upload import FIELDS, upload
+from drkit.stores.inspection import Inspection
 from drkit.stores.interface import (
     Buffer,
     ObjectInfo,
@@ -196,6 +198,9 @@ class GcsStore:
 
     def replace_if(self, name: str, data: bytes, version: str) -> str:
         return self._compare_and_write(name, data, version)
+
+    def inspect(self) -> Inspection:
+        return inspect_bucket(self.calls, self.settings.prefix, self._clock)
 
     def _compare_and_write(self, name: str, data: bytes, version: str) -> str:
         """The new generation. `writer` tells our own write, whose answer was lost, from others'."""

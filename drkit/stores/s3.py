@@ -11,6 +11,7 @@ from typing import Any
 
 from drkit.errors import DrkitError
 from drkit.pace import Allowance
+from drkit.stores.inspection import Inspection
 from drkit.stores.interface import (
     Buffer,
     ObjectInfo,
@@ -22,6 +23,7 @@ from drkit.stores.interface import (
 from drkit.stores.names import check_prefix, is_safe_name
 from drkit.stores.s3_bucket import S3Bucket
 from drkit.stores.s3_errors import PastTheEnd, TryAgain
+from drkit.stores.s3_inspect import inspect_bucket
 from drkit.stores.s3_upload import MOST_STREAMED_BYTES, abort_abandoned, put_object
 
 MOST_WHOLE_BYTES = 2 * 1024**3
@@ -103,6 +105,9 @@ class S3Store:
             )
         place = self._bucket.place(name)
         return self._bucket.client.presign("get_object", math.ceil(expires_s), **place)
+
+    def inspect(self) -> Inspection:
+        return inspect_bucket(self._bucket)
 
     def _check_head(
         self, name: str, answer: dict[str, Any], offset: int, length: int | None

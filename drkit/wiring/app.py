@@ -112,6 +112,10 @@ class App:
         url = self.config.state.url
         return open_database(url or self.state_dir / "state.sqlite", clock=self.clock)
 
+    def store_alone(self, name: str) -> Store:
+        """One store, opened by itself: the others may lack their credentials."""
+        return open_store(name, self.config.stores[name], self.secrets)
+
     def store(self, name: str) -> Store:
         for store in self.stores:
             if store.name == name:

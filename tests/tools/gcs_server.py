@@ -117,7 +117,7 @@ class GcsServer:
     ) -> GcsStore:
         """The bucket, quick to ask again; at `url`, where something stands in between."""
         values = {"kind": "gcs", "role": "backup", "bucket": self.bucket, "prefix": prefix}
-        config = GcsConfig.model_validate({**values, "endpoint": url or self.url, **fields})
+        config = GcsConfig.model_validate(values | {"endpoint": url or self.url} | fields)
         route = Route(proxy=config.proxy, ca_file=config.ca_file)
         settings = settings_of(config)
         return GcsStore(

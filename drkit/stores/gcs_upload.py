@@ -1,8 +1,8 @@
 """Uploads to Cloud Storage: one request with the checksum in front; parts only for long streams.
 
-Google's own upload path costs three times the CPU and five times the memory
-(docs/decisions/0009-gcs-single-requests.md). The server refuses bytes that do not have the CRC32C
-that was announced, and what it says it has stored is compared with it once more.
+Google's own helper takes two requests and compares the checksum when the object is already there
+(docs/decisions/0009-gcs-in-one-request.md has the figures). Here the server refuses bytes that do
+not have the CRC32C that was announced, and what it says it has stored is compared once more.
 """
 
 from __future__ import annotations

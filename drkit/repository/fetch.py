@@ -65,7 +65,8 @@ class Fetcher(Generic[T, R]):
     """Runs `use` once for each request, in threads, with bytes that have the right length.
 
     `use` raises `DamagedData` for wrong bytes: then another store is asked. `on_trouble` hears of
-    every failure, from those threads. A context: at its end nobody waits for what still hangs.
+    every failure, from those threads. A context: at its end no `use` runs any more, and nobody
+    waits for a store that hangs.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Fetcher(Generic[T, R]):
         self._durations_s: deque[float] = deque(maxlen=32)
         self._failures = dict.fromkeys((store.name for store in stores), 0)
         self._stopped = False
+        self._using = 0
         # hashing and decoding use whole cores: more threads at it would only hold memory
         self._cores = threading.Semaphore(max(2, os.cpu_count() or 2))
         for store in stores:
@@ -109,6 +111,8 @@ class Fetcher(Generic[T, R]):
             self._stopped = True
             self._waiting.clear()
             self._changed.notify_all()
+            while self._using:  # what they write must not come after what the caller does next
+                self._changed.wait()
 
     @property
     def has_room(self) -> bool:
@@ -222,6 +226,7 @@ class Fetcher(Generic[T, R]):
             request.is_taken = True
             request.given_by = store.name
             self._running.remove(request)
+            self._using += 1
             return True
 
     def _failed(
@@ -236,6 +241,7 @@ class Fetcher(Generic[T, R]):
                 return  # another store gave it meanwhile
             request.reasons[store.name] = why
             if was_taken:
+                self._using -= 1
                 request.is_taken = False
                 self._run(request)
             if not request.asked:
@@ -254,5 +260,6 @@ class Fetcher(Generic[T, R]):
 
     def _finish(self, outcome: Outcome[T, R] | BaseException) -> None:
         with self._changed:
+            self._using -= 1
             self._finished.append(outcome)
             self._changed.notify_all()

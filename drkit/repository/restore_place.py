@@ -7,6 +7,7 @@ An unfinished place holds a marker whose name tells the tree; it is removed when
 from __future__ import annotations
 
 import os
+import stat
 from enum import Enum
 from pathlib import Path
 
@@ -98,5 +99,7 @@ def keeps(found: os.stat_result, node: Node, overwrite: Overwrite) -> bool:
         case Overwrite.IF_NEWER:
             return node.mtime_ns <= found.st_mtime_ns
         case Overwrite.IF_CHANGED:
-            same_size = node.type != "file" or found.st_size == node.size
-            return same_size and found.st_mtime_ns == node.mtime_ns
+            is_file = stat.S_ISREG(found.st_mode)
+            same_size = not is_file or found.st_size == node.size
+            same_kind = is_file == (node.type == "file")
+            return same_kind and same_size and found.st_mtime_ns == node.mtime_ns

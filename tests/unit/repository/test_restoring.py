@@ -1,0 +1,407 @@
+"""Restoring: only where it may write, whole, resumed where it stopped, and damage named by path."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from drkit.errors import DamagedData, GuardRefused, PlaceError
+from drkit.operations.restore_snapshot import Patterned, may_be_written, prove
+from drkit.repository import restore, restore_files
+from drkit.repository.layout import DATA, pack_name
+from drkit.repository.pack import BlobKind
+from drkit.repository.restore import RestoreOptions, RestoreReport, restore_tree
+from drkit.repository.restore_place import Overwrite
+from drkit.repository.tree import Node, encode_tree
+from drkit.stores.memory import MemoryStore, Trouble
+
+IN_PLACE = RestoreOptions(in_place=True)
+
+
+@pytest.fixture
+def three(kit: ModuleType, tmp_path: Path) -> Any:
+    three = kit.Kit([MemoryStore(name) for name in ("gcs", "s3", "b2")]).init()
+    three.backup(kit.make_odd_tree(tmp_path / "source"), min_copies=3)
+    return three
+
+
+def back(three: Any, into: Path, options: RestoreOptions = RestoreOptions()) -> RestoreReport:
+    repository = three.open()
+    node = repository.find_node(three.latest(repository).snapshot, "/sncp")
+    return restore_tree(repository, node, into, three.emit, options)
+
+
+def places_of(three: Any, path: str) -> list[tuple[str, int]]:
+    """Object and offset of each blob of the file at `path`."""
+    repository = three.open()
+    node = repository.find_node(three.latest(repository).snapshot, path)
+    places = [repository.index.find(blob) for blob in node.content]
+    return [(pack_name(place.pack_id), place.offset) for place in places]
+
+
+def put_tree(three: Any, nodes: list[Node]) -> Node:
+    """A folder with these nodes, stored as an attacker with the key would."""
+
+    from drkit.repository.index import index_content
+    from drkit.repository.layout import INDEX
+    from drkit.repository.pack import PackBuilder
+    from drkit.repository.unpacked import seal_unpacked
+
+    repository = three.open()
+    content = encode_tree(nodes)
+    blob_id = hashlib.sha256(content).digest()
+    builder = PackBuilder(BlobKind.TREE, bytearray(1 << 16))
+    builder.seal(repository.key, blob_id, content, 0)
+    pack = builder.finish(repository.key)
+    for store in three.stores:
+        store.put(pack_name(pack.id), pack.pieces, size_bytes=pack.size_bytes)
+        name, sealed = seal_unpacked(repository.key, index_content([pack]))
+        store.put(INDEX + name, sealed, size_bytes=len(sealed))
+    return Node(b"x", "dir", 0o700 | 1 << 31, 0, subtree=blob_id.hex())
+
+
+def test_S11_a_pack_damaged_in_one_store_is_healed_from_another_and_named(
+    kit: ModuleType, three: Any, tmp_path: Path
+) -> None:
+    damaged = set()
+    for info in list(three.stores[0].list(DATA)):
+        for at in range(3, info.size_bytes, 200_000):
+            three.stores[0].damage(info.name, at=at)
+        damaged.add(info.name)
+    for _ in range(3):
+        three.events.clear()
+        back(three, tmp_path / "out")
+        assert kit.listing(tmp_path / "out") == kit.listing(tmp_path / "source")
+        assert {warning.split(":")[0] for warning in three.warnings} <= {"gcs"}
+        three.restore(tmp_path / "alone", [three.stores[0], three.stores[1]])
+        assert kit.listing(tmp_path / "alone") == kit.listing(tmp_path / "source")
+        told = [warning for warning in three.warnings if "reading another copy" in warning]
+        if told:
+            assert all(any(name in warning for name in damaged) for warning in told)
+            return
+        kit_remove(tmp_path / "out", tmp_path / "alone")
+    raise AssertionError("the damaged store was never read")
+
+
+def kit_remove(*folders: Path) -> None:
+    import shutil
+
+    for folder in folders:
+        shutil.rmtree(folder)
+
+
+def test_S11_damage_everywhere_names_the_path_and_everything_else_comes_back(
+    kit: ModuleType, three: Any, tmp_path: Path
+) -> None:
+    name, offset = places_of(three, "/sncp/large.bin")[1]
+    for store in three.stores:
+        store.damage(name, at=offset + 100)
+    with pytest.raises(DamagedData) as failure:
+        back(three, tmp_path / "out")
+    for part in ("large.bin", "blob", name.rpartition("/")[2][:8], "gcs", "s3", "b2"):
+        assert part in failure.value.message
+    expected = kit.listing(tmp_path / "source")
+    found = kit.listing(tmp_path / "out")
+    assert b"large.bin" not in found, "no file is better than a wrong one"
+    for path in expected.keys() - {b"large.bin", b"."}:
+        assert found[path] == expected[path], path
+
+
+def test_a_restore_that_met_damage_is_finished_when_a_store_has_it_again(
+    kit: ModuleType, three: Any, tmp_path: Path
+) -> None:
+    name, offset = places_of(three, "/sncp/large.bin")[0]
+    good = three.stores[2].objects[name]
+    for store in three.stores:
+        store.damage(name, at=offset + 100)
+    with pytest.raises(DamagedData):
+        back(three, tmp_path / "out")
+    three.stores[2].objects[name] = good
+    report = back(three, tmp_path / "out")
+    assert report.bytes_reused > 0
+    assert kit.listing(tmp_path / "out") == kit.listing(tmp_path / "source")
+
+
+def test_a_folder_whose_tree_is_lost_is_named_and_the_others_come_back(
+    kit: ModuleType, three: Any, tmp_path: Path
+) -> None:
+    repository = three.open()
+    node = repository.find_node(three.latest(repository).snapshot, "/sncp/notes/deep")
+    place = repository.index.find(bytes.fromhex(node.subtree))
+    for store in three.stores:
+        store.damage(pack_name(place.pack_id), at=place.offset + 40)
+    with pytest.raises(DamagedData, match="notes/deep"):
+        back(three, tmp_path / "out")
+    assert (tmp_path / "out" / "large.bin").exists()
+
+
+def test_S10_one_store_of_three_that_hangs_holds_nothing_up(
+    kit: ModuleType, three: Any, tmp_path: Path
+) -> None:
+    repository = three.open()
+    node = repository.find_node(three.latest(repository).snapshot, "/sncp")
+    three.stores[0].fail(Trouble.HANGS, calls=["get"])
+    restore_tree(repository, node, tmp_path / "out", three.emit)
+    assert kit.listing(tmp_path / "out") == kit.listing(tmp_path / "source")
+    three.stores[0].mend()
+
+
+def test_blobs_that_lie_together_are_read_in_one_request(three: Any, tmp_path: Path) -> None:
+    for store in three.stores:
+        store.calls.clear()
+    back(three, tmp_path / "out")
+    reads = [name for s in three.stores for call, name in s.calls if call == "get"]
+    blobs = three.open().index.rows
+    data = [name for name in reads if name.startswith(DATA)]
+    assert len(data) < blobs / 2, (len(data), blobs)
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 5, 9])
+def test_a_restore_that_was_cut_short_goes_on_where_it_stopped(
+    kit: ModuleType,
+    three: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop_after: int,
+) -> None:
+    left = [stop_after]
+    write = restore_files.write_piece
+
+    def dies(handle: int, content: Any, at: int, *, sparse: bool) -> None:
+        if left[0] == 0:
+            os.pwrite(handle, bytes(content[: len(content) // 2]), at)
+            raise KeyboardInterrupt
+        left[0] -= 1
+        write(handle, content, at, sparse=sparse)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(restore, "write_piece", dies)
+        with pytest.raises(KeyboardInterrupt):
+            back(three, tmp_path / "out")
+    report = back(three, tmp_path / "out")
+    assert kit.listing(tmp_path / "out") == kit.listing(tmp_path / "source")
+    assert not list((tmp_path / "out").glob(".drkit*"))
+    if stop_after > 1:
+        assert report.bytes_reused > 0
+    with pytest.raises(GuardRefused):  # it is whole: in use from now on (R7)
+        back(three, tmp_path / "out")
+
+
+def test_R7_an_unfinished_restore_of_another_point_is_refused(
+    kit: ModuleType, three: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(restore, "write_piece", dies)
+        with pytest.raises(KeyboardInterrupt):
+            back(three, tmp_path / "out")
+    (tmp_path / "source" / "later").write_text("x")
+    three.backup(tmp_path / "source")
+    before = sorted((tmp_path / "out").rglob("*"))
+    with pytest.raises(GuardRefused, match="something else"):
+        back(three, tmp_path / "out")
+    assert sorted((tmp_path / "out").rglob("*")) == before
+
+
+def changed_place(three: Any, place: Path) -> None:
+    """A place in use: files edited, older and newer, one gone, one extra, a link in the way."""
+    back(three, place)
+    (place / "notes" / "001.md").write_text("edited, and older")
+    os.utime(place / "notes" / "001.md", (1, 1))
+    (place / "notes" / "002.md").write_text("edited, and newer")
+    os.utime(place / "notes" / "002.md", (9e9, 9e9))
+    (place / "notes" / "003.md").unlink()
+    (place / "extra").write_text("mine")
+    (place.parent / "outside").mkdir()
+    (place.parent / "outside" / "target").write_text("not to be written to")
+    (place / "notes" / "004.md").unlink()
+    (place / "notes" / "004.md").symlink_to(place.parent / "outside" / "target")
+
+
+@pytest.mark.parametrize(
+    ("overwrite", "edited_older", "edited_newer"),
+    [
+        (Overwrite.ALWAYS, False, False),
+        (Overwrite.IF_CHANGED, False, False),
+        (Overwrite.IF_NEWER, False, True),
+        (Overwrite.NEVER, True, True),
+    ],
+)
+def test_R7_a_place_in_use_is_overwritten_as_told_and_nothing_else_is_touched(
+    three: Any, tmp_path: Path, overwrite: Overwrite, edited_older: bool, edited_newer: bool
+) -> None:
+    place = tmp_path / "out"
+    changed_place(three, place)
+    report = back(three, place, RestoreOptions(in_place=True, overwrite=overwrite))
+    notes = place / "notes"
+    assert ("edited" in (notes / "001.md").read_text()) == edited_older
+    assert ("edited" in (notes / "002.md").read_text()) == edited_newer
+    original = tmp_path / "source" / "notes" / "003.md"
+    assert (notes / "003.md").read_text() == original.read_text()
+    assert (place / "extra").read_text() == "mine"
+    assert (place.parent / "outside" / "target").read_text() == "not to be written to"
+    newer_link_stays = overwrite in (Overwrite.NEVER, Overwrite.IF_NEWER)
+    assert (notes / "004.md").is_symlink() == newer_link_stays
+    assert (report.kept > 0) == (overwrite is not Overwrite.ALWAYS)
+    assert not [path for path in place.rglob(".*") if "drkit" in path.name]
+
+
+def test_in_place_the_old_file_stays_until_the_new_one_is_whole(
+    three: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "out"
+    changed_place(three, place)
+
+    def dies(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(restore, "write_piece", dies)
+        with pytest.raises(KeyboardInterrupt):
+            back(three, place, IN_PLACE)
+    assert (place / "notes" / "001.md").read_text() == "edited, and older"
+    assert (place / "notes" / "002.md").read_text() == "edited, and newer"
+    back(three, place, IN_PLACE)
+    assert not [path for path in place.rglob(".*") if "drkit" in path.name]
+
+
+def test_R7_a_folder_is_never_removed_for_a_file(three: Any, tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    back(three, place)
+    (place / "large.bin").unlink()
+    (place / "large.bin").mkdir()
+    (place / "large.bin" / "mine").write_text("mine")
+    report = back(three, place, IN_PLACE)
+    assert (place / "large.bin" / "mine").read_text() == "mine"
+    assert any("large.bin" in path for path, _ in report.skipped)
+
+
+def test_R7_a_place_in_use_must_be_named(three: Any, tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    place.mkdir()
+    (place / "mine").write_text("mine")
+    tree = "ab" * 32
+    with pytest.raises(GuardRefused):
+        may_be_written(place, tree, RestoreOptions(), ["out"])
+    with pytest.raises(GuardRefused):
+        may_be_written(place, tree, IN_PLACE, ["another"])
+    may_be_written(place, tree, IN_PLACE, ["out"])
+
+
+def test_a_dry_run_counts_and_writes_nothing(three: Any, tmp_path: Path) -> None:
+    counted = back(three, tmp_path / "out", RestoreOptions(dry_run=True))
+    assert not (tmp_path / "out").exists()
+    done = back(three, tmp_path / "out")
+    assert (counted.files, counted.folders, counted.bytes) == (
+        done.files,
+        done.folders,
+        done.bytes,
+    )
+
+
+@pytest.mark.parametrize(
+    ("patterns", "wanted", "unwanted"),
+    [
+        (Patterned(include=["*.md"]), ["notes/001.md"], ["large.bin", "kinds", "notes/deep"]),
+        (Patterned(include=["/sncp/notes/deep"]), ["notes/deep/noise.bin"], ["notes/001.md"]),
+        (Patterned(iinclude=["NOTES"]), ["notes/deep/noise.bin"], ["large.bin"]),
+        (Patterned(exclude=["/sncp/notes"]), ["large.bin", "odd"], ["notes"]),
+        (Patterned(exclude=["*.MD"]), ["notes/001.md"], []),
+        (Patterned(iexclude=["*.MD"]), ["notes/deep"], ["notes/001.md"]),
+        (Patterned(include=["notes"], exclude=["0*"]), ["notes/deep"], ["notes/001.md"]),
+    ],
+)
+def test_patterns_choose_what_comes_back(
+    three: Any, tmp_path: Path, patterns: Patterned, wanted: list[str], unwanted: list[str]
+) -> None:
+    options = RestoreOptions(wanted=patterns.wanted("/sncp"))
+    back(three, tmp_path / "out", options)
+    for path in wanted:
+        assert (tmp_path / "out" / path).exists(), path
+    for path in unwanted:
+        assert not os.path.lexists(tmp_path / "out" / path), path
+    repository = three.open()
+    tree = repository.find_node(three.latest(repository).snapshot, "/sncp").subtree
+    assert prove(repository, tree, tmp_path / "out", options, three.emit).passed
+    for path in wanted:
+        if (tmp_path / "out" / path).is_file():
+            (tmp_path / "out" / path).write_text("changed")
+            assert not prove(repository, tree, tmp_path / "out", options, three.emit).passed
+
+
+def test_a_name_that_leads_out_of_the_place_is_refused_and_nothing_is_written_there(
+    three: Any, tmp_path: Path
+) -> None:
+    for name in (b"..", b"a/b", b"."):
+        hostile = Node(name, "file", 0o644, 0, size=0)
+        folder = put_tree(three, [hostile])
+        repository = three.open()
+        with pytest.raises(DamagedData, match="hostile"):
+            restore_tree(repository, folder, tmp_path / "deep" / name.hex(), three.emit)
+    left = [path for path in (tmp_path / "deep").rglob("*") if "unfinished" not in path.name]
+    assert sorted(path.name for path in left) == ["2e", "2e2e", "612f62"]
+
+
+def test_a_size_that_is_not_that_of_the_blobs_is_damage(three: Any, tmp_path: Path) -> None:
+    repository = three.open()
+    node = repository.find_node(three.latest(repository).snapshot, "/sncp/large.bin")
+    folder = put_tree(three, [Node(b"f", "file", 0o644, 0, size=7, content=node.content)])
+    with pytest.raises(DamagedData, match="says 7 bytes"):
+        restore_tree(three.open(), folder, tmp_path / "out", three.emit)
+
+
+def test_a_full_disk_ends_the_restore_and_says_so(
+    three: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(restore, "write_piece", full)
+        with pytest.raises(PlaceError, match="No space left"):
+            back(three, tmp_path / "out")
+    assert back(three, tmp_path / "out").files > 0, "it goes on when there is room"
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+def test_long_runs_of_zeros_become_holes_when_asked_for(
+    kit: ModuleType, tmp_path: Path, sparse: bool
+) -> None:
+    alone = kit.Kit([MemoryStore("gcs")]).init()
+    source = tmp_path / "source"
+    source.mkdir()
+    content = b"head" + bytes(9 << 20) + b"tail" + bytes(1 << 20)
+    (source / "disk").write_bytes(content)
+    alone.backup(source)
+    back(alone, tmp_path / "out", RestoreOptions(sparse=sparse))
+    found = tmp_path / "out" / "disk"
+    assert found.read_bytes() == content
+    assert (found.stat().st_blocks * 512 < len(content) / 4) == sparse
+
+
+def test_windows_follow_each_other(
+    kit: ModuleType, three: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restore, "_WINDOW_FILES", 2)
+    monkeypatch.setattr(restore, "_WINDOW_BLOBS", 3)
+    back(three, tmp_path / "out")
+    assert kit.listing(tmp_path / "out") == kit.listing(tmp_path / "source")
+
+
+def test_very_deep_folders_come_back(kit: ModuleType, tmp_path: Path) -> None:
+    alone = kit.Kit([MemoryStore("gcs")]).init()
+    folder = put_tree(alone, [Node(b"end", "symlink", 1 << 27 | 0o777, 0, link_target=b"x")])
+    for _ in range(60):
+        below = Node(b"d", "dir", 0o755 | 1 << 31, 5, subtree=folder.subtree)
+        folder = put_tree(alone, [below])
+    restore_tree(alone.open(), folder, tmp_path / "out", alone.emit)
+    assert len(list((tmp_path / "out").rglob("d"))) == 60

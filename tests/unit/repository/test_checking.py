@@ -136,8 +136,9 @@ def test_a_store_that_does_not_answer_is_no_damage_either(three: Any) -> None:
 
 
 def test_a_store_that_fails_in_mid_check_is_told_and_the_others_are_checked(three: Any) -> None:
-    three.stores[0].fail(Trouble.UNREACHABLE, calls=("get",), after=12)
-    report = check(three, read_data=True)
+    repository = three.open()
+    three.stores[0].fail(Trouble.UNREACHABLE, calls=("get",), after=6)
+    report = check_repository(repository, read_data=True, random=random.Random(1), emit=three.emit)
     three.stores[0].mend()
     assert not report.stores["gcs"].read_whole
     assert report.stores["s3"].sound
@@ -164,6 +165,19 @@ def test_S5_what_was_deleted_is_no_lack(three: Any, tmp_path: Path) -> None:
     assert report.sound, report
     heal(three.open(), report, three.emit)
     assert SNAPSHOTS + old.id not in three.stores[0].objects
+
+
+def test_S5_what_one_stores_rules_removed_is_no_lack_of_it(three: Any, tmp_path: Path) -> None:
+    from drkit.repository.forget import forget_snapshots
+
+    three.backup(tmp_path / "source", min_copies=3)
+    old = three.open().snapshots()[0]
+    forget_snapshots(three.open(), {old.id: frozenset({"gcs"})}, three.emit)
+    report = check(three)
+    assert report.sound, report
+    heal(three.open(), report, three.emit)
+    held = [SNAPSHOTS + old.id in store.objects for store in three.stores]
+    assert held == [False, True, True]
 
 
 def test_S8_config_and_keys_come_back_only_for_the_store_that_is_named(

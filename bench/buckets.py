@@ -116,11 +116,16 @@ def rclone_to_bucket(bench: Bench, server: BucketServer, *words: str | Path) -> 
 
 
 def must_be_same(copy: Path, model: Path) -> None:
-    """Raises when a file of the model is not in `copy` with the same bytes."""
-    words = ["cmp", "--silent"]
+    """Raises when a file of the model is not in `copy` with the same bytes.
+
+    The server answers before all that it took lies in its folder: it gets a moment for that.
+    """
+    until_s = time.monotonic() + _PATIENCE_S
     for path in model.iterdir():
-        if subprocess.run([*words, path, copy / path.name], check=False).returncode:
-            raise CommandFailed(f"{copy / path.name} is not {path}")
+        while subprocess.run(["cmp", "-s", path, copy / path.name], check=False).returncode:
+            if time.monotonic() > until_s:
+                raise CommandFailed(f"{copy / path.name} is not {path}")
+            time.sleep(0.2)
 
 
 def _secret(root: Path, name: str, value: str) -> Path:

@@ -129,6 +129,6 @@ def _throttle(mib_per_s: float | None, clock: Clock) -> Throttle | None:
 
 
 def _region_in(endpoint: str) -> str:
-    """ "us-west-004" of https://s3.us-west-004.backblazeb2.com; B2 signs with it."""
+    """The second label of the host, as in https://s3.us-west-004.backblazeb2.com (B2 signs it)."""
     host = endpoint.split("://", 1)[-1].split("/", 1)[0].split(":", 1)[0].split(".")
     return host[1] if len(host) == 4 and host[0] == "s3" else "us-east-1"

@@ -46,7 +46,13 @@ def s3_at(url: str, prefix: str, pace: Pace) -> Store:
     return s3_servers.s3_store(url, bucket, prefix=prefix, pace=pace)
 
 
+def b2_at(url: str, prefix: str, pace: Pace) -> Store:
+    bucket = s3_servers._shared_bucket(versioned=True)
+    return s3_servers.b2_store(url, bucket, prefix=prefix, pace=pace)
+
+
 PLACES: dict[str, tuple[Callable[[], str], Opener]] = {
+    "b2": (s3_servers.b2_url, b2_at),
     "gcs": (lambda: gcs_server.shared().url, gcs_at),
     "s3": (s3_servers.moto_url, s3_at),
 }
@@ -122,6 +128,8 @@ def one_round(
     report = kit.Kit([direct, beside], clock).backup(source)
     assert [result.store for result in report.stores if not result.complete] == []
     is_whole(kit, direct, source, folder / "healed")
+    for info in list(direct.list("")):
+        direct.delete(info.name)  # the servers keep all in memory
     for store in (direct, through):
         store.close()
     return seen + Counter({f"met {fault.name}": count for fault, count in weather.met.items()})

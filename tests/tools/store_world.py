@@ -148,12 +148,15 @@ class World:
         self.learn(before, now, f"/{self.kit_module.SOURCE}")
         if must:
             assert complete == set(ROLES), self.kit.warnings[-5:]
-        for store in self.stores:
-            if store.name in complete and store.stale is None:
-                held = self.raw(store)
-                assert not held & self.deleted, f"{store.name}: resurrected {held & self.deleted}"
-                alive = {s for s in self.content if (store.name, s) not in self.removed_there}
-                assert alive - self.deleted <= held, f"{store.name} lacks {alive - held}"
+        level = [s for s in self.stores if s.name in complete and s.stale is None]
+        alive = set().union(*map(self.raw, level))
+        for store in level:  # all that took part hold the same, but for what was removed there
+            held = self.raw(store)
+            assert not held & self.deleted, f"{store.name}: resurrected {held & self.deleted}"
+            lacks = {s for s in alive - held if (store.name, s) not in self.removed_there}
+            assert not lacks, f"{store.name} lacks {lacks}"
+            back = {s for s in held if (store.name, s) in self.removed_there}
+            assert not back, f"{store.name}: brought back {back}"
 
     def forget(self, pick: int) -> None:
         """Removes one snapshot everywhere, as an operator would."""

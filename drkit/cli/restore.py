@@ -13,6 +13,7 @@ from drkit.cli.options import Session, command
 from drkit.cli.selection import Hosts, Paths, SnapshotAndFolder, Tags
 
 if TYPE_CHECKING:
+    from drkit.coordination.interface import RoleRecord
     from drkit.operations.restore_snapshot import Patterned
     from drkit.points.find import FoundPoint
     from drkit.repository.restore import RestoreOptions
@@ -99,6 +100,24 @@ class _Order:
     verify: bool
 
 
+def _role(app: App) -> RoleRecord | None:
+    """Who serves now, which says what is choosable (S14). A restore does without it, and says so:
+    the arbiter may be what was lost.
+    """
+    from drkit.errors import DrkitError
+    from drkit.events import Note
+
+    service = app.config.service
+    if service is None:
+        return None
+    try:
+        return app.arbiter.read_role(service.name)
+    except DrkitError as error:
+        said = f"{error.message}; the newest point is taken, whoever wrote it"
+        app.emit(Note("warning", "role record", said))
+        return None
+
+
 def _chosen(app: App, selector: str, wanted: SnapshotFilter) -> FoundPoint | Selected:
     """The point that is meant, or the snapshot when it is none, or when a folder was named."""
     from drkit.points.find import choose_point, list_points
@@ -106,7 +125,7 @@ def _chosen(app: App, selector: str, wanted: SnapshotFilter) -> FoundPoint | Sel
 
     points = list_points(app.repository)
     if selector == "latest" and not str(wanted) and points:
-        return choose_point(points)
+        return choose_point(points, role=_role(app))
     selected = choose(app.repository.snapshots(), selector, wanted)
     whole = [found for found in points if found.id == selected.listed.id and ":" not in selector]
     return whole[0] if whole else selected

@@ -40,6 +40,11 @@ def test_S11_a_bit_flipped_in_one_store_is_read_from_another(
     three.stores[0].damage(name, at=offset + 1000)
     three.restore(tmp_path / "out")
     assert kit.listing(tmp_path / "out") == kit.listing(tmp_path / "source")
+    repository = three.open()
+    snapshot = three.latest(repository).snapshot
+    assert repository.read_file(snapshot, "/sncp/large.bin") == (
+        (tmp_path / "source" / "large.bin").read_bytes()
+    )
     assert any(name in warning and warning.startswith("gcs") for warning in three.warnings)
 
 

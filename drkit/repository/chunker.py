@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
+import orjson
+
+from drkit.errors import DamagedData
+from drkit.events import Emit, Note
+from drkit.repository.layout import DRKIT
+from drkit.repository.reading import NoStoreCould, first_good
 from drkit.repository.sealing import MasterKey
+from drkit.stores.interface import ObjectMissing, Store
 
 WINDOW_BYTES = 16 << 20
+_ALGORITHM = "fastcdc-2020"
+_LEAST = 4 << 10
+_MAX_FILE_BYTES = 64 << 10
+_HINT = "copy it from another store; without it large files are stored once more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +30,40 @@ class ChunkerSettings:
     max_bytes: int = 8 << 20
 
     def to_json(self) -> dict[str, object]:
-        return {"algorithm": "fastcdc-2020", **asdict(self)}
+        return {"algorithm": _ALGORITHM, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, content: bytes) -> ChunkerSettings:
+        """What a drkit.json pins. ValueError when it is none, or asks for what cannot be done."""
+        pinned = orjson.loads(content)["chunker"]
+        if pinned["algorithm"] != _ALGORITHM:
+            raise ValueError(f"an algorithm that is not known: {pinned['algorithm']!r}")
+        sizes = [pinned[name] for name in ("min_bytes", "avg_bytes", "max_bytes")]
+        least, average, most = (size if type(size) is int else 0 for size in sizes)
+        if not (_LEAST <= least <= min(average, 1 << 20) and average <= min(most, 4 << 20)):
+            raise ValueError(f"sizes that cannot be: {sizes}")
+        if most > WINDOW_BYTES // 2:
+            raise ValueError(f"chunks of {most} bytes")
+        return cls(least, average, most)
+
+
+def read_settings(stores: Sequence[Store], emit: Emit) -> ChunkerSettings:
+    """What the first store with a sound drkit.json pins; without one, those of new repositories."""
+
+    def read(store: Store) -> ChunkerSettings:
+        if store.stat(DRKIT).size_bytes > _MAX_FILE_BYTES:
+            raise DamagedData(f"{store.name}: {DRKIT} is too large", hint=_HINT)
+        try:
+            return ChunkerSettings.from_json(store.get(DRKIT))
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedData(f"{store.name}: {DRKIT}: {error}", hint=_HINT) from None
+
+    try:
+        return first_good(stores, read)[1]
+    except NoStoreCould as error:
+        if not all(isinstance(why, ObjectMissing) for why in error.reasons.values()):
+            emit(Note("warning", DRKIT, f"{error.message}; files are cut as in a new repository"))
+        return ChunkerSettings()
 
 
 class Chunker:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import os
 import stat
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +31,8 @@ def compare_tree(
 ) -> tuple[Difference, ...]:
     """All differences of `root` from the tree, extra files included; none means it is the same.
 
-    Content is proved against the blobs' SHA-256 without reading the repository's data.
+    Content is proved against the blobs' SHA-256 without reading the repository's data. Owners are
+    compared when root asks: nobody else can restore them.
     """
     expected = {item.path: item for item in walk(repository, tree_id, root)}
     differences = []
@@ -38,6 +42,7 @@ def compare_tree(
             emit(Progress("verify", done, len(expected), "files", str(item.path)))
             if what:
                 differences.append(Difference(str(item.path.relative_to(root)), what))
+    differences += _broken_links(expected.values(), root)
     for folder, folders, files in os.walk(root):
         for name in (*folders, *files):
             path = Path(folder) / name
@@ -57,6 +62,10 @@ def _difference(repository: Repository, item: WalkedNode) -> str | None:
             return f"has mode {stat.filemode(status.st_mode)}"
         if status.st_mtime_ns != node.mtime_ns:
             return "has another modification time"
+        if os.geteuid() == 0 and (status.st_uid, status.st_gid) != (node.uid, node.gid):
+            return f"belongs to {status.st_uid}:{status.st_gid}, not to {node.uid}:{node.gid}"
+        if what := _attribute_difference(item):
+            return what
         if kind == "symlink" and os.fsencode(item.path.readlink()) != node.link_target:
             return "points elsewhere"
         if kind == "file":
@@ -66,6 +75,44 @@ def _difference(repository: Repository, item: WalkedNode) -> str | None:
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     return None
+
+
+def _attribute_difference(item: WalkedNode) -> str | None:
+    """What an extended attribute is that differs; of those that who asks may set."""
+    wanted = {name: value for name, value in item.node.xattrs if _is_compared(name)}
+    try:
+        names = [
+            name for name in os.listxattr(item.path, follow_symlinks=False) if _is_compared(name)
+        ]
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:
+            raise
+        names = []
+    found = {name: os.getxattr(item.path, name, follow_symlinks=False) for name in names}
+    if different := sorted(wanted.items() ^ found.items()):
+        return f"differs in the extended attribute {different[0][0]}"
+    return None
+
+
+def _is_compared(name: str) -> bool:
+    # a label that the system gives by its own policy says nothing of the data
+    return name != "security.selinux" and (os.geteuid() == 0 or name.startswith("user."))
+
+
+def _broken_links(expected: Iterable[WalkedNode], root: Path) -> list[Difference]:
+    """Files that were one file by several names and are not any more."""
+    groups: dict[tuple[int, int], list[Path]] = {}
+    for item in expected:
+        if item.node.type == "file" and item.node.links > 1 and item.node.inode:
+            groups.setdefault((item.node.device_id, item.node.inode), []).append(item.path)
+    broken = []
+    for first, *others in groups.values():
+        for path in others:
+            with contextlib.suppress(OSError):  # that it is missing is told already
+                if not path.samefile(first):
+                    what = f"is no hard link to {first.relative_to(root)}"
+                    broken.append(Difference(str(path.relative_to(root)), what))
+    return broken
 
 
 def _content_difference(repository: Repository, item: WalkedNode, size: int) -> str | None:

@@ -14,7 +14,7 @@ from drkit.clock import Clock
 from drkit.errors import DamagedData, DrkitError, GuardRefused, NoRepository, PlaceError, WrongKey
 from drkit.events import Emit, Note
 from drkit.io_policy import READS
-from drkit.repository.chunker import Chunker, ChunkerSettings
+from drkit.repository.chunker import Chunker, read_settings
 from drkit.repository.create import init_repository as init_repository
 from drkit.repository.create import join_store as join_store
 from drkit.repository.identity import find_key, no_repository, parse_config, refuse_stranger
@@ -175,7 +175,7 @@ class Repository:
         self.clock = clock
         self.emit = emit
         self.hostname = hostname
-        self.chunker = Chunker(ChunkerSettings(), key)
+        self._chunker: Chunker | None = None
         self._index: Index | None = None
         self._lock = threading.Lock()
         self._objects = ObjectReader(stores, key, emit, cache)
@@ -189,6 +189,14 @@ class Repository:
             if self._index is None:
                 self._index = self._load_index()
             return self._index
+
+    @property
+    def chunker(self) -> Chunker:
+        """Cuts as drkit.json pins it; asked for at first use. Without one: as new repositories."""
+        with self._lock:
+            if self._chunker is None:
+                self._chunker = Chunker(read_settings(self.stores, self.emit), self.key)
+            return self._chunker
 
     def forget_index(self) -> None:
         """Makes the next use of the index load it anew."""

@@ -16,7 +16,7 @@ import orjson
 
 from drkit.clock import Clock
 from drkit.errors import DamagedData, PlaceError, WrongKey
-from drkit.mirror.manifest import MOST_MANIFEST_BYTES, Manifest
+from drkit.mirror.manifest import MANIFEST, MOST_MANIFEST_BYTES, Manifest
 from drkit.stores.interface import Presigner, Store
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ HEADER = b"drkit ticket 1\n"
 NONCE_BYTES = 12
 KEY_BYTES = 32
 MOST_TICKET_BYTES = 2 * MOST_MANIFEST_BYTES
+_MOMENT_S = 60.0
 
 Addresses = tuple[tuple[str, str], ...]
 """(store, URL) of one file, in the order in which they are to be tried."""
@@ -44,16 +45,28 @@ class Ticket:
         return f"Ticket({what}, {len(self.urls)} files, until {self.expires_at.isoformat()})"
 
 
-def presigners(stores: Sequence[Store]) -> dict[str, Presigner]:
+def presigners(stores: Sequence[Store], manifest: Manifest) -> dict[str, Presigner]:
     """Those of `stores` that can let a reader in without a credential, by name, in their order.
 
-    Raises `PlaceError` when none can.
+    Raises `PlaceError`, with each one's reason, when none can.
     """
-    able = {each.name: cast(Presigner, each) for each in stores if hasattr(each, "presign")}
+    able: dict[str, Presigner] = {}
+    reasons = []
+    for store in stores:
+        if not hasattr(store, "presign"):
+            reasons.append(f"{store.name} has no expiring links")
+            continue
+        try:
+            store.presign(manifest.folder + MANIFEST, _MOMENT_S)
+        except PlaceError as error:
+            reasons.append(error.message)
+        else:
+            able[store.name] = cast(Presigner, store)
     if not able:
         raise PlaceError(
-            f"none of {', '.join(store.name for store in stores)} can presign",
-            hint="keep the mirror on a store of kind folder, gcs, s3 or b2",
+            f"no store gives {manifest.model} to a reader without a credential: "
+            f"{'; '.join(reasons)}",
+            hint="keep the mirror on a store of kind folder, gcs, s3 or b2, whose key may sign",
         )
     return able
 
@@ -63,7 +76,7 @@ def mint_ticket(
 ) -> Ticket:
     """A ticket for every file of `manifest`, from every one of `stores` that can presign."""
     expires_at = clock.now() + timedelta(seconds=expires_s)
-    able = presigners(stores)
+    able = presigners(stores, manifest)
     urls = {
         file.path: tuple(
             (name, str(store.presign(manifest.folder + file.path, expires_s)))

@@ -39,7 +39,7 @@ def find_weights(context: Context, digest: str | None = None) -> tuple[Manifest,
     source = weights_source(context)
     stores = [store for store in context.stores if store.name in source.stores]
     manifest, holders = find_manifest(stores, source.model, source.revision, digest=digest)
-    presigners(holders)
+    presigners(holders, manifest)
     return manifest, holders
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from drkit.clock import ManualClock
-from drkit.errors import DamagedData, WrongKey
+from drkit.errors import DamagedData, PlaceError, WrongKey
 from drkit.mirror.manifest import FileEntry, Manifest
 from drkit.mirror.ticket import Ticket, mint_ticket, open_ticket, seal_ticket
 from drkit.stores.folder import FolderStore
+from drkit.stores.interface import StoreRefused
+from drkit.stores.memory import MemoryStore
 
 KEY = bytes(range(32))
 MANIFEST = Manifest("tiny", "r1", (FileEntry("a b", 1, hashlib.sha256(b"x").hexdigest()),))
@@ -25,6 +27,25 @@ def ticket(tmp_path: Path) -> Ticket:
 def test_it_names_the_urls_of_each_file_and_its_end(ticket: Ticket, tmp_path: Path) -> None:
     assert ticket.urls == {"a b": (("s", (tmp_path / "weights/tiny/r1/a b").as_uri()),)}
     assert (ticket.expires_at - ManualClock().now()).total_seconds() == 60
+
+
+class Unsigned(FolderStore):
+    """Its credentials may read, and sign nothing."""
+
+    def presign(self, name: str, expires_s: float) -> str:
+        raise StoreRefused(f"{self.name}: its credentials cannot sign links", hint="a key may")
+
+
+def test_a_store_whose_key_cannot_sign_is_left_out(tmp_path: Path) -> None:
+    stores = [Unsigned("gcs", tmp_path), MemoryStore("ram"), FolderStore("s3", tmp_path)]
+    ticket = mint_ticket(stores, MANIFEST, expires_s=60, clock=ManualClock())
+    assert [store for store, _ in ticket.urls["a b"]] == ["s3"]
+
+
+def test_when_no_store_can_sign_the_reason_of_each_is_said(tmp_path: Path) -> None:
+    stores = [Unsigned("gcs", tmp_path), MemoryStore("ram")]
+    with pytest.raises(PlaceError, match=r"gcs: its credentials cannot sign links; ram has no"):
+        mint_ticket(stores, MANIFEST, expires_s=60, clock=ManualClock())
 
 
 def test_what_was_sealed_is_opened_with_the_same_key(ticket: Ticket) -> None:

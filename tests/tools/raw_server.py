@@ -4,6 +4,7 @@ all that follow."""
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Sequence
@@ -64,7 +65,8 @@ class Talk:
 class RawServer:
     """Listens on loopback until `stop`; `talks` holds all requests so far."""
 
-    def __init__(self, *steps: Step) -> None:
+    def __init__(self, *steps: Step, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.talks: list[Talk] = []
         self.connections = 0
         self._steps: Sequence[Step] = steps
@@ -80,7 +82,7 @@ class RawServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     def stop(self) -> None:
         self._stopping.set()
@@ -101,6 +103,9 @@ class RawServer:
 
     def _serve(self, connection: socket.socket) -> None:
         with suppress(OSError, ValueError):
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+                self._open.append(connection)
             while (talk := self._read(connection)) is not None:
                 with self._lock:
                     self.talks.append(talk)

@@ -1,0 +1,149 @@
+"""S3 over TLS: whom a store trusts, what it refuses, and how it goes through a proxy."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from raw_server import RawServer, Talk
+from s3_servers import impatient, s3_store
+
+from drkit.stores.interface import Store, StoreUnreachable
+
+DATA = b"over TLS" * 1000
+BRISK = impatient(total_s=10, tries=2)
+
+Serve = Callable[..., tuple[RawServer, Path]]
+
+
+def certificate(folder: Path, *, host: str = "127.0.0.1") -> tuple[Path, Path]:
+    """(key, certificate) of a server that signed for itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "drkit test")])
+    now = datetime.now(UTC)
+    names = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address(host))])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(names, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    key_file, file = folder / f"{host}.key", folder / f"{host}.pem"
+    key_file.write_bytes(key.private_bytes(pem, form, plain))
+    file.write_bytes(made.public_bytes(pem))
+    return key_file, file
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    servers: list[RawServer] = []
+
+    def start(host: str = "127.0.0.1", *, most: ssl.TLSVersion | None = None) -> tuple:
+        key_file, file = certificate(tmp_path, host=host)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(file, key_file)
+        if most is not None:
+            context.set_ciphers("ALL:@SECLEVEL=0")
+            context.minimum_version = ssl.TLSVersion.TLSv1
+            context.maximum_version = most
+        server = RawServer(lambda talk: talk.answer(200, DATA), tls=context)
+        servers.append(server)
+        return server, file
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+def store_at(server: RawServer, **fields: object) -> Store:
+    return s3_store(server.url, "bucket", pace=BRISK, **fields)
+
+
+def test_a_server_of_a_declared_authority_is_trusted(serve: Serve) -> None:
+    server, file = serve()
+    store = store_at(server, ca_file=str(file))
+    assert store.get("a") == DATA
+    assert store.get("a") == DATA
+    assert server.connections == 1  # kept, and used again
+
+
+def test_a_server_that_nobody_vouches_for_is_sent_nothing(serve: Serve) -> None:
+    server, _file = serve()
+    with pytest.raises(StoreUnreachable, match="certificate is not trusted") as caught:
+        store_at(server).get("a")
+    assert "ca_file" in caught.value.hint
+    assert server.talks == []
+
+
+def test_a_certificate_of_another_server_is_refused(serve: Serve) -> None:
+    server, file = serve("127.0.0.9")
+    with pytest.raises(StoreUnreachable, match="certificate is not trusted"):
+        store_at(server, ca_file=str(file)).get("a")
+    assert server.talks == []
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
+def test_tls_older_than_1_2_is_refused(serve: Serve) -> None:
+    server, file = serve(most=ssl.TLSVersion.TLSv1_1)
+    with pytest.raises(StoreUnreachable):
+        store_at(server, ca_file=str(file)).get("a")
+    assert server.talks == []
+
+
+def test_a_proxy_sees_the_name_of_the_server_and_nothing_else(serve: Serve) -> None:
+    server, file = serve()
+    proxy = RawServer(tunnel)
+    try:
+        store = store_at(server, ca_file=str(file), proxy=proxy.url)
+        assert store.get("a") == DATA
+        (talk,) = proxy.talks
+        assert (talk.method, talk.target) == ("CONNECT", f"127.0.0.1:{server.port}")
+        assert "authorization" not in talk.headers
+        assert server.talks[0].target == "/bucket/a"
+    finally:
+        proxy.stop()
+
+
+def test_a_proxy_that_refuses_is_no_way_around_it(serve: Serve) -> None:
+    server, file = serve()
+    proxy = RawServer(lambda talk: talk.answer(403))
+    try:
+        with pytest.raises(StoreUnreachable):
+            store_at(server, ca_file=str(file), proxy=proxy.url).get("a")
+        assert server.talks == []
+    finally:
+        proxy.stop()
+
+
+def tunnel(talk: Talk) -> None:
+    host, _, port = talk.target.partition(":")
+    with socket.create_connection((host, int(port))) as server:
+        talk.send(b"HTTP/1.1 200 Established\r\n\r\n")
+        threading.Thread(target=pump, args=(server, talk.connection), daemon=True).start()
+        pump(talk.connection, server)
+
+
+def pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)

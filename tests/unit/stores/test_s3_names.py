@@ -1,0 +1,71 @@
+"""What the answers of S3 mean, and which region an endpoint of B2 is in: no server is asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from drkit.aws import AwsKeys, AwsRefused
+from drkit.stores.interface import ObjectMissing, StoreRefused, StoreUnreachable, VersionChanged
+from drkit.stores.s3_errors import TryAgain, explained
+from drkit.stores.s3_open import _region_in
+
+
+def error(status: int, code: str, *, again_501: bool = False) -> Exception:
+    refused = AwsRefused("place", status, code, "text", None)
+    return explained("s3", "read", "a", refused, again_501=again_501)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (404, "NoSuchKey", ObjectMissing),
+        (404, "404", ObjectMissing),
+        (404, "NoSuchBucket", StoreRefused),
+        (412, "PreconditionFailed", VersionChanged),
+        (409, "ConditionalRequestConflict", TryAgain),
+        (400, "RequestTimeout", TryAgain),
+        (400, "BadDigest", TryAgain),
+        (503, "SlowDown", TryAgain),
+        (500, "", TryAgain),
+        (400, "InvalidArgument", StoreRefused),
+        (403, "AccessDenied", StoreRefused),
+        (501, "NotImplemented", StoreRefused),
+        (200, "InternalError", TryAgain),
+    ],
+)
+def test_an_answer_is_of_one_kind_and_says_what_to_do(
+    status: int, code: str, kind: type[Exception]
+) -> None:
+    found = error(status, code)
+    assert type(found) is kind
+    assert found.hint  # type: ignore[attr-defined]
+    assert "a" in str(found)
+
+
+def test_a_501_passes_only_where_it_is_said_to() -> None:
+    assert isinstance(error(501, "NotImplemented", again_501=True), TryAgain)
+    assert isinstance(TryAgain("x", hint="y"), StoreUnreachable)
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_what_failed_on_the_server_may_have_arrived(status: int) -> None:
+    found = error(status, "")
+    assert isinstance(found, TryAgain)
+    assert found.may_have_arrived
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "region"),
+    [
+        ("https://s3.us-west-004.backblazeb2.com", "us-west-004"),
+        ("https://s3.eu-central-003.backblazeb2.com/", "eu-central-003"),
+        ("http://127.0.0.1:5000", "us-east-1"),
+        ("https://b2.example", "us-east-1"),
+    ],
+)
+def test_the_region_is_read_from_the_endpoint_of_b2(endpoint: str, region: str) -> None:
+    assert _region_in(endpoint) == region
+
+
+def test_keys_are_not_shown() -> None:
+    assert "planted" not in repr(AwsKeys("id", "planted-secret", "planted-token"))

@@ -49,7 +49,7 @@ ALLOWED_HOSTS = re.compile(
     r"|example[\w.-]*\.cloud\.qdrant\.io"  # a placeholder in the shipped configuration
     r"|s3\.[\w-]+\.backblazeb2\.com"
     r"|(?:storage|www|secretmanager)\.googleapis\.com"
-    r"|localhost|10(?:\.[\d{}a-z_]+){3}|127(?:\.\d+){3}|\[?::1\]?|203\.0\.113\.\d+|198\.51\.100\.\d+|192\.0\.2\.\d+"
+    r"|localhost|10(?:\.[\d{}a-z_]+){3}|127(?:\.\d*){3}|\[?::1\]?|203\.0\.113\.\d+|198\.51\.100\.\d+|192\.0\.2\.\d+"
     r"|json-schema\.org|www\.apache\.org|[A-Z]+|[a-z]+|\W.*|"
 )
 SECRETS = re.compile(

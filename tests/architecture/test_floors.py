@@ -16,6 +16,8 @@ BESIDE_THE_CATALOG = {
     "drkit/sources/qdrant_rest.py": ("drkit/runs/actions/", "drkit/verify/"),
     # what a restore reads is laid out by the source that cut it
     "drkit/sources/qdrant.py": ("drkit/runs/actions/",),
+    # no adapter: the patterns that sources, restores and listings share
+    "drkit/sources/patterns.py": ("drkit/",),
     # the drill's wiring opens the drill's own lease folder
     "drkit/coordination/folder.py": ("drkit/wiring/",),
 }

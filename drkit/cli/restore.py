@@ -123,10 +123,10 @@ def _chosen(app: App, selector: str, wanted: SnapshotFilter) -> FoundPoint | Sel
     from drkit.points.find import choose_point, list_points
     from drkit.repository.select import choose
 
-    points = list_points(app.repository)
+    points = list_points(app.repository_to_read)
     if selector == "latest" and not str(wanted) and points:
         return choose_point(points, role=_role(app))
-    selected = choose(app.repository.snapshots(), selector, wanted)
+    selected = choose(app.repository_to_read.snapshots(), selector, wanted)
     whole = [found for found in points if found.id == selected.listed.id and ":" not in selector]
     return whole[0] if whole else selected
 
@@ -138,7 +138,7 @@ def _restore_point(
     from drkit.operations.restore import restore_point
 
     restored = restore_point(
-        app.repository,
+        app.repository_to_read,
         found,
         order.target,
         only=only,
@@ -164,7 +164,7 @@ def _restore_snapshot(session: Session, app: App, selected: Selected, order: _Or
     from drkit.units import format_bytes
 
     report, proofs = restore_snapshot(
-        app.repository,
+        app.repository_to_read,
         selected,
         order.target,
         app.emit,

@@ -19,6 +19,7 @@ from drkit.coordination.interface import Arbiter
 from drkit.errors import ConfigError
 from drkit.events import Emit
 from drkit.health.interface import Prober
+from drkit.io_policy import READS
 from drkit.repository.repository import Repository, init_repository, open_repository
 from drkit.secrets.catalog import open_secrets
 from drkit.secrets.interface import Secrets
@@ -67,6 +68,14 @@ class App:
 
     @cached_property
     def repository(self) -> Repository:
+        return self._open_repository(READS.open_patience_s)
+
+    @cached_property
+    def repository_to_read(self) -> Repository:
+        """The repository for a restore: one good store is enough, and slow ones are not awaited."""
+        return self._open_repository(READS.restore_patience_s)
+
+    def _open_repository(self, patience_s: float) -> Repository:
         return open_repository(
             self.stores,
             self.password,
@@ -74,6 +83,7 @@ class App:
             emit=self.emit,
             hostname=self.hostname,
             cache_dir=self.state_dir / "cache" / "repository",
+            patience_s=patience_s,
         )
 
     def ensure_repository(self) -> None:

@@ -87,8 +87,10 @@ def ask_each(
             store, answer = answers.get(timeout=patience_s if good else None)
         except queue.Empty:
             break
-        found[store] = _met(answer)
+        found[store] = answer
         good = good or not isinstance(answer, PlaceError)
+    for answer in found.values():
+        _met(answer)  # an interrupt: once the others, too, have come to rest
     return {
         store: found[store] if store in found else _silent(store, patience_s) for store in stores
     }

@@ -146,6 +146,7 @@ def prune(
     from drkit.repository.prune import evict as evict_store
     from drkit.repository.prune import prune as run_prune
     from drkit.repository.prune_preview import preview
+    from drkit.repository.retaining import renew_locks
 
     with opened(session) as app:
         options = prune_options(app, max_unused=max_unused / 100, max_repack_mib=max_repack_size)
@@ -162,8 +163,17 @@ def prune(
             if forget:
                 session.terminal.say(forget_by_config(app))
             report = run_prune(app.repository, options, app.emit)
-    session.terminal.result("prune", prune_values(report), prune_text(report))
-    return 22 if report.problems else 0
+        renewed = {}
+        if not session.dry_run:
+            renewed = renew_locks(app.repository, now=app.clock.now(), emit=app.emit)
+    counts = {name: one.renewed for name, one in renewed.items()}
+    words = prune_text(report)
+    for name, count in counts.items():
+        words += f"\n  {name}: {count} locks of what is in use renewed"
+    session.terminal.result("prune", {**prune_values(report), "locks_renewed": counts}, words)
+    if report.problems:
+        return 22
+    return 3 if any(one.failed for one in renewed.values()) else 0
 
 
 @command(app)

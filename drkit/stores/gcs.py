@@ -11,9 +11,11 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
+
+import orjson
 
 from drkit.clock import Clock
 from drkit.config.stores import GcsStore as GcsConfig
@@ -199,6 +201,34 @@ class GcsStore:
     def replace_if(self, name: str, data: bytes, version: str) -> str:
         return self._compare_and_write(name, data, version)
 
+    @property
+    def retention(self) -> timedelta | None:
+        return self.settings.lock_for
+
+    def retained_until(self, name: str) -> datetime | None:
+        return self._ends_of(self._full(name))
+
+    def retain(self, name: str, until: datetime) -> None:
+        full, ends_s = self._full(name), self.calls.ends_s()
+        values = orjson.dumps({"retention": self._retention_until(until)})
+        self.calls.again(
+            lambda: self.calls.ask(
+                f"retain {name}",
+                "PATCH",
+                self.calls.objects_url(full, fields="retention"),
+                headers={"Content-Type": "application/json"},
+                body=values,
+                ends_s=ends_s,
+            ),
+            ends_s=ends_s,
+        )
+
+    def _retention_until(self, until: datetime) -> dict[str, str | None]:
+        return {
+            "mode": self.settings.lock_mode or _MODES["governance"],
+            "retainUntilTime": f"{until.astimezone(UTC):%Y-%m-%dT%H:%M:%S}Z",
+        }
+
     def inspect(self) -> Inspection:
         return inspect_bucket(self.calls, self.settings.prefix, self._clock)
 
@@ -241,10 +271,7 @@ class GcsStore:
         if name.startswith(_LOCKED):
             if settings.lock_for is not None:
                 until = self._clock.now() + settings.lock_for
-                resource["retention"] = {
-                    "mode": settings.lock_mode,
-                    "retainUntilTime": f"{until:%Y-%m-%dT%H:%M:%S}Z",
-                }
+                resource["retention"] = self._retention_until(until)
             if settings.hold:
                 resource["temporaryHold"] = True
         return upload(
@@ -266,16 +293,20 @@ class GcsStore:
             )
 
     def _retained_until(self, full: str) -> datetime | None:
-        """When the object's retention ends, its own or the bucket's; None for a hold."""
+        """When the retention of the object ends, its own or the bucket's; None for a hold."""
         try:
-            fields = "retention,retentionExpirationTime"
-            found = about(self.calls, full, fields, ends_s=self.calls.ends_s())
-            ends = [
-                found.get("retentionExpirationTime"),
-                (found.get("retention") or {}).get("retainUntilTime"),
-            ]
-            return max((datetime.fromisoformat(end) for end in ends if end), default=None)
-        except (DrkitError, ValueError, TypeError, AttributeError):
+            return self._ends_of(full)
+        except DrkitError:
+            return None
+
+    def _ends_of(self, full: str) -> datetime | None:
+        fields = "retention,retentionExpirationTime"
+        found = about(self.calls, full, fields, ends_s=self.calls.ends_s())
+        own = (found.get("retention") or {}).get("retainUntilTime")
+        ends = [end for end in (own, found.get("retentionExpirationTime")) if end]
+        try:
+            return max((datetime.fromisoformat(end) for end in ends), default=None)
+        except (ValueError, TypeError):
             return None
 
     def _read_whole(self, full: str) -> tuple[bytes, Mapping[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
 from drkit.errors import DrkitError, PlaceError
@@ -133,6 +133,23 @@ class Conditional(Protocol):
         """Replaces the object while it has `version`; returns the new one. Two writers that hold
         the same version: one succeeds. Raises `VersionChanged`.
         """
+        ...
+
+
+class Retaining(Protocol):
+    """A store that can lock objects against deletion and replacement, for a while (S13)."""
+
+    @property
+    def retention(self) -> timedelta | None:
+        """How long packs, indexes and snapshots are locked when they come; None: they are not."""
+        ...
+
+    def retained_until(self, name: str) -> datetime | None:
+        """When the object's own lock ends; None without one. Raises `ObjectMissing`."""
+        ...
+
+    def retain(self, name: str, until: datetime) -> None:
+        """Locks the object until then. MUST NOT shorten a lock. May be called twice."""
         ...
 
 

@@ -6,7 +6,7 @@ import math
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from drkit.errors import DrkitError
@@ -105,6 +105,29 @@ class S3Store:
             )
         place = self._bucket.place(name)
         return self._bucket.client.presign("get_object", math.ceil(expires_s), **place)
+
+    @property
+    def retention(self) -> timedelta | None:
+        lock = self._bucket.traits.lock
+        return None if lock is None else timedelta(days=lock.days)
+
+    def retained_until(self, name: str) -> datetime | None:
+        found = self._bucket.ask("look at", name, "head_object", **self._bucket.place(name))
+        until: datetime | None = found.get("ObjectLockRetainUntilDate")
+        return until
+
+    def retain(self, name: str, until: datetime) -> None:
+        lock = self._bucket.traits.lock
+        self._bucket.ask(
+            "retain",
+            name,
+            "put_object_retention",
+            Retention={
+                "Mode": lock.mode if lock else "GOVERNANCE",
+                "RetainUntilDate": until.replace(microsecond=0),
+            },
+            **self._bucket.place(name),
+        )
 
     def inspect(self) -> Inspection:
         return inspect_bucket(self._bucket)

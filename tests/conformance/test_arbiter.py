@@ -6,6 +6,7 @@ clock would.
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import s3_servers
+from fault_proxy import Fault, FaultProxy
 
 from drkit.clock import ManualClock
 from drkit.coordination.arbiter import PlacedArbiter
@@ -60,10 +63,22 @@ def _store(_folder: Path) -> tuple[Machine, Callable[[], None]]:
     return machine, lambda: setattr(store, "down", True)
 
 
+def _s3(_folder: Path) -> tuple[Machine, Callable[[], None]]:
+    line = FaultProxy(s3_servers.moto_url())
+    bucket, prefix = s3_servers._shared_bucket(versioned=False), secrets.token_hex(8)
+
+    def machine(clock: ManualClock) -> Arbiter:
+        store = s3_servers.s3_store(line.url, bucket, prefix=prefix)
+        return PlacedArbiter(StorePlace(store, clock), MemorySightings(), clock)
+
+    return machine, lambda: setattr(line, "plan", lambda _asked: Fault.RESET)
+
+
 ARBITERS: dict[str, Callable[[Path], tuple[Machine, Callable[[], None]]]] = {
     "memory": _memory,
     "folder": _folder,
     "store": _store,
+    "s3": _s3,
 }
 
 

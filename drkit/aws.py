@@ -6,6 +6,8 @@ and no setting but the arguments is taken from files or the environment.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -83,13 +85,16 @@ class AwsClient:
         wire: Wire,
         endpoint: str | None = None,
         addressing: Literal["auto", "path", "virtual"] = "auto",
+        takes_crc32: bool = True,
     ) -> None:
+        """`takes_crc32`: else what must carry a checksum carries Content-MD5."""
         self._service = service
         self._region = region
         self._keys = keys
         self._wire = wire
         self._endpoint = endpoint
         self._addressing = addressing
+        self._takes_crc32 = takes_crc32
         self._opened: Any = None
 
     @property
@@ -160,6 +165,8 @@ class AwsClient:
             ),
         )
         client.meta.events.register(f"before-send.{self._service}", self._send)
+        if not self._takes_crc32:
+            client.meta.events.register(f"before-call.{self._service}", _use_md5)
         return client
 
     def _send(self, request: Any, **_unused: object) -> Any:
@@ -199,6 +206,15 @@ def _session() -> Any:
         }
     )
     return boto3.session.Session(botocore_session=alone)
+
+
+def _use_md5(params: Any, **_unused: object) -> None:
+    """Puts Content-MD5 in the place of a CRC32 that the library insists on."""
+    checksum = params["context"].get("checksum", {})
+    if checksum.pop("request_algorithm", None) and isinstance(params["body"], bytes):
+        checksum.pop("request_algorithm_header", None)
+        digest = hashlib.md5(params["body"], usedforsecurity=False).digest()
+        params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
 
 
 def _text(value: str | bytes) -> str:

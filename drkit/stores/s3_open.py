@@ -102,6 +102,7 @@ def _bucket(
         wire=wire,
         endpoint=config.endpoint,
         addressing=addressing,
+        takes_crc32=traits.checksum != "md5",
     )
     return S3Bucket(
         name,

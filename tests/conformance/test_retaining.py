@@ -26,7 +26,12 @@ def s3() -> Any:
     return s3_servers.s3_store(url, bucket, delete_versions=True, **LOCK)
 
 
-@pytest.fixture(params=[gcs, s3], ids=["gcs", "s3"])
+def b2() -> Any:
+    bucket = s3_servers.make_bucket(s3_servers.moto_url(), locked=True)
+    return s3_servers.b2_store(s3_servers.b2_url(), bucket, **LOCK)
+
+
+@pytest.fixture(params=[gcs, s3, b2], ids=["gcs", "s3", "b2"])
 def store(request: pytest.FixtureRequest) -> Iterator[Any]:
     opener: Callable[[], Any] = request.param
     opened = opener()

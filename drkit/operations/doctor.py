@@ -85,47 +85,44 @@ def _examined(
     try:
         reached = list(_reach(store, clock))
         arbiter = isinstance(config.arbiter, StoreArbiter) and config.arbiter.store == name
-        if reached[0].level == "ok":
+        works = reached[0].level == "ok"
+        if works:
             reached += _conditional(store, needed=arbiter)
-        return reached + list(_inspected(store, wanted_of(name, config)))
+        return reached + list(_inspected(store, wanted_of(name, config), told=not works))
     finally:
         store.close()
 
 
-def _inspected(store: Store, wanted: Wanted) -> Iterator[Finding]:
+def _inspected(store: Store, wanted: Wanted, *, told: bool) -> Iterator[Finding]:
+    """What it says of itself; that it says nothing is not worth a finding if that was `told`."""
     if not hasattr(store, "inspect"):
         return
     try:
         yield from judge(wanted, cast(Inspected, store).inspect())
     except DrkitError as error:
-        yield Finding(store.name, "settings", "problem", error.message, error.hint)
+        if not told:
+            yield Finding(store.name, "settings", "problem", error.message, error.hint)
 
 
 def _reach(store: Store, clock: Clock) -> Iterator[Finding]:
     """Writes, looks, reads and removes two objects; the larger one also tells the speed."""
     probe = PROBES + randomness.token_hex(12)
     small, large = randomness.token_bytes(_SMALL_BYTES), randomness.token_bytes(_LARGE_BYTES)
-    doing = "write"
     try:
         store.put(probe, small, size_bytes=len(small))
-        doing = "list"
         listed = {info.name: info.size_bytes for info in store.list(probe)}
-        doing = "read"
         whole, part = store.get(probe), store.get(probe, offset=7, length=9)
         began_s = clock.elapsed_s()
         store.put(probe, large, size_bytes=len(large))
         sent_s = clock.elapsed_s()
         same = store.get(probe) == large
         read_s = clock.elapsed_s()
-        doing = "delete"
         store.delete(probe)
         left = [info.name for info in store.list(probe)]
     except DrkitError as error:
         with suppress(DrkitError):
             store.delete(probe)
-        yield Finding(
-            store.name, "reach", "problem", f"cannot {doing}: {error.message}", error.hint
-        )
+        yield Finding(store.name, "reach", "problem", error.message, error.hint)
         return
     if listed != {probe: len(small)} or whole != small or part != small[7:16] or not same or left:
         text = "what was written is not what was listed, read or removed"

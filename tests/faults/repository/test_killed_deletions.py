@@ -1,0 +1,275 @@
+"""kill -9 in mid forget, prune and copy: the next run needs no hand; four writers with a prune."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from drkit.clock import SystemClock
+from drkit.errors import DrkitError
+from drkit.repository.forget import forget_snapshots
+from drkit.repository.layout import LOCKS, PRUNES, SNAPSHOTS
+from drkit.repository.prune import PruneOptions, prune
+from drkit.repository.prune_decision import PruneLimits
+from drkit.repository.structure import check_structure
+from drkit.stores.folder import FolderStore
+
+ROLES = {"gcs": "primary", "s3": "backup"}
+KIT = Path(__file__).parents[2] / "tools" / "repository_kit.py"
+PROJECT = Path(__file__).parents[3]
+
+WORKER = """
+import importlib.util, os, signal, sys, threading
+from datetime import timedelta
+from pathlib import Path
+
+spec = importlib.util.spec_from_file_location("repository_kit", sys.argv[1])
+kit_module = importlib.util.module_from_spec(spec)
+sys.modules["repository_kit"] = kit_module
+spec.loader.exec_module(kit_module)
+
+from drkit.clock import SystemClock
+from drkit.errors import DrkitError, RepositoryLocked
+from drkit.repository.copy import copy_snapshots
+from drkit.repository.forget import forget_snapshots
+from drkit.repository.prune import PruneOptions, prune
+from drkit.repository.prune_decision import PruneLimits
+from drkit.repository.structure import check_structure
+from drkit.stores.folder import FolderStore
+
+root, source, work = Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
+left, days, lock = [int(sys.argv[5])], int(sys.argv[6]), threading.Lock()
+rest = sys.argv[7:]
+
+class Doomed(FolderStore):
+    def put(self, name, data, *, size_bytes):
+        super().put(name, data, size_bytes=size_bytes)
+        self.count()
+
+    def delete(self, name):
+        super().delete(name)
+        self.count()
+
+    def count(self):
+        with lock:
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+class Skipping(SystemClock):
+    def now(self):
+        return super().now() + timedelta(days=days)
+
+stores = [Doomed(name, root / name) for name in ("gcs", "s3")]
+kit = kit_module.Kit(stores, Skipping())
+if work == "forget":
+    forget_snapshots(kit.open(), dict.fromkeys(rest), kit.emit)
+elif work == "copy":
+    other = kit_module.Kit([FolderStore("other", source)], Skipping()).open()
+    copy_snapshots(other, kit.open(), other.snapshots(), min_copies=2, emit=kit.emit)
+elif work == "prune":
+    check = lambda repository, store: ("own", check_structure(repository, store))
+    limits = PruneLimits(max_unused=0.0, merge_from=3)
+    prune(kit.open(), PruneOptions({"gcs": "primary", "s3": "backup"}, check, limits), kit.emit)
+else:  # a writer: points until it has made enough, whatever stands in the way
+    made, number = 0, 0
+    while made < int(rest[0]):
+        number += 1
+        (source / f"{work}-{number}.bin").write_bytes(os.urandom(20_000))
+        try:
+            kit.backup(source, min_copies=2)
+            made += 1
+        except RepositoryLocked:
+            pass
+        except DrkitError as error:
+            if "of 2 stores" not in str(error) and "forgotten meanwhile" not in str(error):
+                raise
+print("survived")
+"""
+
+
+@pytest.fixture(scope="module")
+def prepared(kit: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """Two stores with five points, four of them forgotten in `forgotten`."""
+    root = tmp_path_factory.mktemp("prepared")
+    (root / "source").mkdir()
+    made = two(kit, root).init()
+    ids = []
+    for number in range(5):
+        (root / "source" / "noise.bin").write_bytes(random.Random(number).randbytes(50_000))
+        ids.append(made.backup(root / "source", min_copies=2).snapshot_id)
+    shutil.copytree(root, root / "forgotten", ignore=lambda *_: ["forgotten"])
+    forget_snapshots(two(kit, root / "forgotten").open(), dict.fromkeys(ids[:-1]), made.emit)
+    return root, ids
+
+
+def two(kit: ModuleType, root: Path, clock: Any = None) -> Any:
+    return kit.Kit([FolderStore(name, root / name) for name in ROLES], clock or SystemClock())
+
+
+def start(root: Path, source: Path, work: str, nth: int, days: int, *rest: str) -> Any:
+    arguments = [KIT, root, source, work, nth, days, *rest]
+    return subprocess.Popen(
+        [sys.executable, "-c", WORKER, *map(str, arguments)],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def killed(root: Path, source: Path, work: str, nth: int, days: int = 0, *rest: str) -> None:
+    worker = start(root, source, work, nth, days, *rest)
+    said, _ = worker.communicate(timeout=60)
+    assert worker.returncode == -9, said
+
+
+def lay_out(prepared: Path, root: Path) -> None:
+    for name in ROLES:
+        shutil.copytree(prepared / name, root / name)
+
+
+class Skipping(SystemClock):
+    days = 0
+
+    def now(self) -> Any:
+        return super().now() + timedelta(days=self.days)
+
+
+def prune_to_the_end(kit: ModuleType, root: Path) -> None:
+    clock = Skipping()
+    check = lambda repository, store: ("own", check_structure(repository, store))  # noqa: E731
+    limits = PruneLimits(max_unused=0.0, merge_from=3)
+    for clock.days in (1, 2, 3, 4):
+        made = two(kit, root, clock)
+        report = prune(made.open(), PruneOptions(ROLES, check, limits), made.emit)
+        assert report.problems == ()
+    assert not any(list(store.list(PRUNES)) for store in made.stores)
+
+
+def snapshots(root: Path, name: str) -> set[str]:
+    return {path.name for path in (root / name / SNAPSHOTS).iterdir()}
+
+
+def sound(kit: ModuleType, root: Path) -> bool:
+    made = two(kit, root)
+    return not any(check_structure(made.open(), store) for store in made.stores)
+
+
+@pytest.mark.parametrize("nth", [4, 6, 8])
+def test_a_killed_forget_is_finished_or_has_not_begun(
+    kit: ModuleType, prepared: tuple[Path, list[str]], tmp_path: Path, nth: int
+) -> None:
+    root, ids = prepared
+    lay_out(root, tmp_path)
+    killed(tmp_path, root / "source", "forget", nth, 0, *ids[:-1])
+    assert sound(kit, tmp_path)
+    report = two(kit, tmp_path).backup(root / "source", min_copies=2)
+    left = snapshots(tmp_path, "gcs")
+    assert left == snapshots(tmp_path, "s3")
+    assert left in ({*ids, report.snapshot_id}, {ids[-1], report.snapshot_id})
+    assert not any(list(FolderStore(n, tmp_path / n).list(LOCKS)) for n in ROLES)
+
+
+@pytest.mark.parametrize(
+    ("days", "nth"), [(0, n) for n in (3, 6, 8, 10, 12, 15)] + [(1, 5), (1, 7)]
+)
+def test_a_killed_prune_is_finished_by_the_next_ones(
+    kit: ModuleType, prepared: tuple[Path, list[str]], tmp_path: Path, days: int, nth: int
+) -> None:
+    root, ids = prepared
+    lay_out(root / "forgotten", tmp_path)
+    if days:
+        start(tmp_path, root / "source", "prune", 0, 0).communicate(timeout=60)
+    killed(tmp_path, root / "source", "prune", nth, days)
+    assert sound(kit, tmp_path)
+    two(kit, tmp_path).backup(root / "source", min_copies=2)
+    prune_to_the_end(kit, tmp_path)
+    assert sound(kit, tmp_path)
+    assert ids[-1] in snapshots(tmp_path, "gcs")
+    packs = [
+        {info.name for info in FolderStore(n, tmp_path / n).list("repository/data/")} for n in ROLES
+    ]
+    assert packs[0] == packs[1]
+
+
+@pytest.mark.parametrize("nth", [4, 8])
+def test_a_killed_copy_goes_on(
+    kit: ModuleType, prepared: tuple[Path, list[str]], tmp_path: Path, nth: int
+) -> None:
+    root, ids = prepared
+    two(kit, tmp_path).init()
+    other = root / "gcs"
+    killed(tmp_path, other, "copy", nth)
+    assert sound(kit, tmp_path)
+    said, _ = start(tmp_path, other, "copy", 0, 0).communicate(timeout=60)
+    assert "survived" in said, said
+    assert len(snapshots(tmp_path, "gcs")) == len(ids)
+    assert snapshots(tmp_path, "gcs") == snapshots(tmp_path, "s3")
+    assert sound(kit, tmp_path)
+
+
+def test_restic_agrees_after_a_death_in_each_phase(
+    restic: Path, kit: ModuleType, prepared: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    root, _ = prepared
+    lay_out(root / "forgotten", tmp_path)
+    for days, nth in ((0, 9), (0, 14), (1, 6)):
+        worker = start(tmp_path, root / "source", "prune", nth, days)
+        worker.communicate(timeout=60)
+        for name in ROLES:
+            run(restic, kit, tmp_path / name, "unlock", "--remove-all")
+            said = run(restic, kit, tmp_path / name, "check", "--read-data")
+            assert "no errors were found" in said
+
+
+def test_four_writers_in_four_processes_with_a_prune_between_lose_nothing(
+    kit: ModuleType, prepared: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    root, _ = prepared
+    lay_out(root / "forgotten", tmp_path)
+    writers = []
+    for number in range(4):
+        source = tmp_path / f"source-{number}"
+        source.mkdir()
+        writers.append(start(tmp_path, source, f"writer-{number}", 0, 0, "2"))
+    clock = Skipping()
+    check = lambda repository, store: ("own", check_structure(repository, store))  # noqa: E731
+    pruned = 0
+    while any(writer.poll() is None for writer in writers) or not pruned:
+        with suppress(DrkitError):  # locked by a writer: try again
+            made = two(kit, tmp_path, clock)
+            limits = PruneLimits(max_unused=0.0, merge_from=3)
+            prune(made.open(), PruneOptions(ROLES, check, limits, timedelta(0)), made.emit)
+            pruned += 1
+    for writer in writers:
+        said, _ = writer.communicate(timeout=90)
+        assert "survived" in said, said
+    made = two(kit, tmp_path)
+    made.backup(tmp_path / "source-0", min_copies=2)
+    assert snapshots(tmp_path, "gcs") == snapshots(tmp_path, "s3")
+    assert len(snapshots(tmp_path, "gcs")) >= 1 + 4 * 2 + 1
+    assert pruned
+    assert sound(kit, tmp_path)
+
+
+def run(restic: Path, kit: ModuleType, store: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [str(restic), "-r", str(store / "repository"), "--no-cache", *arguments],
+        env={**os.environ, "RESTIC_PASSWORD": kit.PASSWORD},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr

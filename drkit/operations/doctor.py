@@ -18,7 +18,7 @@ from drkit.errors import DrkitError, GuardRefused
 from drkit.operations.doctor_rules import Finding, Wanted, judge
 from drkit.stores.conditional import ConditionalStore, prove
 from drkit.stores.inspection import Inspected
-from drkit.stores.interface import Store, VersionChanged
+from drkit.stores.interface import Store, StoreUnreachable, VersionChanged
 from drkit.units import format_bytes
 
 PROBES = "probe/"
@@ -88,6 +88,8 @@ def _examined(
         works = reached[0].level == "ok"
         if works:
             reached += _conditional(store, needed=arbiter)
+        if reached[0].check == "reach" and not works:
+            return reached  # whatever else is asked would only take as long again
         return reached + list(_inspected(store, wanted_of(name, config), told=not works))
     finally:
         store.close()
@@ -119,15 +121,18 @@ def _reach(store: Store, clock: Clock) -> Iterator[Finding]:
         read_s = clock.elapsed_s()
         store.delete(probe)
         left = [info.name for info in store.list(probe)]
+    except StoreUnreachable as error:
+        yield Finding(store.name, "reach", "problem", error.message, error.hint)
+        return
     except DrkitError as error:
         with suppress(DrkitError):
             store.delete(probe)
-        yield Finding(store.name, "reach", "problem", error.message, error.hint)
+        yield Finding(store.name, "access", "problem", error.message, error.hint)
         return
     if listed != {probe: len(small)} or whole != small or part != small[7:16] or not same or left:
         text = "what was written is not what was listed, read or removed"
         advice = "do not trust it with backups: is something between here and the store?"
-        yield Finding(store.name, "reach", "problem", text, advice)
+        yield Finding(store.name, "access", "problem", text, advice)
         return
     yield Finding(store.name, "reach", "ok", "written, listed, read, replaced and removed")
     up, down = _LARGE_BYTES / max(sent_s - began_s, 1e-6), _LARGE_BYTES / max(read_s - sent_s, 1e-6)

@@ -183,7 +183,7 @@ def test_a_store_that_refuses_something_is_a_problem_that_names_it(call: str) ->
     store = MemoryStore("cloud")
     store.fail(Trouble.REFUSES, calls=[call])
     (finding,) = examined(store)
-    assert (finding.check, finding.level) == ("reach", "problem")
+    assert (finding.check, finding.level) == ("access", "problem")
     assert f"refuses to {call}" in finding.text
     if call != "delete":
         assert not [name for name in store.objects if name.startswith(PROBES)]
@@ -193,8 +193,16 @@ def test_a_store_that_answers_with_other_bytes_is_not_trusted() -> None:
     store = MemoryStore("cloud")
     store.fail(Trouble.DAMAGES)
     (finding,) = examined(store)
-    assert (finding.check, finding.level) == ("reach", "problem")
+    assert (finding.check, finding.level) == ("access", "problem")
     assert store.objects == {}
+
+
+def test_a_store_that_does_not_answer_is_asked_nothing_more() -> None:
+    store = MemoryStore("cloud")
+    store.down = True
+    (finding,) = examined(store)
+    assert (finding.check, finding.level) == ("reach", "problem")
+    assert [call for call, _ in store.calls] == ["put"]
 
 
 def test_a_store_without_its_credential_is_a_finding_and_no_end() -> None:

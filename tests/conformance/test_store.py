@@ -9,6 +9,7 @@ from pathlib import Path
 
 import gcs_server
 import pytest
+from live_stores import clear, live_stores
 from s3_servers import b2_proxy_store, moto_store, rclone_store
 
 from drkit.stores.counted import CountedStore
@@ -31,6 +32,7 @@ STORES: dict[str, Callable[[Path], Store]] = {
     "counted": lambda _folder: CountedStore(MemoryStore()),
     "folder": lambda folder: FolderStore("folder", folder / "store"),
     "gcs": lambda folder: gcs_server.shared().store(prefix=folder.name),
+    **live_stores(),
 }
 
 HOSTILE = [
@@ -56,6 +58,8 @@ HOSTILE = [
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     opened = STORES[request.param](tmp_path)
     yield opened
+    if request.param.startswith("live-"):
+        clear(opened)
     opened.close()
 
 

@@ -1,0 +1,124 @@
+"""Runs as a process of its own: backs up into folder stores and dies at a drawn system call.
+
+    python backup_killer.py REPOSITORY_KIT
+
+Each line of standard input, JSON `{root, source, moment, power_cut}`, is one backup in a fork that
+ends by SIGKILL before its `moment`-th call that changes a store; the answer is how many calls there
+were, or 0 when it died. With `power_cut`, what was not synced by then is lost first: files lose
+their content, names that were not made durable go.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[3]))
+spec = importlib.util.spec_from_file_location("repository_kit", sys.argv[1])
+assert spec is not None
+assert spec.loader is not None
+kit = importlib.util.module_from_spec(spec)
+sys.modules["repository_kit"] = kit
+spec.loader.exec_module(kit)
+
+from drkit.clock import SystemClock  # noqa: E402
+from drkit.repository import blob_writer  # noqa: E402
+from drkit.stores.folder import FolderStore  # noqa: E402
+
+NAMES = ("gcs", "s3")
+
+
+class Disk:
+    """Counts the calls that change the stores, and knows what a power cut would take."""
+
+    def __init__(self, root: Path, moment: int, power_cut: bool) -> None:
+        self._root = str(root)
+        self._moment = moment
+        self._power_cut = power_cut
+        self._lock = threading.RLock()
+        self._unsynced: set[str] = set()
+        self._unnamed: dict[str, set[str]] = {}
+        self.calls = 0
+
+    def install(self) -> None:
+        for name in ("open", "write", "fsync", "unlink", "replace", "rename"):
+            setattr(os, name, self._counted(name, getattr(os, name)))
+
+    def _counted(self, name: str, call: Any) -> Any:
+        def counted(*arguments: Any, **options: Any) -> Any:
+            path = self._path(name, arguments)
+            if not path.startswith(self._root) or (name == "open" and not self._creates(arguments)):
+                return call(*arguments, **options)
+            with self._lock:
+                self.calls += 1
+                if self.calls == self._moment:
+                    self._die()
+            result = call(*arguments, **options)
+            with self._lock:
+                self._note(name, path, arguments)
+            return result
+
+        return counted
+
+    def _path(self, name: str, arguments: tuple[Any, ...]) -> str:
+        if name in ("write", "fsync"):
+            return os.readlink(f"/proc/self/fd/{arguments[0]}")
+        return os.path.abspath(os.fsdecode(arguments[-1 if name in ("replace", "rename") else 0]))
+
+    @staticmethod
+    def _creates(arguments: tuple[Any, ...]) -> bool:
+        return bool(arguments[1] & os.O_CREAT)
+
+    def _note(self, name: str, path: str, arguments: tuple[Any, ...]) -> None:
+        folder = os.path.dirname(path)
+        if name in ("open", "write"):
+            self._unsynced.add(path)
+        elif name == "fsync":
+            self._unsynced.discard(path)
+            self._unnamed.pop(path, None)
+        elif name in ("replace", "rename"):
+            before = os.path.abspath(os.fsdecode(arguments[0]))
+            if before in self._unsynced:
+                self._unsynced.discard(before)
+                self._unsynced.add(path)
+            self._unnamed.setdefault(folder, set()).add(path)
+
+    def _die(self) -> None:
+        if self._power_cut:
+            for path in {each for paths in self._unnamed.values() for each in paths}:
+                Path(path).unlink(missing_ok=True)
+            for path in self._unsynced:
+                if os.path.exists(path):
+                    os.truncate(path, os.path.getsize(path) // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def back_up(order: dict[str, Any], answer: int) -> None:
+    root = Path(order["root"])
+    blob_writer.PACK_BYTES = 1 << 20
+    blob_writer._INDEX_EVERY_BLOBS = 4
+    stores = [FolderStore(name, root / name) for name in NAMES]
+    disk = Disk(root, order["moment"], order["power_cut"])
+    disk.install()
+    kit.Kit(stores, SystemClock()).backup(Path(order["source"]))
+    os.write(answer, str(disk.calls).encode())
+    os._exit(0)
+
+
+for line in sys.stdin:
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        back_up(json.loads(line), writer)
+    os.close(writer)
+    calls = int(os.read(reader, 20) or 0)
+    os.close(reader)
+    _, status = os.waitpid(child, 0)
+    died = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+    print(calls if calls else 0 if died else -1, flush=True)

@@ -65,7 +65,7 @@ def _store(_folder: Path) -> tuple[Machine, Callable[[], None]]:
 
 def _s3(_folder: Path) -> tuple[Machine, Callable[[], None]]:
     line = FaultProxy(s3_servers.moto_url())
-    bucket, prefix = s3_servers._shared_bucket(versioned=False), secrets.token_hex(8)
+    bucket, prefix = s3_servers.shared_bucket(versioned=False), secrets.token_hex(8)
 
     def machine(clock: ManualClock) -> Arbiter:
         store = s3_servers.s3_store(line.url, bucket, prefix=prefix)

@@ -108,20 +108,19 @@ def b2_store(url: str, bucket: str, *, pace: Pace = BRISK, **fields: object) -> 
 
 
 @cache
-def _shared_bucket(*, versioned: bool) -> str:
+def shared_bucket(*, versioned: bool) -> str:
+    """One for all tests that use prefixes of their own."""
     return make_bucket(moto_url(), versioned=versioned)
 
 
 def moto_store() -> Store:
-    """An empty store: a prefix of its own in one bucket."""
-    bucket = _shared_bucket(versioned=False)
-    return s3_store(moto_url(), bucket, checksum="sha256", prefix=f"here/{next(_numbers)}")
+    """An empty store below a prefix."""
+    return s3_store(moto_url(), make_bucket(moto_url()), checksum="sha256", prefix="here/drkit")
 
 
 def b2_proxy_store() -> Store:
-    """An empty store, as `moto_store`."""
-    bucket = _shared_bucket(versioned=True)
-    return b2_store(b2_url(), bucket, prefix=f"{next(_numbers)}/")
+    """An empty store."""
+    return b2_store(b2_url(), make_bucket(moto_url(), versioned=True))
 
 
 def rclone_binary() -> str | None:

@@ -25,9 +25,9 @@ from drkit.stores.interface import Store
 from drkit.stores.memory import MemoryStore
 from drkit.stores.s3_open import Pace
 
-IN_CI_S = 6.0
+IN_CI_S = 4.0
 SOAK_S = 600.0
-LEAST_ROUNDS = 2
+LEAST_ROUNDS = 1
 RETRY = Retry(tries=5, first_s=0.005, most_s=0.02)
 # A hundred times quicker than in earnest: a line that hangs costs a quarter of a second.
 IN_A_STORM = Pace(Deadline(connect_s=1, total_s=0.5, min_bytes_per_s=4 << 20), RETRY)
@@ -42,12 +42,12 @@ def gcs_at(url: str, prefix: str, pace: Pace) -> Store:
 
 
 def s3_at(url: str, prefix: str, pace: Pace) -> Store:
-    bucket = s3_servers._shared_bucket(versioned=False)
+    bucket = s3_servers.shared_bucket(versioned=False)
     return s3_servers.s3_store(url, bucket, prefix=prefix, pace=pace)
 
 
 def b2_at(url: str, prefix: str, pace: Pace) -> Store:
-    bucket = s3_servers._shared_bucket(versioned=True)
+    bucket = s3_servers.shared_bucket(versioned=True)
     return s3_servers.b2_store(url, bucket, prefix=prefix, pace=pace)
 
 
@@ -157,7 +157,8 @@ def rounds(
 def test_a_backup_in_a_storm_is_complete_or_says_that_it_is_not(
     kit: ModuleType, place: tuple[FaultProxy, str, Opener], tmp_path: Path
 ) -> None:
-    rounds(kit, place, tmp_path, first=1, for_s=IN_CI_S)
+    first = 1 + [opener for _, opener in PLACES.values()].index(place[2])  # weather of its own
+    rounds(kit, place, tmp_path, first=first, for_s=IN_CI_S)
 
 
 @pytest.mark.soak

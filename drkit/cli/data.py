@@ -78,7 +78,8 @@ def points(session: Session) -> None:
 @command(app)
 def status(session: Session) -> int:
     """Says, from the stores themselves, how much would be lost now and how old the proof is."""
-    from drkit.cli.reports import status_rows
+    from drkit.cli.reports import standing_rows, status_rows
+    from drkit.operations.standing import standings_of
     from drkit.operations.status import status_of
     from drkit.points.find import list_points
 
@@ -95,10 +96,15 @@ def status(session: Session) -> int:
             mirrors={name: source.stores for name, source in app.weights_sources.items()},
         )
         proof_limit_s = app.config.objectives.proof_max_age
+        standings = standings_of(
+            app.repository, {name: store.role for name, store in app.config.stores.items()}
+        )
     columns = ("source", "store", "lost_if_only_this_is_left", "limit", "proved")
     session.terminal.table("source_status", columns, status_rows(found))
-    for name, reason in found.unreachable.items():
-        session.terminal.say(f"{name}: {reason}")
+    store_columns, store_rows, prune_words = standing_rows(standings)
+    session.terminal.table("store_status", store_columns, store_rows)
+    for words in prune_words:
+        session.terminal.say(words)
     if not found.points:
         session.terminal.say("no point yet: drkit backup")
     ages = [age for age in found.proof_age_s.values() if age is not None]

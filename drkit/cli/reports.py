@@ -11,6 +11,7 @@ from drkit.units import format_bytes, format_duration
 if TYPE_CHECKING:
     from drkit.operations.backup import BackupReport
     from drkit.operations.restore import Restored
+    from drkit.operations.standing import Standings
     from drkit.operations.status import Status
     from drkit.points.find import FoundPoint
 
@@ -113,3 +114,27 @@ def status_rows(status: Status) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def standing_rows(
+    found: Standings,
+) -> tuple[tuple[str, ...], list[dict[str, Any]], list[str]]:
+    """Columns and rows of the stores, and what is to say of a prune that is under way."""
+    rows = [
+        {
+            "store": one.store,
+            "state": one.state,
+            "why": one.why,
+            "deletions_pending": one.pending,
+            "removed_by_others": one.lost,
+        }
+        for one in found.stores
+    ]
+    words = [f"PRUNE HALTED: {problem}; drkit check" for problem in found.prune_halted]
+    if found.prune_next:
+        store, at = found.prune_next
+        words.append(
+            f"prune: {format_bytes(found.marked_bytes)} marked; "
+            f"next {store}, not before {at:%Y-%m-%d %H:%M} UTC"
+        )
+    return ("store", "state", "why"), rows, words

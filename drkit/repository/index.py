@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import orjson
 
-from drkit.repository.index_columns import (
+from drkit.repository.index_columns import read_columns
+from drkit.repository.index_part import (
     LENGTH,
     OFFSET,
     PACK,
@@ -17,7 +18,6 @@ from drkit.repository.index_columns import (
     Columns,
     IndexPart,
     prefixes_of,
-    read_columns,
 )
 from drkit.repository.pack import BlobKind, PackedBlob, SealedPack, pack_size
 

@@ -17,7 +17,7 @@ import orjson
 
 from drkit.errors import DamagedData
 from drkit.repository.index import Index
-from drkit.repository.index_columns import Columns, IndexPart
+from drkit.repository.index_part import Columns, IndexPart
 from drkit.repository.local_cache import LocalCache
 from drkit.repository.sealing import MasterKey
 

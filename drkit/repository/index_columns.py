@@ -1,31 +1,34 @@
-"""The blobs of an index file as columns of numbers: 60 bytes a blob, whatever its JSON took."""
+"""The blobs of an index file, however it is written, as columns of numbers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any
 
 import numpy as np
 import orjson
 
 from drkit.errors import DamagedData
+from drkit.repository.index_part import (
+    IS_TREE,
+    LENGTH,
+    OFFSET,
+    PACK,
+    RAW_BYTES,
+    Columns,
+    IndexPart,
+)
+from drkit.repository.index_text import read_usual
 
-Columns = np.ndarray[Any, Any]
-
-PACK, OFFSET, LENGTH, RAW_BYTES, IS_TREE = range(5)
-"""The columns of `places`, all of 32 bits."""
-
-
-@dataclass(frozen=True, slots=True)
-class IndexPart:
-    """Blobs in the order of the file: `ids` is (n, 32) bytes; `places` (n, 5) numbers, of which the
-    first is the row of the blob's pack in `packs`.
-    """
-
-    packs: list[str]
-    ids: Columns
-    places: Columns
+__all__ = [
+    "IS_TREE",
+    "LENGTH",
+    "OFFSET",
+    "PACK",
+    "RAW_BYTES",
+    "Columns",
+    "IndexPart",
+    "read_columns",
+]
 
 
 def read_columns(content: bytes) -> IndexPart:
@@ -34,6 +37,10 @@ def read_columns(content: bytes) -> IndexPart:
     restic's first index files are the bare list; what one `supersedes` is deleted by its writer and
     says nothing about blobs.
     """
+    return read_usual(content) or _read_any(content)
+
+
+def _read_any(content: bytes) -> IndexPart:
     try:
         found = orjson.loads(content)
         packs = found if isinstance(found, list) else found["packs"]
@@ -54,11 +61,6 @@ def read_columns(content: bytes) -> IndexPart:
         raise DamagedData(
             f"an index file cannot be read: {error!r}", hint="drkit repair index rebuilds it"
         ) from None
-
-
-def prefixes_of(ids: Columns) -> Columns:
-    """The first eight bytes of each id, as numbers in the order of the ids."""
-    return ids[:, :8].copy().view(">u8").reshape(-1).astype(np.uint64)
 
 
 def _pack_id(text: str) -> str:

@@ -10,7 +10,8 @@ from drkit.events import Emit, Note
 from drkit.repository.fetch import Fetcher, Got, Request
 from drkit.repository.index import Index
 from drkit.repository.index_cache import keep_index, kept_index
-from drkit.repository.index_columns import IndexPart, read_columns
+from drkit.repository.index_columns import read_columns
+from drkit.repository.index_part import IndexPart
 from drkit.repository.layout import INDEX
 from drkit.repository.objects import ObjectReader, open_unpacked
 from drkit.repository.sealing import MasterKey
@@ -40,26 +41,35 @@ def load_index(
             cache.keep_only("index", frozenset(name.removeprefix(INDEX) for name in names))
     del kept
     whole = True
-    for name, part in _parts(objects, stores, key, sorted(missing)):
+    keep = len(missing) >= _KEPT_AGAIN_AFTER
+    for name, part in _parts(objects, stores, key, sorted(missing), keep_files=not keep):
         if isinstance(part, IndexPart):
             index.add_part(part)
         else:
             whole = False
             emit(Note("error", name, f"{part.message}: drkit repair index rebuilds it"))
     index.sort()
-    if cache and whole and len(missing) >= _KEPT_AGAIN_AFTER:
+    if cache and whole and keep:
         keep_index(cache, key, index, names)
     return index
 
 
 def _parts(
-    objects: ObjectReader, stores: Sequence[Store], key: MasterKey, names: Sequence[str]
+    objects: ObjectReader,
+    stores: Sequence[Store],
+    key: MasterKey,
+    names: Sequence[str],
+    *,
+    keep_files: bool,
 ) -> Iterator[tuple[str, IndexPart | DamagedData]]:
-    """Each index file's blobs, or why no store could give them, as they come."""
+    """Each index file's blobs, or why no store could give them, as they come. `keep_files`: in the
+    local cache, where the index as a whole will not be kept.
+    """
 
     def use(request: Request[str], _store: Store, sealed: bytes) -> IndexPart | DamagedData:
         plain = open_unpacked(key, request.name, sealed)
-        objects.keep_unpacked(request.name, sealed)
+        if keep_files:
+            objects.keep_unpacked(request.name, sealed)
         try:
             return read_columns(plain)
         except DamagedData as error:  # every store's copy is the same: it was written so

@@ -9,7 +9,9 @@ import pytest
 
 from drkit.errors import DamagedData
 from drkit.repository.index import Index, index_content
-from drkit.repository.index_columns import RAW_BYTES, IndexPart
+from drkit.repository.index_columns import _read_any, read_columns
+from drkit.repository.index_part import RAW_BYTES, IndexPart
+from drkit.repository.index_text import read_usual
 from drkit.repository.pack import BlobKind, PackedBlob, SealedPack
 
 _rng = random.Random(7)
@@ -108,3 +110,61 @@ def test_a_sorted_index_is_made_again_from_its_parts() -> None:
 def test_what_is_no_index_file_is_damage(content: bytes) -> None:
     with pytest.raises(DamagedData):
         Index().load(content)
+
+
+def usual(*, raw: bool = True) -> bytes:
+    content = index_content([pack(30), pack(1, kind=BlobKind.TREE), pack(200)])
+    return content if raw else content.replace(b',"uncompressed_length":1000', b"")
+
+
+def same(left: IndexPart, right: IndexPart) -> bool:
+    return (
+        left.packs == right.packs
+        and (left.ids == right.ids).all()
+        and (left.places == right.places).all()
+    )
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_index_files_as_they_are_usually_written_are_read_in_columns(raw: bool) -> None:
+    content = usual(raw=raw)
+    read = read_usual(content)
+    assert read is not None
+    assert same(read, _read_any(content))
+    assert same(read_usual(content + b"\n"), read)
+
+
+@pytest.mark.parametrize(
+    ("what", "instead"),
+    [
+        (b'"packs"', b'"supersedes":[],"packs"'),
+        (b',"type"', b', "type"'),
+        (b'"type":"data","offset"', b'"offset":1,"type":"data","was"'),
+        (b"]}]}", b']}],"more":1}'),
+        (b',"length":', b',"length": '),
+        (b'{"packs":', b'{"pack_":1,"packs":'),
+        (b'"blobs":[{', b'"tray":"my","blobs":[{'),
+    ],
+)
+def test_others_are_left_to_a_parser(what: bytes, instead: bytes) -> None:
+    content = usual().replace(what, instead)
+    assert read_usual(content) is None
+    if b'"was"' not in content:
+        assert len(read_columns(content).ids) == 231
+
+
+def test_no_change_of_a_byte_is_read_as_something_else() -> None:
+    content = index_content([pack(3), pack(2)])
+    for at in range(len(content)):
+        changed = content[:at] + bytes([content[at] ^ 1 << at % 7]) + content[at + 1 :]
+        read = read_usual(changed)
+        if read is not None:
+            assert same(read, _read_any(changed)), changed
+
+
+def test_numbers_beyond_32_bits_are_no_numbers() -> None:
+    for number in (1 << 32, 10**11, 10**30):
+        content = index_content([pack(1)]).replace(b'"offset":0', b'"offset":%d' % number)
+        assert read_usual(content) is None
+    content = index_content([pack(1)]).replace(b'"offset":0', b'"offset":4294967295')
+    assert read_usual(content).places[0, 1] == 4294967295

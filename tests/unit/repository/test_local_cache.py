@@ -94,7 +94,7 @@ def test_nothing_in_the_cache_is_plain(kit: ModuleType, alone: Any, tmp_path: Pa
     read_all(kit, opened(kit, alone, tmp_path / "cache"))
     held = files(tmp_path / "cache")
     kinds = {path.relative_to(tmp_path / "cache").parts[1:2] for path in held}
-    assert kinds == {(kind,) for kind in ("index", "snapshots", "trees", "blobs", "columns")} | {()}
+    assert kinds == {(kind,) for kind in ("snapshots", "trees", "blobs", "columns")} | {()}
     for path in held:
         assert path.stat().st_mode & 0o077 == 0 or path.name == "key-file"
         content = path.read_bytes()

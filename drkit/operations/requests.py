@@ -33,7 +33,7 @@ def backup_requests(new_bytes: float, snapshots: float, stored_bytes: float) -> 
         puts=7 + ceil(new_bytes / PACK_BYTES),
         gets=4,
         lists=3 + 2 * int(objects(snapshots, stored_bytes) // PAGE),
-        stats=1,
+        stats=2,
         deletes=1,
         sent_bytes=int(new_bytes + OVERHEAD_BYTES + _LEDGER_BYTES_PER_SNAPSHOT * snapshots),
         read_bytes=64 << 10,

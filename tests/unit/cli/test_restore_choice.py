@@ -40,6 +40,7 @@ def choose(monkeypatch: pytest.MonkeyPatch, answer: Any) -> tuple[str, list[Any]
     app: Any = SimpleNamespace(
         config=SimpleNamespace(service=SimpleNamespace(name="assistant")),
         repository=None,
+        repository_to_read=None,
         arbiter=SimpleNamespace(read_role=read_role),
         emit=events.append,
     )

@@ -41,7 +41,7 @@ BAD = {
     ),
     "a key like nothing that is known": (
         ("    path: /srv/notes", "    path: /srv/notes\n    zzz: 1"),
-        [(13, "sources.notes.zzz", "unknown key", "known here: lives_on, rpo_min, anomaly")],
+        [(13, "sources.notes.zzz", "unknown key", "known here: lives_on, rpo_min, residency")],
     ),
     "a key that has the name of its kind": (
         ("    kind: folder\n", "    kind: folder\n    folder: {a: 1}\n"),

@@ -42,8 +42,12 @@ def upload(
     A stream longer than `PART_BYTES` goes in parts, of which one is kept in memory.
     """
     pieces = [data] if isinstance(data, bytes | bytearray | memoryview) else data
+    lasting = isinstance(pieces, Sequence)
+    if not lasting:
+        # Pieces are held to be sent again, and a generator may use its buffer again.
+        pieces = (piece if isinstance(piece, bytes) else bytes(piece) for piece in pieces)
     exact = _exactly(calls.store, name, pieces, size_bytes)
-    if isinstance(pieces, Sequence) or size_bytes <= PART_BYTES:
+    if lasting or size_bytes <= PART_BYTES:
         return _in_one(calls, name, list(exact), resource, query)
     return _Resumable(calls, name, size_bytes, resource, query).send(exact)
 

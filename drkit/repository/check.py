@@ -14,7 +14,12 @@ import numpy as np
 
 from drkit.errors import DrkitError
 from drkit.events import Emit
-from drkit.repository.check_objects import Known, check_identity, check_small_objects
+from drkit.repository.check_objects import (
+    Known,
+    check_identity,
+    check_notes,
+    check_small_objects,
+)
 from drkit.repository.check_packs import PackTable, PackVerdict, check_headers, read_packs
 from drkit.repository.check_reach import Forest, any_copy, lost_files, same_blob_groups
 from drkit.repository.check_sides import Side, check_presence, judge
@@ -23,10 +28,11 @@ from drkit.repository.index import Index
 from drkit.repository.index_columns import Columns
 from drkit.repository.layout import KEYS, pack_name
 from drkit.repository.listing import take_listing
+from drkit.repository.notes import NOTES
 from drkit.repository.reading_choice import ReadAll, Reading, ReadNothing, chosen
 from drkit.repository.repository import ListedSnapshot, Repository
 from drkit.repository.tombstones import Tombstones, read_tombstones
-from drkit.stores.interface import Store
+from drkit.stores.interface import ObjectMissing, Store
 
 _HEADERS_SAMPLED = 16
 
@@ -64,6 +70,7 @@ def check_repository(
     known = Known()
     for side in sides:
         _check_small(repository, side, sides, known, tombstones)
+    _check_notes(repository, sides)
     index = _index_of(known)
     table = PackTable(index)
     sizes = index.pack_sizes()
@@ -104,6 +111,24 @@ def _check_small(
     except DrkitError as error:
         side.found(KEYS, "unread", error.message)
     side.findings += check_small_objects(side.store, repository.key, side.listing, known)
+
+
+def _check_notes(repository: Repository, sides: list[Side]) -> None:
+    copies: dict[Store, dict[str, bytes]] = {}
+    for side in sides:
+        copies[side.store] = {}
+        for name in NOTES:
+            try:
+                copies[side.store][name] = side.store.get(name)
+            except ObjectMissing:
+                continue
+            except DrkitError as error:
+                side.found(name, "unread", error.message)
+                del copies[side.store]
+                break
+    by_name = {side.store.name: side for side in sides}
+    for finding in check_notes(copies, repository.id):
+        by_name[finding.store].found(finding.name, finding.kind, finding.what)
 
 
 def _index_of(known: Known) -> Index:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -11,9 +11,11 @@ from drkit.errors import DamagedData, DrkitError
 from drkit.repository.check_values import Finding
 from drkit.repository.identity import read_config
 from drkit.repository.index_columns import IndexPart, read_columns
-from drkit.repository.layout import CONFIG, INDEX, KEYS, SNAPSHOTS
+from drkit.repository.layout import BESIDE, CONFIG, DELETIONS, INDEX, KEYS, PRUNES, SNAPSHOTS
 from drkit.repository.listing import Listing
+from drkit.repository.notes import NOTES, right_note
 from drkit.repository.objects import open_unpacked
+from drkit.repository.records import read_record
 from drkit.repository.sealing import MasterKey
 from drkit.repository.snapshot import Snapshot, read_snapshot
 from drkit.stores.interface import ObjectMissing, Store
@@ -62,23 +64,48 @@ def check_identity(
 _BY_HAND = "; config and keys are never repaired by themselves: drkit repair config STORE"
 
 
+def check_notes(
+    copies: Mapping[Store, Mapping[str, bytes]], repository_id: str
+) -> Iterator[Finding]:
+    """Problems with drkit.json and RESTORE.txt, by comparing the stores' `copies`."""
+    for name in NOTES:
+        held = {store: notes[name] for store, notes in copies.items() if name in notes}
+        right = right_note(name, held.values(), repository_id)
+        for store in copies if held else ():
+            if store not in held:
+                yield Finding(store.name, name, "missing", f"missing{_BY_NAME}")
+            elif right is not None and held[store] != right:
+                yield _wrong(store, name, f"it is not what other stores have{_BY_NAME}")
+
+
+_BY_NAME = "; put it back: drkit repair config STORE"
+
+
 def check_small_objects(
     store: Store, key: MasterKey, listing: Listing, known: Known
 ) -> list[Finding]:
-    """Reads and decodes every index and snapshot of the store; what is right goes to `known`."""
+    """Reads and decodes every index, snapshot and record of the store; what is right of the first
+    two goes to `known`.
+    """
 
     def read(name: str) -> tuple[str, bytes | DrkitError]:
         try:
-            return name, open_unpacked(key, name, store.get(name))
+            sealed = store.get(name)
+            if name.startswith(BESIDE):
+                read_record(key, name.rpartition("/")[2], sealed)
+                return name, b""
+            return name, open_unpacked(key, name, sealed)
         except DrkitError as error:
             return name, error
 
     found = []
-    names = [INDEX + index_id for index_id in listing.indexes]
+    names = [DELETIONS + record for record in listing.deletions]
+    names += [PRUNES + record for record in listing.prunes]
+    names += [INDEX + index_id for index_id in listing.indexes]
     names += [SNAPSHOTS + snapshot_id for snapshot_id in listing.snapshots]
     with ThreadPoolExecutor(_AT_ONCE, f"check {store.name}") as pool:
         for name, content in pool.map(read, sorted(names)):
-            if isinstance(content, bytes):
+            if isinstance(content, bytes) and not name.startswith(BESIDE):
                 content = _decode(name, content, known) or b""
             if isinstance(content, ObjectMissing):
                 continue  # removed since it was listed: by another run, not by damage

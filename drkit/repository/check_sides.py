@@ -128,6 +128,7 @@ def judge(
     needed, _ = forest.reach(one.snapshot.tree for one in wanted)
     short = needed & ~any_copy(groups, named & present)
     lacks = len(wanted) - sum(name in one.stores for one in wanted)
+    lacks += len(tombstones.records.keys() - side.listing.deletions.keys())
     if short.any():
         lacks += len(set(table.number_of[short & ~any_copy(groups, present)].tolist()))
         theirs = {index_id for other in sides for index_id in other.listing.indexes}

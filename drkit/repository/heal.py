@@ -16,7 +16,7 @@ from drkit.repository.catch_up import Levelled, catch_up, write_ledgers
 from drkit.repository.check_packs import PackTable
 from drkit.repository.check_values import CheckReport, Finding
 from drkit.repository.copying import copy_object, good_copy
-from drkit.repository.layout import DATA, INDEX, SNAPSHOTS
+from drkit.repository.layout import BESIDE, DATA, DELETIONS, INDEX, PRUNES, SNAPSHOTS
 from drkit.repository.listing import Listing, take_listing
 from drkit.repository.locks import Locks, take_locks
 from drkit.repository.objects import open_blob
@@ -25,7 +25,7 @@ from drkit.repository.repository import Repository
 from drkit.repository.sealing import MasterKey
 from drkit.stores.interface import Store
 
-_MENDED = (DATA, INDEX, SNAPSHOTS)
+_MENDED = (DATA, INDEX, SNAPSHOTS, DELETIONS, PRUNES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,8 @@ def _copy_or_splice(
     every: Sequence[Store],
     table: PackTable | None,
 ) -> bytes:
+    if name.startswith(BESIDE):
+        return _good_record(name, others)
     try:
         return good_copy(name, others)
     except DamagedData:
@@ -117,6 +119,22 @@ def _copy_or_splice(
         if spliced is None:
             raise
         return spliced
+
+
+def _hash_in(name: str) -> str:
+    """The SHA-256 that an object's name ends with; of a record its generation stands before it."""
+    return name.rpartition("/")[2].rpartition("-")[2]
+
+
+def _good_record(name: str, stores: Sequence[Store]) -> bytes:
+    for store in stores:
+        try:
+            content = store.get(name)
+        except DrkitError:
+            continue
+        if hashlib.sha256(content).hexdigest() == _hash_in(name):
+            return content
+    raise DamagedData(f"{name} has no good copy", hint="drkit status says what it held up")
 
 
 def splice_pack(
@@ -142,7 +160,7 @@ def splice_pack(
     front = b"".join(pieces)
     for copy in copies:
         whole = front + copy[end:]
-        if hashlib.sha256(whole).hexdigest() == name.rpartition("/")[2]:
+        if hashlib.sha256(whole).hexdigest() == _hash_in(name):
             return whole
     return None
 
@@ -157,7 +175,7 @@ def _opens(key: MasterKey, piece: bytes, blob: PackedBlob) -> bool:
 
 def _put_and_prove(store: Store, name: str, content: bytes) -> None:
     store.put(name, content, size_bytes=len(content))
-    if hashlib.sha256(store.get(name)).hexdigest() != name.rpartition("/")[2]:
+    if hashlib.sha256(store.get(name)).hexdigest() != _hash_in(name):
         raise PlaceError(
             f"{store.name} gave back other bytes than it was just given",
             hint="its disk or network damages data: mend that first",

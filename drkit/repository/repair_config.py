@@ -7,8 +7,9 @@ import hashlib
 from drkit.errors import DamagedData, DrkitError, GuardRefused, PlaceError
 from drkit.events import Emit
 from drkit.repository.identity import read_config
-from drkit.repository.layout import CONFIG, DRKIT, KEYS, RESTORE_TXT, ROOT
+from drkit.repository.layout import CONFIG, KEYS, ROOT
 from drkit.repository.listing import take_listing
+from drkit.repository.notes import NOTES, right_note
 from drkit.repository.repository import Repository
 from drkit.repository.tombstones import read_tombstones
 from drkit.stores.interface import ObjectMissing, Store
@@ -41,12 +42,11 @@ def repair_config(
             content = source.get(info.name)
             if hashlib.sha256(content).hexdigest() == key_id:
                 wanted[info.name] = content
-    for name in (DRKIT, RESTORE_TXT, CONFIG):  # config last: before it there is no repository
-        for source in sources:
-            try:
-                wanted.setdefault(name, source.get(name))
-            except ObjectMissing:
-                continue
+    for name in NOTES:
+        copies = [copy for store in repository.stores if (copy := _read(store, name)) is not None]
+        if (note := right_note(name, copies, repository.id)) is not None:
+            wanted[name] = note
+    wanted[CONFIG] = sources[0].get(CONFIG)  # last: before it there is no repository
     put = [name for name, content in wanted.items() if _differs(repository, target, name, content)]
     if not dry_run:
         for name in put:
@@ -57,6 +57,13 @@ def repair_config(
                     hint="its disk or network damages data: mend that first",
                 )
     return tuple(put)
+
+
+def _read(store: Store, name: str) -> bytes | None:
+    try:
+        return store.get(name)
+    except DrkitError:
+        return None
 
 
 def _refuse_other(repository: Repository, target: Store) -> None:

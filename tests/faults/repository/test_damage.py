@@ -16,15 +16,35 @@ from stock_restic import prove_sound
 
 from drkit.repository import blob_writer
 from drkit.repository.check import check_repository
+from drkit.repository.forget import forget_snapshots
 from drkit.repository.heal import heal
-from drkit.repository.layout import CONFIG, DATA, INDEX, KEYS, SNAPSHOTS
+from drkit.repository.layout import (
+    CONFIG,
+    DATA,
+    DELETIONS,
+    DRKIT,
+    INDEX,
+    KEYS,
+    RESTORE_TXT,
+    SNAPSHOTS,
+)
 from drkit.repository.repair_config import repair_config
 from drkit.stores.memory import MemoryStore
 
 PROJECT = Path(__file__).parents[3]
 SEED = 20261121
 NAMES = ("gcs", "s3", "b2")
-FOLDERS = {"pack": DATA, "index": INDEX, "snapshot": SNAPSHOTS, "config": CONFIG, "key": KEYS}
+FOLDERS = {
+    "pack": DATA,
+    "index": INDEX,
+    "snapshot": SNAPSHOTS,
+    "record": DELETIONS,
+    "config": CONFIG,
+    "key": KEYS,
+    "drkit.json": DRKIT,
+    "RESTORE.txt": RESTORE_TXT,
+}
+BY_NAME = (CONFIG, KEYS, DRKIT, RESTORE_TXT)
 CASES_IN_CI = 60
 CASES_IN_SOAK = 1000
 
@@ -101,6 +121,7 @@ def prepared(kit: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[
         for number in range(3):
             (source / "notes" / f"later-{number}.md").write_text(f"point {number} " * 200)
             of.backup(source, min_copies=3)
+        forget_snapshots(of.open(), {of.open().snapshots()[0].id: None}, of.emit)
     finally:
         blob_writer.PACK_BYTES = packs
     return {store.name: dict(store.objects) for store in stores}
@@ -142,7 +163,7 @@ def damage_and_heal(kit: ModuleType, prepared: dict[str, Objects], case: int) ->
     checked = report.stores[store.name]
     assert not checked.sound, f"{said}: not found"
     named = {finding.name for finding in checked.findings}
-    if damage is delete and kind in ("index", "snapshot"):
+    if damage is delete and kind in ("index", "snapshot", "record"):
         assert checked.lacks or named, said  # a store that only lagged would look the same
     elif store.name not in repository.unreachable:
         assert hurt <= named, f"{said}: found {named}"
@@ -152,9 +173,9 @@ def damage_and_heal(kit: ModuleType, prepared: dict[str, Objects], case: int) ->
 
     before = dict(store.objects)
     heal(repository, report, of.emit)
-    if kind in ("config", "key"):
-        own = {n: c for n, c in store.objects.items() if n.startswith((CONFIG, KEYS))}
-        assert own == {n: c for n, c in before.items() if n.startswith((CONFIG, KEYS))}, said
+    if FOLDERS[kind] in BY_NAME:
+        own = {n: c for n, c in store.objects.items() if n.startswith(BY_NAME)}
+        assert own == {n: c for n, c in before.items() if n.startswith(BY_NAME)}, said
         assert set(repair_config(of.open(), store, of.emit)) == hurt, said
     assert repository_part(store.objects) == repository_part(prepared[store.name]), said
     again = check_repository(of.open(), read_data=True, random=rng, emit=of.emit)

@@ -153,7 +153,7 @@ def test_packs_of_a_run_that_died_are_counted_and_are_no_problem(three: Any) -> 
     assert (report.stores["gcs"].spare_packs, report.stores["gcs"].spare_bytes) == (1, 24)
 
 
-def test_S5_what_was_deleted_is_no_lack(three: Any, tmp_path: Path) -> None:
+def test_S5_what_was_deleted_is_not_put_back(three: Any, tmp_path: Path) -> None:
     from drkit.repository.forget import forget_snapshots
 
     three.backup(tmp_path / "source", min_copies=3)
@@ -162,9 +162,12 @@ def test_S5_what_was_deleted_is_no_lack(three: Any, tmp_path: Path) -> None:
     forget_snapshots(three.open(), {old.id: None}, three.emit)
     three.stores[1].down = False
     report = check(three)
-    assert report.sound, report
+    assert report.stores["gcs"].lacks == 0
+    assert report.stores["s3"].lacks == 1, "the record of the deletion, and nothing else"
+    assert not report.damaged
     heal(three.open(), report, three.emit)
-    assert SNAPSHOTS + old.id not in three.stores[0].objects
+    assert not [s for s in three.stores if SNAPSHOTS + old.id in s.objects]
+    assert check(three).sound
 
 
 def test_S5_what_one_stores_rules_removed_is_no_lack_of_it(three: Any, tmp_path: Path) -> None:

@@ -41,28 +41,25 @@ app = typer.Typer(
     "22 verification failed, 23 drill failed, 24 guard rail refused, 25 needs an operator, "
     "26 no capacity, 130 interrupted.",
 )
-# Without a name a module's commands stand at the top: `drkit backup`.
-app.add_typer(data.app)
-app.add_typer(restore.app)
-app.add_typer(backup.app)
-app.add_typer(inspect.app)
-app.add_typer(measure.app)
-app.add_typer(keys.app, name="key")
-app.add_typer(keys.tags_app)
-app.add_typer(soundness.app)
-app.add_typer(deletion.app)
+
+
+def _add(panel: str, *groups: typer.Typer, **named: typer.Typer) -> None:
+    """Puts groups under one heading of --help; those without a name stand at the top level."""
+    for group in groups:
+        for each in (*group.registered_commands, *group.registered_groups):
+            each.rich_help_panel = panel
+        app.add_typer(group)
+    for name, group in named.items():
+        app.add_typer(group, name=name, rich_help_panel=panel)
+
+
 deletion.repair_app.add_typer(repair.app)
-app.add_typer(deletion.repair_app, name="repair")
-app.add_typer(recovery.app)
-app.add_typer(watching.app)
-app.add_typer(watching.audit_app, name="audit")
-app.add_typer(cost.app)
-app.add_typer(doctor.app)
-app.add_typer(daemon.app)
-app.add_typer(config.app, name="config")
-app.add_typer(runbook.app, name="runbook")
-app.add_typer(sandbox.app, name="sandbox")
-app.add_typer(bootstrap.app)
+_add("Keep", data.app, backup.app, restore.app, soundness.app, deletion.app)
+_add("Keep", repair=deletion.repair_app, key=keys.app)
+_add("Look into the repository", inspect.app, measure.app, keys.tags_app)
+_add("Bring the service back", recovery.app, runbook=runbook.app, sandbox=sandbox.app)
+_add("Watch and decide", watching.app, daemon.app, audit=watching.audit_app)
+_add("The deployment", doctor.app, cost.app, bootstrap.app, config=config.app)
 
 
 def _print_version(wanted: bool) -> None:

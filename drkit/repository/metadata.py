@@ -50,7 +50,7 @@ def entry_of(
     if group := _group(status.st_gid):
         entry["group"] = group
     entry["inode"] = status.st_ino
-    if kind != "dir":
+    if kind not in ("dir", "fifo"):  # as restic: these have no links to count
         if status.st_nlink > 1:  # elsewhere it would change with each mount, and tell nothing
             entry["device_id"] = status.st_dev
         if kind == "file" and (size or (size is None and status.st_size)):
@@ -102,7 +102,7 @@ def describes(entry: Entry, status: os.stat_result) -> bool:
         or entry.get("group", "") != _group(status.st_gid)
     ):
         return False
-    if kind == "dir":
+    if kind in ("dir", "fifo"):
         return True
     links = status.st_nlink
     return bool(

@@ -148,6 +148,8 @@ class Scanner:
             path = folder.path + b"/" + name
             if stat.S_ISDIR(status.st_mode):
                 below.append(_Folder(path, name, status, folder, folder.rules, earlier))
+            elif stat.S_ISSOCK(status.st_mode):
+                continue  # as restic: a socket is nothing without its program
             elif not stat.S_ISREG(status.st_mode):
                 self._add_special(folder, path, name, status, earlier)
             elif earlier is None or self._compare.force:

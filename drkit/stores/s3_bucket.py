@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
@@ -75,14 +75,16 @@ class S3Bucket:
         return {"Bucket": self.bucket, "Key": self.root + name}
 
     def ask(
-        self, verb: str, name: str, operation: str, *, size_bytes: int = 0, **arguments: object
+        self, verb: str, name: str, operation: str, *, silent_s: float = 0.0, **arguments: object
     ) -> dict[str, Any]:
-        """The answer to one request that moves `size_bytes`, asked again where that may help."""
+        """The answer to one request, asked again where that may help. It has no long body; the
+        server may work on it for `silent_s` without a word.
+        """
         return self.asking(
             verb,
             name,
             lambda allowance: self.client.call(operation, allowance, **arguments),
-            size_bytes=size_bytes,
+            silent_s=silent_s,
         )
 
     def asking(
@@ -93,6 +95,7 @@ class S3Bucket:
         *,
         size_bytes: int = 0,
         most_bytes: int = 0,
+        silent_s: float = 0.0,
     ) -> T:
         """What `work` returns; all its tries share one deadline (S10). Errors are a store's.
 
@@ -100,14 +103,15 @@ class S3Bucket:
         """
         self.client.open()
         began_s = self.clock.elapsed_s()
-        again_until_s = began_s + self._deadline.for_bytes(size_bytes)
-        ends_s = began_s + self._deadline.for_bytes(max(size_bytes, most_bytes))
+        deadline = replace(self._deadline, total_s=self._deadline.total_s + 2 * silent_s)
+        again_until_s = began_s + deadline.for_bytes(size_bytes)
+        ends_s = began_s + deadline.for_bytes(max(size_bytes, most_bytes))
         arrived = False
 
         def attempt() -> T:
             nonlocal arrived
             try:
-                return work(Allowance(self._deadline, self.clock, ends_s=ends_s))
+                return work(Allowance(deadline, self.clock, ends_s=ends_s))
             except NoAnswer as error:
                 failure = unanswered(self.store, verb, name, error)
                 arrived = failure.may_have_arrived = failure.may_have_arrived or arrived

@@ -10,10 +10,9 @@ from drkit.stores.interface import ObjectMissing, StoreRefused, VersionChanged, 
 from drkit.stores.s3 import S3Store
 from drkit.stores.s3_bucket import S3Bucket
 from drkit.stores.s3_errors import TryAgain
-from drkit.stores.s3_upload import put_whole
+from drkit.stores.s3_upload import WRITER, put_whole, written_under
 
 MOST_CONDITIONAL_BYTES = 1024 * 1024
-_WRITER = "drkit-writer"
 
 
 class ConditionalS3Store(S3Store):
@@ -58,20 +57,12 @@ class ConditionalS3Store(S3Store):
                 f"{self.name}: {name} is too large to be compared", hint="use put instead"
             )
         writer = secrets.token_hex(16)
-        fields: dict[str, Any] = {**self._bucket.place(name), "Metadata": {_WRITER: writer}}
+        fields: dict[str, Any] = {**self._bucket.place(name), "Metadata": {WRITER: writer}}
         try:
             answer = put_whole(self._bucket, name, [data], **fields, **condition)
         except (VersionChanged, ObjectMissing, TryAgain):
-            mine = self._version_by(name, writer)
+            mine = written_under(self._bucket, name, writer)
             if mine is None:
                 raise
             return mine
         return str(answer["ETag"])
-
-    def _version_by(self, name: str, writer: str) -> str | None:
-        """The object's version if it was written under the mark `writer`."""
-        try:
-            found = self._bucket.ask("look at", name, "head_object", **self._bucket.place(name))
-        except ObjectMissing:
-            return None
-        return str(found["ETag"]) if found.get("Metadata", {}).get(_WRITER) == writer else None

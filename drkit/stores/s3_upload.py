@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import secrets
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +21,7 @@ from typing import Any
 from drkit.aws import Pieces
 from drkit.errors import DrkitError
 from drkit.pace import Allowance
-from drkit.stores.interface import Buffer, StoreRefused
+from drkit.stores.interface import Buffer, ObjectMissing, StoreRefused
 from drkit.stores.s3_bucket import S3Bucket
 from drkit.stores.s3_errors import TryAgain
 
@@ -29,6 +30,9 @@ MOST_STREAMED_BYTES = PART_BYTES
 MOST_SINGLE_BYTES = 5 * 1024**3
 _MOST_PARTS = 10_000
 _PARTS_IN_FLIGHT = 3
+_ASSEMBLED_BYTES_PER_S = 8 * 1024 * 1024
+WRITER = "drkit-writer"
+"""Metadata that tells one writing of an object from another, where an answer was lost."""
 ABANDONED_AFTER = timedelta(hours=24)
 
 
@@ -74,7 +78,11 @@ def put_object(
     place = bucket.place(name)
     if isinstance(data, bytes | bytearray | memoryview):
         data = (data,)
-    limit = MOST_SINGLE_BYTES if isinstance(data, list | tuple) else MOST_STREAMED_BYTES
+    limit = MOST_SINGLE_BYTES
+    if not isinstance(data, list | tuple):
+        limit = MOST_STREAMED_BYTES
+        # whoever yields a buffer may fill it anew for the next piece
+        data = (piece if isinstance(piece, bytes) else bytes(piece) for piece in data)
     if size_bytes > limit:
         _Multipart(bucket, name, place, size_bytes).run(_exactly(bucket, name, data, size_bytes))
         return
@@ -113,28 +121,37 @@ class _Multipart:
         self._size_bytes = size_bytes
         self._part_bytes = max(PART_BYTES, -(-size_bytes // _MOST_PARTS))
         self._free = threading.Semaphore(_PARTS_IN_FLIGHT)
+        self._mark = secrets.token_hex(16)
 
     def run(self, data: Iterable[Buffer]) -> None:
         bucket, name = self._bucket, self._name
-        fields = bucket.put_fields(name)
+        fields = {**bucket.put_fields(name), "Metadata": {WRITER: self._mark}}
         if bucket.traits.checksum == "sha256":
             fields["ChecksumAlgorithm"] = "SHA256"
         begun = bucket.ask("write", name, "create_multipart_upload", **self._place, **fields)
         upload = {**self._place, "UploadId": begun["UploadId"]}
         try:
-            parts = self._send(data, upload)
-            bucket.ask(
-                "write",
-                name,
-                "complete_multipart_upload",
-                size_bytes=self._size_bytes,  # the server reads it all
-                **upload,
-                MultipartUpload={"Parts": parts},
-            )
+            self._complete(upload, self._send(data, upload))
         except BaseException:
             with suppress(DrkitError):
                 bucket.ask("write", name, "abort_multipart_upload", **upload)
             raise
+
+    def _complete(self, upload: dict[str, Any], parts: list[dict[str, Any]]) -> None:
+        """Makes the parts an object. Where the answer was lost, a look at the object tells."""
+        bucket, name = self._bucket, self._name
+        try:
+            bucket.ask(
+                "write",
+                name,
+                "complete_multipart_upload",
+                silent_s=self._size_bytes / _ASSEMBLED_BYTES_PER_S,
+                **upload,
+                MultipartUpload={"Parts": parts},
+            )
+        except DrkitError:
+            if written_under(bucket, name, self._mark) is None:
+                raise
 
     def _send(self, data: Iterable[Buffer], upload: dict[str, Any]) -> list[dict[str, Any]]:
         sent: list[Future[dict[str, Any]]] = []
@@ -176,6 +193,15 @@ class _Multipart:
         if "ChecksumSHA256" in digest.fields:
             part["ChecksumSHA256"] = digest.fields["ChecksumSHA256"]
         return part
+
+
+def written_under(bucket: S3Bucket, name: str, mark: str) -> str | None:
+    """The ETag of the object if it is the one that was written under `mark`."""
+    try:
+        found = bucket.ask("look at", name, "head_object", **bucket.place(name))
+    except ObjectMissing:
+        return None
+    return str(found["ETag"]) if found.get("Metadata", {}).get(WRITER) == mark else None
 
 
 def abort_abandoned(bucket: S3Bucket, now: datetime) -> int:

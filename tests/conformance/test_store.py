@@ -82,6 +82,17 @@ def test_data_may_come_in_pieces_of_any_buffer_type(store: Store) -> None:
     assert store.get("b") == b"whole"
 
 
+def test_a_generator_may_use_its_buffer_again(store: Store) -> None:
+    def reusing() -> Iterator[Buffer]:
+        buffer = bytearray(4)
+        for piece in (b"one!", b"two!", b"last"):
+            buffer[:] = piece
+            yield memoryview(buffer)
+
+    store.put("a", reusing(), size_bytes=12)
+    assert store.get("a") == b"one!two!last"
+
+
 def test_an_empty_object_is_an_object(store: Store) -> None:
     store.put("empty", b"", size_bytes=0)
     assert store.get("empty") == b""

@@ -291,7 +291,9 @@ def test_a_success_that_is_an_error_inside_is_no_success(opened: Opened) -> None
 
     def talks(talk: Talk) -> None:
         body = talk.read_body()
-        if "uploads" in talk.target:
+        if talk.method == "GET":
+            talk.error(501, "NotImplemented")
+        elif "uploads" in talk.target:
             xml = "<UploadId>1</UploadId>"
             talk.answer(200, f"<R><Bucket>b</Bucket><Key>k</Key>{xml}</R>".encode())
         elif talk.method == "PUT":
@@ -305,6 +307,43 @@ def test_a_success_that_is_an_error_inside_is_no_success(opened: Opened) -> None
     with pytest.raises((StoreRefused, StoreUnreachable)):
         store.put("a", iter([bytes(20_000_000)]), size_bytes=20_000_000)
     assert server.talks[-1].method == "DELETE"
+
+
+@pytest.mark.parametrize("mine", [True, False])
+def test_parts_that_became_an_object_though_the_answer_was_lost_are_a_success(
+    opened: Opened, mine: bool
+) -> None:
+    marks: list[str] = []
+
+    def talks(talk: Talk) -> None:
+        body = talk.read_body()
+        if talk.method == "GET":
+            talk.error(501, "NotImplemented")  # a list of what was left
+        elif "uploads" in talk.target:
+            marks.append(talk.headers["x-amz-meta-drkit-writer"])
+            text = b"<R><Bucket>b</Bucket><Key>k</Key><UploadId>1</UploadId></R>"
+            talk.answer(200, text)
+        elif talk.method == "PUT":
+            talk.answer(200, ETag=f'"{hashlib.md5(body).hexdigest()}"')
+        elif talk.method == "POST" and "POST" not in [before.method for before in done]:
+            done.append(talk)
+            talk.reset()
+        elif talk.method == "POST":
+            talk.error(404, "NoSuchUpload")
+        elif talk.method == "HEAD":
+            talk.answer(200, ETag='"v"', x_amz_meta_drkit_writer=marks[0] if mine else "another")
+        else:
+            talk.answer(204)
+
+    done: list[Talk] = []
+    store, server = opened(talks)
+    large = bytes(20_000_000)
+    if mine:
+        store.put("a", iter([large]), size_bytes=len(large))
+    else:
+        with pytest.raises(ObjectMissing):
+            store.put("a", iter([large]), size_bytes=len(large))
+    assert len({talk.target for talk in server.talks if talk.method == "PUT"}) == 2
 
 
 def page(*names: str, token: str | None = None) -> bytes:

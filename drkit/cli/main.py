@@ -46,8 +46,10 @@ app = typer.Typer(
 def _add(panel: str, *groups: typer.Typer, **named: typer.Typer) -> None:
     """Puts groups under one heading of --help; those without a name stand at the top level."""
     for group in groups:
-        for each in (*group.registered_commands, *group.registered_groups):
+        for each in group.registered_commands:
             each.rich_help_panel = panel
+        for below in group.registered_groups:
+            below.rich_help_panel = panel
         app.add_typer(group)
     for name, group in named.items():
         app.add_typer(group, name=name, rich_help_panel=panel)

@@ -75,6 +75,15 @@ def test_a_folder_whose_own_list_is_lost_stands_for_all_below_it(two: Any) -> No
     assert "all below it" in lost[0].what
 
 
+def test_what_a_point_only_carried_over_is_checked_as_well(two: Any, tmp_path: Path) -> None:
+    two.backup(tmp_path / "source", min_copies=2, keep=True)
+    two.clock.sleep(3600)
+    damage_file(two, "/sncp/later.md")
+    (lost,) = check(two).lost
+    assert lost.path == "/sncp/later.md"
+    assert lost.snapshots == tuple(one.id for one in two.open().snapshots()[1:])
+
+
 def test_copies_that_are_damaged_in_different_places_make_one_whole_again(two: Any) -> None:
     store, other = two.stores
     before = dict(store.objects)

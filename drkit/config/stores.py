@@ -58,7 +58,7 @@ class _Bucket(_Store):
         None, description="URL of the server, where it is not the provider's own."
     )
     proxy: str | None = Field(
-        None, description="URL of an HTTP proxy for this store; none is taken from elsewhere."
+        None, description="http:// URL of a proxy for this store; none is taken from elsewhere."
     )
     ca_file: LocalPath | None = Field(
         None, description="PEM file of the authorities that are trusted instead of the system's."
@@ -73,6 +73,13 @@ class _Bucket(_Store):
     @classmethod
     def _is_url(cls, value: str | None) -> str | None:
         return value if value is None else check_url(value)
+
+    @field_validator("proxy")
+    @classmethod
+    def _is_plain(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith("http://"):
+            raise ValueError("a proxy is asked in the clear: write http://host:port")
+        return value
 
 
 class GcsStore(_Bucket):

@@ -76,14 +76,15 @@ class Index:
 
     def add_part(self, part: IndexPart) -> None:
         """Adds the blobs of one index file; `sort` makes them findable. `part` is used up."""
-        numbers = np.empty(len(part.packs), np.uint32)
-        for row, pack_id in enumerate(part.packs):
-            # stores may name one pack in index files of their own
-            self._repeated |= pack_id in self._pack_numbers
-            numbers[row] = self._pack_numbers.setdefault(pack_id, len(self._packs))
-            if numbers[row] == len(self._packs):
+        numbers = []
+        for pack_id in part.packs:
+            number = self._pack_numbers.setdefault(pack_id, len(self._packs))
+            if number == len(self._packs):
                 self._packs.append(pack_id)
-        part.places[:, PACK] = numbers[part.places[:, PACK]]
+            else:  # stores may name one pack in index files of their own
+                self._repeated = True
+            numbers.append(number)
+        part.places[:, PACK] = np.array(numbers, np.uint32)[part.places[:, PACK]]
         self._loaded.append(part)
 
     def sort(self) -> None:

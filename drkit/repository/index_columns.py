@@ -31,13 +31,17 @@ __all__ = [
 ]
 
 
+_SMALL_BYTES = 64 << 10
+
+
 def read_columns(content: bytes) -> IndexPart:
     """The blobs of an index file. Raises `DamagedData` when it is not one.
 
     restic's first index files are the bare list; what one `supersedes` is deleted by its writer and
     says nothing about blobs.
     """
-    return read_usual(content) or _read_any(content)
+    usual = read_usual(content) if len(content) > _SMALL_BYTES else None
+    return usual or _read_any(content)
 
 
 def _read_any(content: bytes) -> IndexPart:

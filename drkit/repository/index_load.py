@@ -18,7 +18,7 @@ from drkit.repository.sealing import MasterKey
 from drkit.stores.interface import Store
 
 _KEPT_AGAIN_AFTER = 8
-_LIKELY_BYTES = 2 << 20
+_LIKELY_BYTES = 8 << 20
 
 
 def load_index(
@@ -66,27 +66,21 @@ def _parts(
     local cache, where the index as a whole will not be kept.
     """
 
-    def use(request: Request[str], _store: Store, sealed: bytes) -> IndexPart | DamagedData:
+    def use(request: Request[str], _store: Store, sealed: bytes) -> bytes:
         plain = open_unpacked(key, request.name, sealed)
         if keep_files:
             objects.keep_unpacked(request.name, sealed)
-        try:
-            return read_columns(plain)
-        except DamagedData as error:  # every store's copy is the same: it was written so
-            return error
+        return plain
 
     left = []
     for name in names:
         if (plain := objects.kept_unpacked(name)) is None:
             left.append(name)
-            continue
-        try:
-            yield name, read_columns(plain)
-        except DamagedData as error:
-            yield name, error
+        else:
+            yield name, _read(plain)
     if not left:
         return
-    with Fetcher[str, IndexPart | DamagedData](stores, use, on_trouble=objects.report) as fetcher:
+    with Fetcher[str, bytes](stores, use, on_trouble=objects.report) as fetcher:
         waiting = deque(left)
         while waiting or not fetcher.is_idle:
             while waiting and fetcher.has_room:
@@ -94,7 +88,7 @@ def _parts(
                 fetcher.add(Request(name, name, size_bytes=_LIKELY_BYTES))
             for outcome in fetcher.outcomes():
                 if isinstance(outcome, Got):
-                    yield outcome.request.name, outcome.result
+                    yield outcome.request.name, _read(outcome.result)
                 else:
                     reasons = "; ".join(f"{s}: {w}" for s, w in outcome.request.reasons.items())
                     yield (
@@ -103,3 +97,11 @@ def _parts(
                             f"damaged or missing in every store ({reasons})", hint="drkit repair"
                         ),
                     )
+
+
+def _read(plain: bytes) -> IndexPart | DamagedData:
+    """In this thread alone: each thread that does it keeps the memory that it took."""
+    try:
+        return read_columns(plain)
+    except DamagedData as error:  # every store's copy is the same: it was written so
+        return error

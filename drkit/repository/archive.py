@@ -183,7 +183,7 @@ def _scan(
     pool = ThreadPoolExecutor(threads, "files")
     savers = ThreadPoolExecutor(threads, "chunks")
     try:
-        reader = FileReader(writer, repository.chunker, savers)
+        reader = FileReader(writer, lambda: repository.chunker, savers)
         scanner = Scanner(writer, reader, pool, repository.load_blob, emit, compare)
         return _write_roots(writer, roots, scanner, emit)
     except BaseException:

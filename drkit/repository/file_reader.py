@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -46,11 +46,19 @@ class ReadFiles:
 
 
 class FileReader:
-    def __init__(self, writer: BlobWriter, chunker: Chunker, savers: ThreadPoolExecutor) -> None:
-        """`savers` take the chunks of large files, and never wait for others."""
+    def __init__(
+        self, writer: BlobWriter, chunker: Callable[[], Chunker], savers: ThreadPoolExecutor
+    ) -> None:
+        """`savers` take the chunks of large files, and never wait for others. `chunker` is called
+        when there is something to read: where nothing changed, its settings are not asked for.
+        """
         self._writer = writer
-        self._chunker = chunker
+        self._make_chunker = chunker
         self._savers = savers
+
+    @property
+    def _chunker(self) -> Chunker:
+        return self._make_chunker()
 
     def read(self, files: Sequence[SeenFile]) -> ReadFiles:
         """All of `files`, read and stored. None of them stops the others."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -174,6 +175,57 @@ def prune(
     if report.problems:
         return 22
     return 3 if any(one.failed for one in renewed.values()) else 0
+
+
+@command(app, changes=True)
+def copy(
+    session: Session,
+    snapshots: Snapshots = None,
+    from_repo: Annotated[
+        Path | None, typer.Option(help="A folder that holds a restic repository.")
+    ] = None,
+    from_config: Annotated[
+        Path | None, typer.Option(help="The schedules.yaml of another deployment.")
+    ] = None,
+    from_store: Annotated[
+        str | None, typer.Option(help="One store of this deployment, taken by itself.")
+    ] = None,
+    from_password_file: Annotated[
+        Path | None, typer.Option(help="With --from-repo; or RESTIC_FROM_PASSWORD.")
+    ] = None,
+    host: Hosts = None,
+    tag: Tags = None,
+    path: Paths = None,
+) -> int:
+    """Copies snapshots of another repository into every store of this one."""
+    from drkit.cli.forgetting import open_source
+    from drkit.repository.copy import copy_snapshots
+    from drkit.repository.select import choose_all, read_filter
+    from drkit.units import format_bytes
+
+    with opened(session) as app:
+        source = open_source(app, from_repo, from_config, from_store, from_password_file)
+        chosen = choose_all(source.snapshots(), snapshots or (), read_filter(host, tag, path))
+        if session.dry_run:
+            for listed in chosen:
+                session.terminal.say(f"would copy {listed.id[:8]} ({listed.snapshot.hostname})")
+            return 0
+        report = copy_snapshots(
+            source, app.repository, chosen, min_copies=app.config.min_copies, emit=app.emit
+        )
+    words = [f"{old[:8]} copied as {new[:8]}" for old, new in report.copied.items()]
+    words += [f"{old[:8]} was there already" for old in report.already]
+    words.append(f"{format_bytes(report.bytes_added)} added to each store")
+    session.terminal.result(
+        "copy",
+        {
+            "copied": report.copied,
+            "already": list(report.already),
+            "bytes_added": report.bytes_added,
+        },
+        "\n".join(words),
+    )
+    return 0
 
 
 @command(app)

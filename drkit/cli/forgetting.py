@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drkit.cli.keep_rules import configured_rules
-from drkit.errors import ConfigError, NeedsOperator
+from drkit.errors import ConfigError, MissingCredential, NeedsOperator
 from drkit.events import Note
 from drkit.operations.forget import ForgetPlan, plan_by_ids, plan_by_rules
 from drkit.operations.prune import checker
@@ -15,6 +17,7 @@ from drkit.repository.forget import ForgetReport, forget_snapshots
 from drkit.repository.prune import PruneOptions, PruneReport
 from drkit.repository.prune_decision import PruneLimits
 from drkit.repository.reconcile import ReconcilePlan
+from drkit.repository.repository import Repository
 from drkit.repository.retention import KeepRules
 from drkit.repository.select import GroupKey, SnapshotFilter, choose_all
 from drkit.units import format_bytes
@@ -85,6 +88,45 @@ def forget_by_config(app: App) -> str:
     if not plan.doomed:
         return "no snapshot has expired"
     return forget_text(forget_snapshots(app.repository, plan.doomed, app.emit))
+
+
+def open_source(
+    app: App,
+    repo: Path | None,
+    config: Path | None,
+    store: str | None,
+    password_file: Path | None,
+) -> Repository:
+    """The repository to copy from: exactly one was named."""
+    from drkit.wiring.foreign import open_folder_repository, open_one_store, open_other_deployment
+
+    if sum(option is not None for option in (repo, config, store)) != 1:
+        raise ConfigError(
+            "name one place to copy from", hint="--from-repo, --from-config or --from-store"
+        )
+    if repo is not None:
+        return open_folder_repository(app, repo, _from_password(password_file))
+    if config is not None:
+        return open_other_deployment(app, config)
+    assert store is not None
+    return open_one_store(app, store)
+
+
+def _from_password(file: Path | None) -> str:
+    named = file or os.environ.get("RESTIC_FROM_PASSWORD_FILE")
+    if named:
+        try:
+            return Path(named).read_text().splitlines()[0]
+        except (OSError, IndexError) as error:
+            raise ConfigError(
+                f"{named}: no password can be read: {error}", hint="its first line is the password"
+            ) from None
+    if found := os.environ.get("RESTIC_FROM_PASSWORD"):
+        return found
+    raise MissingCredential(
+        "the password of the other repository is not known",
+        hint="give --from-password-file, or set RESTIC_FROM_PASSWORD",
+    )
 
 
 def forget_rows(plan: ForgetPlan, *, long_ids: bool) -> list[dict[str, Any]]:

@@ -113,6 +113,7 @@ class World:
         self.stores = [TroubledStore(name, root / name) for name in ROLES]
         self.clock = Clock()
         self.kit = kit.Kit(self.stores, self.clock).init()
+        self.key = self.kit.open().key
         self.source = root / "source"
         self.source.mkdir()
         self.content: dict[str, dict[str, bytes]] = {}
@@ -212,7 +213,8 @@ class World:
         if len(held) < 2:
             return
         snapshot = held[pick % len(held)]
-        knew = snapshot in read_ledger(store, self.kit.open([store]).key, self.kit.emit).snapshots
+        raw = FolderStore(store.name, store.root)  # another program does not know it as down
+        knew = snapshot in read_ledger(raw, self.key, self.kit.emit).snapshots
         self.run_restic(store, "forget", snapshot)
         if snapshot not in self.everywhere():
             self.content.pop(snapshot, None)  # it was nowhere else: that is what they wanted

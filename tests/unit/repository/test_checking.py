@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import orjson
 import pytest
 
 from drkit.errors import GuardRefused
@@ -16,7 +18,9 @@ from drkit.repository.heal import heal
 from drkit.repository.key_ring import add_key, remove_key
 from drkit.repository.layout import CONFIG, DATA, INDEX, KEYS, SNAPSHOTS, pack_name
 from drkit.repository.reading_choice import ReadNothing
+from drkit.repository.rebuild_index import repair_index
 from drkit.repository.repair_config import repair_config
+from drkit.repository.unpacked import seal_unpacked
 from drkit.stores.memory import MemoryStore, Trouble
 
 
@@ -227,3 +231,41 @@ def test_S12_a_store_with_another_repository_is_not_given_this_ones_config(
     with pytest.raises(GuardRefused, match="is empty"):
         repair_config(repository, MemoryStore("b2"), three.emit)
     assert stranger.objects == before
+
+
+def test_S11_an_index_that_says_other_things_than_the_headers_is_found_without_reading_all(
+    three: Any,
+) -> None:
+    repository = three.open()
+    (name,) = names(three.stores[0], INDEX)
+    entry = orjson.loads(repository.load_unpacked(name))
+    blobs = max((pack["blobs"] for pack in entry["packs"]), key=len)
+    blobs[0]["id"], blobs[1]["id"] = blobs[1]["id"], blobs[0]["id"]
+    index_id, sealed = seal_unpacked(repository.key, orjson.dumps(entry))
+    for store in three.stores:
+        del store.objects[name]
+        store.objects[INDEX + index_id] = sealed
+    report = check(three)
+    whats = {finding.what for finding in report.findings}
+    assert "its header and the index differ" in whats
+    plans = repair_index(three.open(), three.emit)
+    assert not any(plan.changes for plan in plans.values()), "this index is believed"
+    plans = repair_index(three.open(), three.emit, read_all_packs=True)
+    assert all(len(plan.added) == 1 for plan in plans.values())
+    assert check(three, read_data=True).sound
+
+
+def test_a_pack_that_two_indexes_name_is_noted_and_named_once_again(three: Any) -> None:
+    repository = three.open()
+    (name,) = names(three.stores[0], INDEX)
+    again = repository.key.seal(repository.load_unpacked(name))
+    second = INDEX + hashlib.sha256(again).hexdigest()
+    for store in three.stores:
+        store.objects[second] = again
+    report = check(three)
+    assert report.sound
+    assert "named by two indexes" in report.stores["gcs"].notes[0]
+    repair_index(three.open(), three.emit)
+    report = check(three, read_data=True)
+    assert report.sound
+    assert report.stores["gcs"].notes == ()

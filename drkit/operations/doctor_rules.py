@@ -124,9 +124,7 @@ def _old_versions(wanted: Wanted, found: Inspection) -> Iterator[_Said]:
     deletes_versions = isinstance(wanted.config, S3Store) and wanted.config.delete_versions
     b2 = wanted.config.kind == "b2"
     if found.versioned and not (cleaned or deletes_versions or b2):
-        text = (
-            "it keeps old versions, and nothing removes them: what is deleted bills for ever"
-        )
+        text = "it keeps old versions, and nothing removes them: what is deleted bills for ever"
         advice = "add a lifecycle rule that removes versions some days after they were replaced"
         yield "versioning", "warning", text, advice
     elif found.versioned:

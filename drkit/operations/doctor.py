@@ -23,6 +23,7 @@ from drkit.units import format_bytes
 
 PROBES = "probe/"
 """Below this, each store holds for a moment what doctor wrote."""
+_ELSEWHERE = {"vault", "aws-sm", "gcp-sm"}
 _SMALL_BYTES = 4096
 _LARGE_BYTES = 8 << 20
 _SLOW_BYTES_PER_S = 1 << 20
@@ -44,15 +45,24 @@ class Diagnosis:
 def examine_secrets(
     found: Sequence[Found], missing: Callable[[tuple[str, ...]], str | None]
 ) -> Iterator[Finding]:
-    """Whether each reference of the configuration resolves here and now."""
+    """Whether each reference of the configuration resolves here and now, and by what.
+
+    One that resolves from afar only is noted: what it is asked of may be gone with the primary.
+    """
     for path, reference in found:
-        looked = missing(reference)
-        if looked is None:
-            schemes = ", then ".join(one.partition(":")[0] for one in reference)
-            yield Finding(path, "secret", "ok", f"resolves ({schemes})")
-        else:
+        looked = {one: missing((one,)) for one in reference}
+        good = [one.partition(":")[0] for one, why in looked.items() if why is None]
+        bad = ", and ".join(why for why in looked.values() if why is not None)
+        if not good:
             advice = "set it where it is looked for, or add another reference to the list"
-            yield Finding(path, "secret", "problem", looked, advice)
+            yield Finding(path, "secret", "problem", bad, advice)
+            continue
+        text = f"resolves ({', '.join(good)})" + (f"; not: {bad}" if bad else "")
+        if set(good) <= _ELSEWHERE:
+            advice = "add a reference to the list that needs nothing but this machine"
+            yield Finding(path, "secret", "note", f"{text}; from nowhere on this machine", advice)
+        else:
+            yield Finding(path, "secret", "ok", text)
 
 
 def examine_stores(

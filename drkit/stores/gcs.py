@@ -230,7 +230,8 @@ class GcsStore:
         }
 
     def inspect(self) -> Inspection:
-        return inspect_bucket(self.calls, self.settings.prefix, self._clock)
+        locks = self.settings.lock_for is not None
+        return inspect_bucket(self.calls, self.settings.prefix, self._clock, locks=locks)
 
     def _compare_and_write(self, name: str, data: bytes, version: str) -> str:
         """The new generation. `writer` tells our own write, whose answer was lost, from others'."""

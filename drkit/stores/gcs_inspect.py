@@ -15,6 +15,7 @@ from drkit.stores.server_clock import skew_of
 
 NEEDED = tuple(f"storage.objects.{verb}" for verb in ("create", "delete", "get", "list"))
 READS_BUCKET = "storage.buckets.get"
+SETS_RETENTION = "storage.objects.setRetention"
 TOO_MUCH = (
     "storage.buckets.delete",
     "storage.buckets.update",
@@ -28,17 +29,21 @@ _FIELDS = (
 )
 
 
-def inspect_bucket(calls: Calls, prefix: str, clock: Clock) -> Inspection:
-    """Two requests: what the credential may do, then the bucket's settings."""
+def inspect_bucket(calls: Calls, prefix: str, clock: Clock, *, locks: bool) -> Inspection:
+    """Two requests: what the credential may do, then the bucket's settings.
+
+    `locks`: objects get a retention of their own, which takes a right more.
+    """
+    needed = (*NEEDED, SETS_RETENTION) if locks else NEEDED
     known = Inspection(place=f"gs://{calls.bucket}/{prefix}", prefix=prefix)
     url = f"{calls.endpoint}/storage/v1/b/{quote(calls.bucket, safe='')}"
-    wanted = [("permissions", one) for one in (*NEEDED, READS_BUCKET, *TOO_MUCH)]
+    wanted = [("permissions", one) for one in (*needed, READS_BUCKET, *TOO_MUCH)]
     answer, skew_s = _asked(calls, f"{url}/iam/testPermissions?{urlencode(wanted)}", clock)
     granted = set(answer.get("permissions") or ())
     known = replace(
         known,
         skew_s=skew_s,
-        lacking=tuple(one for one in NEEDED if one not in granted),
+        lacking=tuple(one for one in needed if one not in granted),
         excess=tuple(one for one in TOO_MUCH if one in granted),
     )
     try:

@@ -63,7 +63,7 @@ def test_a_store_that_is_away_ends_with_20_and_a_lacking_secret_with_2(folder: P
     status, said = doctor(folder, "--store", "far")
     assert status == 20, said
     assert "ok      stores.far.access_key_id secret: resolves (cmd)" in said
-    assert "resolves (env, then file)" in said
+    assert "resolves (file); not: $NONE is not set" in said
     assert "PROBLEM far reach" in said
     assert "->" in said
     status, said = doctor(folder, "--json")

@@ -10,7 +10,7 @@ import pytest
 import s3_servers
 
 from drkit.stores.folder import FolderStore
-from drkit.stores.gcs_inspect import NEEDED, READS_BUCKET
+from drkit.stores.gcs_inspect import NEEDED, READS_BUCKET, SETS_RETENTION
 from drkit.stores.inspection import Inspection, LifecycleRule
 from drkit.stores.interface import StoreRefused
 from drkit.stores.s3 import S3Store
@@ -72,9 +72,11 @@ def test_cloud_storage_whose_settings_may_not_be_read_says_so() -> None:
     with gcs_server.serving() as server:
         server.rules.permissions = set(NEEDED)
         found = server.store().inspect()
+        locking = server.store(object_lock={"mode": "governance", "days": 3}).inspect()
     assert (found.lacking, found.excess, found.region) == ((), (), None)
     (unasked,) = found.unasked
     assert READS_BUCKET in unasked
+    assert locking.lacking == (SETS_RETENTION,)
 
 
 def test_a_bucket_that_is_not_there_is_an_error() -> None:

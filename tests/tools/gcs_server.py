@@ -51,6 +51,7 @@ class Rules:
     permissions: set[str] = field(default_factory=set)
     extra: Json = field(default_factory=dict)
     date_off_s: float = 0
+    clock_ahead_s: float = 0
 
 
 @dataclass
@@ -113,15 +114,18 @@ class GcsServer:
         url: str | None = None,
         deadline: Deadline = STORE_REQUEST,
         retry: Retry = BRISK,
+        key: str | None = None,
         **fields: Any,
     ) -> GcsStore:
-        """The bucket, quick to ask again; at `url`, where something stands in between."""
+        """The bucket, quick to ask again; at `url`, where something stands in between. `key` is
+        a key file's text instead of the server's own, or empty for none."""
         values = {"kind": "gcs", "role": "backup", "bucket": self.bucket, "prefix": prefix}
         config = GcsConfig.model_validate(values | {"endpoint": url or self.url} | fields)
         route = Route(proxy=config.proxy, ca_file=config.ca_file)
         settings = settings_of(config)
+        written = self.key_file() if key is None else key or None
         return GcsStore(
-            "gcs", settings, self.key_file(), route, SystemClock(), deadline=deadline, retry=retry
+            "gcs", settings, written, route, SystemClock(), deadline=deadline, retry=retry
         )
 
     def set_bucket(self, **settings: Any) -> None:
@@ -365,7 +369,8 @@ class GcsServer:
         pairs = parse_qsl(query, keep_blank_values=True)
         values = dict(pairs)
         began = datetime.strptime(values["X-Goog-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-        if (datetime.now(UTC) - began).total_seconds() > float(values["X-Goog-Expires"]):
+        age_s = (datetime.now(UTC) - began).total_seconds() + self.rules.clock_ahead_s
+        if age_s > float(values["X-Goog-Expires"]):
             raise Refusal(400, "expired", "ExpiredToken")
         rest = sorted((quote(k, safe="-_.~"), quote(v, safe="-_.~")) for k, v in pairs)
         canonical = "\n".join(

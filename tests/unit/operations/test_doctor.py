@@ -242,6 +242,19 @@ def test_each_secret_is_a_finding_and_none_is_shown() -> None:
     assert "planted" not in f"{fine}{lacking}"
 
 
+def test_a_fallback_that_is_not_there_is_said_and_one_from_afar_alone_is_noted() -> None:
+    secrets = MemorySecrets({"env:A": "x", "vault:a/b#c": "x"})
+    asked = [
+        ("one", ("env:B", "env:A")),
+        ("two", ("vault:a/b#c",)),
+        ("three", ("env:A", "vault:a/b#c")),
+    ]
+    one, two, three = examine_secrets(asked, secrets.missing)
+    assert (one.level, two.level, three.level) == ("ok", "note", "ok")
+    assert "not: env:B is not set" in one.text
+    assert "this machine" in two.advice
+
+
 def test_the_verdict_is_of_the_worst_finding() -> None:
     def finding(check: str, level: Any) -> Finding:
         return Finding("cloud", check, level, "text")

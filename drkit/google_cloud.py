@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 import google.auth
 import google.auth.exceptions
+import google.auth.identity_pool
+import google.oauth2.credentials
 import google_crc32c
 import requests
 import requests.adapters
@@ -81,15 +83,27 @@ def load_credentials(
             ) from error
         return own
     values = _key_values(written, field)
-    found: Credentials
     try:
-        if values.get("type") == "service_account":
-            found = service_account.Credentials.from_service_account_info(values, scopes=(scope,))
-        else:
-            found, _project = google.auth.load_credentials_from_dict(values, scopes=(scope,))
-    except (ValueError, google.auth.exceptions.GoogleAuthError) as error:
+        return _of_type(values, scope)
+    except (ValueError, KeyError, google.auth.exceptions.GoogleAuthError) as error:
         # The library's message may quote the key.
         raise _bad_key(field, f"is not what Google takes ({type(error).__name__})") from None
+
+
+def _of_type(values: dict[str, Any], scope: str) -> Credentials:
+    """By the types that read what they need and run nothing. ValueError for any other."""
+    found: Credentials
+    match values.get("type"):
+        case "service_account":
+            found = service_account.Credentials.from_service_account_info(values, scopes=(scope,))
+        case "authorized_user":
+            found = google.oauth2.credentials.Credentials.from_authorized_user_info(
+                values, scopes=(scope,)
+            )
+        case "external_account":
+            found = google.auth.identity_pool.Credentials.from_info(values, scopes=(scope,))
+        case _:
+            raise ValueError("another type of credentials")
     return found
 
 

@@ -35,6 +35,11 @@ def test_the_text_of_a_key_and_the_path_of_its_file_are_the_same(tmp_path: Path)
         ("{planted", ConfigError, "neither the path"),
         ('{"type": "service_account", "private_key": "planted"}', ConfigError, "not what Google"),
         ('{"type": "planted"}', ConfigError, "not what Google"),
+        (
+            '{"type": "external_account", "credential_source": {"executable": {"command": "x"}}}',
+            ConfigError,
+            "not what Google",
+        ),
         ('{"planted": 1}', ConfigError, "not what Google"),
     ],
 )

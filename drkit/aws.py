@@ -10,7 +10,7 @@ import base64
 import hashlib
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -59,8 +59,9 @@ class AwsRefused(PlaceError):
 class Pieces:
     """A body in several buffers, sent without joining them. What the library asks of a file."""
 
-    def __init__(self, buffers: Sequence[Buffer]) -> None:
-        self.buffers = buffers
+    def __init__(self, buffers: Sequence[Buffer], going: Iterable[Buffer] | None = None) -> None:
+        """`going` is what is sent in the place of `buffers`: the same bytes, again each time."""
+        self.going = buffers if going is None else going
         self._size_bytes = sum(memoryview(buffer).nbytes for buffer in buffers)
 
     def __len__(self) -> int:
@@ -221,12 +222,12 @@ def _text(value: str | bytes) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
-def _buffers(body: object) -> Sequence[Buffer]:
+def _buffers(body: object) -> Iterable[Buffer]:
     match body:
         case None:
             return _EMPTY
         case Pieces():
-            return body.buffers
+            return body.going
         case str():
             return (body.encode(),)
         case bytes() | bytearray():

@@ -59,7 +59,7 @@ class ConditionalS3Store(S3Store):
         writer = secrets.token_hex(16)
         fields: dict[str, Any] = {**self._bucket.place(name), "Metadata": {WRITER: writer}}
         try:
-            answer = put_whole(self._bucket, name, [data], **fields, **condition)
+            answer = put_whole(self._bucket, name, [data], {**fields, **condition})
         except (VersionChanged, ObjectMissing, TryAgain):
             mine = written_under(self._bucket, name, writer)
             if mine is None:

@@ -11,7 +11,7 @@ import base64
 import hashlib
 import secrets
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -76,25 +76,34 @@ def put_object(
 ) -> None:
     """Writes the object; see `Store.put`."""
     place = bucket.place(name)
-    if isinstance(data, bytes | bytearray | memoryview):
-        data = (data,)
-    limit = MOST_SINGLE_BYTES
-    if not isinstance(data, list | tuple):
-        limit = MOST_STREAMED_BYTES
-        # whoever yields a buffer may fill it anew for the next piece
-        data = (piece if isinstance(piece, bytes) else bytes(piece) for piece in data)
-    if size_bytes > limit:
-        _Multipart(bucket, name, place, size_bytes).run(_exactly(bucket, name, data, size_bytes))
+    given: Iterable[Buffer]
+    given = (data,) if isinstance(data, bytes | bytearray | memoryview) else data
+    if isinstance(given, Sequence) and size_bytes <= MOST_SINGLE_BYTES:
+        # Looked at by number here; whoever watches the sequence sees it gone through as it is sent.
+        held: list[Buffer] = [given[at] for at in range(len(given))]
+        for _ in _exactly(bucket, name, held, size_bytes):
+            pass
+        put_whole(bucket, name, held, place, going=given)
         return
-    buffers = list(_exactly(bucket, name, data, size_bytes))
-    put_whole(bucket, name, buffers, **place)
+    # Whoever yields a buffer may fill it anew for the next piece.
+    pieces = (piece if isinstance(piece, bytes) else bytes(piece) for piece in given)
+    exact = _exactly(bucket, name, pieces, size_bytes)
+    if size_bytes > MOST_STREAMED_BYTES:
+        _Multipart(bucket, name, place, size_bytes).run(exact)
+    else:
+        put_whole(bucket, name, list(exact), place)
 
 
 def put_whole(
-    bucket: S3Bucket, name: str, buffers: Sequence[Buffer], **fields: object
+    bucket: S3Bucket,
+    name: str,
+    buffers: Sequence[Buffer],
+    fields: Mapping[str, object],
+    *,
+    going: Iterable[Buffer] | None = None,
 ) -> dict[str, Any]:
-    """One request. What the server took and kept wrong is removed again."""
-    digest, body = Digest.of(buffers, bucket), Pieces(buffers)
+    """One request; `going` is gone through for each try, and gives the same bytes as `buffers`."""
+    digest, body = Digest.of(buffers, bucket), Pieces(buffers, going)
 
     def work(allowance: Allowance) -> dict[str, Any]:
         answer = bucket.client.call(

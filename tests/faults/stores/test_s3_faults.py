@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 from raw_server import RawServer, Step, Talk, drips, hangs, resets, says
@@ -30,10 +31,12 @@ def opened() -> Iterator[Opened]:
     servers: list[RawServer] = []
     stores: list[Store] = []
 
-    def open_on(*steps: Step, tries: int = 4, b2: bool = False, **fields: object) -> tuple:
+    def open_on(
+        *steps: Step, tries: int = 4, b2: bool = False, total_s: float = 0.6, **fields: object
+    ) -> tuple:
         server = RawServer(*steps)
         servers.append(server)
-        pace = impatient(total_s=0.6, min_bytes_per_s=50_000, tries=tries)
+        pace = impatient(total_s=total_s, min_bytes_per_s=50_000, tries=tries)
         make = b2_store if b2 else s3_store
         store = make(server.url, "bucket", pace=pace, **fields)
         stores.append(store)
@@ -90,7 +93,7 @@ def test_S10_a_server_that_hangs_is_left_when_the_time_is_up(opened: Opened) -> 
 
 
 def test_S10_a_server_that_hangs_leaves_time_to_ask_again(opened: Opened) -> None:
-    store, server = opened(hangs, gives(DATA))
+    store, server = opened(hangs, gives(DATA), total_s=2)
     assert store.get("a") == DATA
     assert server.connections == 2
 
@@ -244,6 +247,28 @@ def test_each_upload_names_its_checksum_and_nothing_that_b2_refuses(opened: Open
         assert server.talks[0].body == DATA
 
 
+def test_whoever_watches_the_pieces_sees_them_as_they_are_sent(opened: Opened) -> None:
+    class Watched(Sequence[bytes]):
+        pieces = (DATA[:7], DATA[7:])
+        rounds: list[int] = []
+
+        def __len__(self) -> int:
+            return len(self.pieces)
+
+        def __getitem__(self, at: Any) -> Any:
+            return self.pieces[at]
+
+        def __iter__(self) -> Iterator[bytes]:
+            self.rounds.append(len(server.talks))
+            return iter(self.pieces)
+
+    store, server = opened(says(503, "SlowDown"), takes)
+    watched = Watched()
+    store.put("a", watched, size_bytes=len(DATA))
+    assert [talk.body for talk in server.talks] == [DATA, DATA]
+    assert len(watched.rounds) == 2
+
+
 def test_a_refusal_in_the_middle_of_an_upload_is_heard(opened: Opened) -> None:
     def refuses_at_once(talk: Talk) -> None:
         text = b"<Error><Code>AccessDenied</Code></Error>"
@@ -251,7 +276,7 @@ def test_a_refusal_in_the_middle_of_an_upload_is_heard(opened: Opened) -> None:
         talk.read_body()  # as servers do, lest the reset overtakes the answer
         talk.close()
 
-    store, server = opened(refuses_at_once)
+    store, server = opened(refuses_at_once, total_s=20)
     large = bytes(5_000_000)
     with pytest.raises(StoreRefused, match="AccessDenied"):
         store.put("a", large, size_bytes=len(large))
@@ -303,7 +328,7 @@ def test_a_success_that_is_an_error_inside_is_no_success(opened: Opened) -> None
         else:
             talk.answer(204)
 
-    store, server = opened(talks)
+    store, server = opened(talks, total_s=20)
     with pytest.raises((StoreRefused, StoreUnreachable)):
         store.put("a", iter([bytes(20_000_000)]), size_bytes=20_000_000)
     assert server.talks[-1].method == "DELETE"
@@ -336,7 +361,7 @@ def test_parts_that_became_an_object_though_the_answer_was_lost_are_a_success(
             talk.answer(204)
 
     done: list[Talk] = []
-    store, server = opened(talks)
+    store, server = opened(talks, total_s=20)
     large = bytes(20_000_000)
     if mine:
         store.put("a", iter([large]), size_bytes=len(large))

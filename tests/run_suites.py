@@ -7,6 +7,7 @@ which are also left in .drkit/tests/<level>.summary.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -31,6 +32,7 @@ def run_suite(suite: str, budget_s: float, level: str) -> tuple[int, str]:
         [sys.executable, "-c", _KILL_AFTER, str(budget_s), str(process.pid)],
         stdin=subprocess.PIPE,
     )
+    _awaited.update((process.pid, killer.pid))
     last = ""
     assert process.stdout is not None
     for line in process.stdout:
@@ -38,9 +40,47 @@ def run_suite(suite: str, budget_s: float, level: str) -> tuple[int, str]:
         last = line.strip() or last
     status = process.wait()
     killer.communicate()
+    for command in end_what_is_left():
+        print(f"left running by {suite}, and ended: {command}", flush=True)
     if status == -signal.SIGKILL:
         last = f"stopped: over its budget of {budget_s / 60:g} min"
     return status, last
+
+
+def adopt_orphans() -> None:
+    """From now on what a suite leaves behind becomes a child of this process (prctl(2))."""
+    set_child_subreaper = 36
+    ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0)
+    signal.signal(signal.SIGCHLD, _bury)
+
+
+_awaited: set[int] = set()
+_CHILDREN = Path(f"/proc/self/task/{os.getpid()}/children")
+
+
+def _bury(_number: int, _frame: object) -> None:
+    """Takes leave of adopted children that have ended, as process 1 would."""
+    for pid in map(int, _CHILDREN.read_text().split()):
+        if pid not in _awaited:
+            os.waitpid(pid, os.WNOHANG)
+
+
+def end_what_is_left() -> list[str]:
+    """Ends every child of this process, and theirs, which become its own; their command lines.
+
+    A suite that is killed cannot stop the servers that its tests started in sessions of their own.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    found = []
+    while pids := [int(pid) for pid in _CHILDREN.read_text().split()]:
+        for pid in pids:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
+            if command:  # one that has ended already has none
+                found.append(command.decode(errors="replace").strip())
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+    signal.signal(signal.SIGCHLD, _bury)
+    return found
 
 
 # Kills the suite's whole session when the time is up; ends when its own standard input closes.
@@ -53,6 +93,7 @@ if not select.select([sys.stdin], [], [], float(sys.argv[1]))[0]:
 
 def main() -> int:
     level = sys.argv[1] if len(sys.argv) > 1 else "quick"
+    adopt_orphans()
     budgets = tomllib.loads((TESTS / "budgets.toml").read_text())[level]
     failed = []
     lines = []

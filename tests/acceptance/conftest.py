@@ -158,13 +158,12 @@ class Deployment:
 
     def end(self) -> None:
         """Down, with nothing left running; its data would fill the disk, and is removed."""
-        if self.sandbox.exists():
-            self.done("sandbox", "down")
+        code, out = self.run("sandbox", "down", "--sandbox") if self.sandbox.exists() else (0, "")
         left = self.processes()
         for pid in left:
             os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.folder)
-        assert left == {}
+        assert (code, left) == (0, {}), out
 
 
 Copied = Callable[[Path], contextlib.AbstractContextManager[Deployment]]
@@ -187,8 +186,10 @@ def copied(backed_up: Path) -> Copied:
     def copy(folder: Path) -> Iterator[Deployment]:
         subprocess.run(["cp", "-a", "--reflink=auto", backed_up, folder], check=True)
         made = Deployment(folder)
-        yield made
-        made.end()
+        try:
+            yield made
+        finally:
+            made.end()
 
     return copy
 

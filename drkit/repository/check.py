@@ -8,6 +8,7 @@ Nothing that this machine has cached is believed, and nothing is changed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 import numpy as np
@@ -68,8 +69,7 @@ def check_repository(
             checks[store.name] = _unreachable(store.name, error.message)
     tombstones = read_tombstones(repository.key, {s.store: s.listing for s in sides}, emit)
     known = Known()
-    for side in sides:
-        _check_small(repository, side, sides, known, tombstones)
+    _check_small(repository, sides, known, tombstones)
     _check_notes(repository, sides)
     index = _index_of(known)
     table = PackTable(index)
@@ -95,22 +95,31 @@ def check_repository(
 
 
 def _check_small(
-    repository: Repository, side: Side, sides: list[Side], known: Known, tombstones: Tombstones
+    repository: Repository, sides: list[Side], known: Known, tombstones: Tombstones
 ) -> None:
-    keys = {}
-    for other in sides:
+    """Config, keys, indexes, snapshots and records of all stores, each asked by itself."""
+    keys: set[str] = set()
+    for side in sides:
         try:
-            keys.update({info.name: info.size_bytes for info in other.store.list(KEYS)})
+            keys |= {info.name for info in side.store.list(KEYS)}
         except DrkitError as error:
-            other.found(KEYS, "unread", error.message)
-    removed = [n for n in keys if tombstones.covers("key", n.removeprefix(KEYS), side.store.name)]
-    for name in removed:
-        del keys[name]
-    try:
-        side.findings += check_identity(side.store, repository.key, repository.id, keys)
-    except DrkitError as error:
-        side.found(KEYS, "unread", error.message)
-    side.findings += check_small_objects(side.store, repository.key, side.listing, known)
+            side.found(KEYS, "unread", error.message)
+
+    def check(side: Side) -> None:
+        store = side.store
+        wanted = {
+            name
+            for name in keys
+            if not tombstones.covers("key", name.removeprefix(KEYS), store.name)
+        }
+        try:
+            side.findings += check_identity(store, repository.key, repository.id, wanted)
+        except DrkitError as error:
+            side.found(KEYS, "unread", error.message)
+        side.findings += check_small_objects(store, repository.key, side.listing, known)
+
+    with ThreadPoolExecutor(max(1, len(sides)), "check") as pool:
+        list(pool.map(check, sides))
 
 
 def _check_notes(repository: Repository, sides: list[Side]) -> None:

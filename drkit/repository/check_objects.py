@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -20,7 +20,7 @@ from drkit.repository.sealing import MasterKey
 from drkit.repository.snapshot import Snapshot, read_snapshot
 from drkit.stores.interface import ObjectMissing, Store
 
-_AT_ONCE = 4
+_AT_ONCE = 8  # requests are small: what they cost is the way there and back
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class Known:
 
 
 def check_identity(
-    store: Store, key: MasterKey, repository_id: str, key_files: Mapping[str, int]
+    store: Store, key: MasterKey, repository_id: str, key_files: Collection[str]
 ) -> list[Finding]:
     """Problems with config and keys; `key_files` are those of all stores. Never repaired by itself
     (S8), so each says who must do what.

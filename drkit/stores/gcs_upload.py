@@ -17,7 +17,7 @@ import orjson
 
 from drkit.errors import DrkitError
 from drkit.google_cloud import Body
-from drkit.stores.gcs_calls import Answer, AskAgain, Calls
+from drkit.stores.gcs_calls import Answer, AskAgain, Calls, Unmet
 from drkit.stores.gcs_checksum import Crc32c
 from drkit.stores.interface import Buffer, ObjectMissing, StoreRefused, StoreUnreachable
 
@@ -97,38 +97,46 @@ def _already_there(
 ) -> str:
     """The generation of an object with exactly these bytes; else `refusal` is raised."""
     try:
-        answer = calls.ask(
-            f"read {name}", "GET", calls.objects_url(name, fields=FIELDS), ends_s=ends_s
-        )
-        found = answer.json
+        generation = _generation(_look(calls, name, ends_s), name, size_bytes, crc32c)
     except DrkitError:
-        raise refusal from None
-    if (str(found.get("size")), found.get("crc32c")) != (str(size_bytes), crc32c):
+        generation = None
+    if generation is None:
         raise refusal
-    return str(found.get("generation", ""))
+    return generation
 
 
 def _stored(calls: Calls, name: str, answer: Answer, size_bytes: int, crc32c: str) -> str:
-    """The generation that the answer names, if it holds what was sent; else it is removed."""
-    found = answer.json
-    generation = str(found.get("generation", ""))
-    as_sent = (name, str(size_bytes), crc32c)
-    stored = (found.get("name", name), str(found.get("size")), found.get("crc32c", crc32c))
-    if stored == as_sent and generation.isdigit():
+    """The generation of what was stored, if it is what was sent; else it is removed."""
+    found, ends_s = answer.json, calls.ends_s()
+    generation = _generation(found, name, size_bytes, crc32c)
+    if generation is None:
+        # Is it the object or the answer that was bent on the way?
+        found = _look(calls, name, ends_s)
+        generation = _generation(found, name, size_bytes, crc32c)
+    if generation is not None:
         return generation
-    with suppress(DrkitError):
-        calls.ask(
-            f"remove {name}",
-            "DELETE",
-            calls.objects_url(name, ifGenerationMatch=generation or None),
-            expect=frozenset({200, 204, 404}),
-            ends_s=calls.ends_s(),
-        )
+    url = calls.objects_url(name, ifGenerationMatch=found.get("generation"))
+    gone = frozenset({200, 204, 404})
+    with suppress(DrkitError, Unmet):
+        calls.ask(f"remove {name}", "DELETE", url, expect=gone, ends_s=ends_s)
     raise AskAgain(
         f"{calls.store}: {name} was stored with other bytes than were sent "
         f"({found.get('size')} bytes, CRC32C {found.get('crc32c')})",
         hint="it was removed again; look at what lies between here and the store",
     )
+
+
+def _look(calls: Calls, name: str, ends_s: float) -> dict[str, Any]:
+    url = calls.objects_url(name, fields=FIELDS)
+    return calls.ask(f"look at {name}", "GET", url, ends_s=ends_s).json
+
+
+def _generation(found: Mapping[str, Any], name: str, size_bytes: int, crc32c: str) -> str | None:
+    """The generation in an object's metadata, if it is of exactly this object."""
+    generation = str(found.get("generation", ""))
+    as_sent = (name, str(size_bytes), crc32c)
+    stored = (found.get("name", name), str(found.get("size")), found.get("crc32c", crc32c))
+    return generation if stored == as_sent and generation.isdigit() else None
 
 
 class _Resumable:

@@ -91,7 +91,7 @@ def takes(talk: Talk) -> None:
 
 def keeps_it_wrong(talk: Talk) -> None:
     talk.read_body()
-    if talk.method == "POST":
+    if talk.method in ("POST", "GET"):
         values = {"name": "a", "size": str(len(DATA)), "crc32c": "AAAAAA==", "generation": "7"}
         talk.answer(200, json.dumps(values).encode())
     else:
@@ -201,10 +201,22 @@ def test_a_store_that_wants_to_be_left_alone_past_the_deadline_is_not_asked_agai
 
 
 def test_bytes_that_are_kept_wrong_are_removed_and_sent_again(opened: Opened) -> None:
-    store, server = opened(keeps_it_wrong, keeps_it_wrong, takes)
+    store, server = opened(*[keeps_it_wrong] * 3, takes)
     store.put("a", DATA, size_bytes=len(DATA))
-    assert [talk.method for talk in server.talks] == ["POST", "DELETE", "POST"]
-    assert "ifGenerationMatch=7" in server.talks[1].target
+    assert [talk.method for talk in server.talks] == ["POST", "GET", "DELETE", "POST"]
+    assert "ifGenerationMatch=7" in server.talks[2].target
+
+
+def test_an_answer_that_came_bent_is_looked_at_again_before_anything_is_removed(
+    opened: Opened,
+) -> None:
+    def shows(talk: Talk) -> None:
+        values = {"name": "a", "size": str(len(DATA)), "crc32c": crc32c(DATA), "generation": "7"}
+        talk.answer(200, json.dumps(values).encode())
+
+    store, server = opened(keeps_it_wrong, shows)
+    store.put("a", DATA, size_bytes=len(DATA))
+    assert [talk.method for talk in server.talks] == ["POST", "GET"]
 
 
 def test_bytes_that_are_always_kept_wrong_fail_the_upload(opened: Opened) -> None:

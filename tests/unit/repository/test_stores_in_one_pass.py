@@ -195,9 +195,7 @@ def test_S4_a_store_that_cannot_catch_up_gets_no_new_point(three: Any, source: P
     assert any(isinstance(e, StoreLagging) and e.store == "s3" for e in three.events)
 
 
-def test_S1_a_damaged_copy_is_never_copied_on(
-    three: Any, source: Path, tmp_path: Path
-) -> None:
+def test_S1_a_damaged_copy_is_never_copied_on(three: Any, source: Path, tmp_path: Path) -> None:
     three.stores[2].down = True
     three.backup(source)
     three.stores[2].down = False

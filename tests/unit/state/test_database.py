@@ -52,7 +52,9 @@ def test_a_migration_that_fails_leaves_nothing_of_itself(database: Database) -> 
         migrate(database, ManualClock(), later)
     with database.read() as connection:
         assert "half" not in inspect(connection).get_table_names()
-    whole = Migration(len(MIGRATIONS) + 1, "whole", lambda c: c.execute(text("CREATE TABLE half (id INTEGER)")))
+    whole = Migration(
+        len(MIGRATIONS) + 1, "whole", lambda c: c.execute(text("CREATE TABLE half (id INTEGER)"))
+    )
     assert migrate(database, ManualClock(), (*MIGRATIONS, whole)) == [len(MIGRATIONS) + 1]
 
 

@@ -18,7 +18,7 @@ from drkit.errors import DrkitError, GuardRefused
 from drkit.operations.doctor_rules import Finding, Wanted, judge
 from drkit.stores.conditional import ConditionalStore, prove
 from drkit.stores.inspection import Inspected
-from drkit.stores.interface import Store, StoreUnreachable, VersionChanged
+from drkit.stores.interface import Store, StoreRefused, StoreUnreachable, VersionChanged
 from drkit.units import format_bytes
 
 PROBES = "probe/"
@@ -98,7 +98,7 @@ def _examined(
         works = reached[0].level == "ok"
         if works:
             reached += _conditional(store, needed=arbiter)
-        if reached[0].check == "reach" and not works:
+        if any(one.check == "reach" and one.level == "problem" for one in reached):
             return reached  # whatever else is asked would only take as long again
         return reached + list(_inspected(store, wanted_of(name, config), told=not works))
     finally:
@@ -117,34 +117,54 @@ def _inspected(store: Store, wanted: Wanted, *, told: bool) -> Iterator[Finding]
 
 
 def _reach(store: Store, clock: Clock) -> Iterator[Finding]:
-    """Writes, looks, reads and removes two objects; the larger one also tells the speed."""
+    """Writes, lists, reads and removes an object; then a larger one, which tells the speed."""
     probe = PROBES + randomness.token_hex(12)
-    small, large = randomness.token_bytes(_SMALL_BYTES), randomness.token_bytes(_LARGE_BYTES)
+    small = randomness.token_bytes(_SMALL_BYTES)
     try:
         store.put(probe, small, size_bytes=len(small))
         listed = {info.name: info.size_bytes for info in store.list(probe)}
-        whole, part = store.get(probe), store.get(probe, offset=7, length=9)
-        began_s = clock.elapsed_s()
-        store.put(probe, large, size_bytes=len(large))
-        sent_s = clock.elapsed_s()
-        same = store.get(probe) == large
-        read_s = clock.elapsed_s()
+        same = store.get(probe) == small and store.get(probe, offset=7, length=9) == small[7:16]
+    except DrkitError as error:
+        if not isinstance(error, StoreUnreachable):
+            with suppress(DrkitError):
+                store.delete(probe)
+        yield _failed(store, error)
+        return
+    try:
         store.delete(probe)
         left = [info.name for info in store.list(probe)]
-    except StoreUnreachable as error:
-        yield Finding(store.name, "reach", "problem", error.message, error.hint)
-        return
+        if not same or listed != {probe: len(small)} or left:
+            text = "what was written is not what was listed, read or removed"
+            advice = "do not trust it with backups: is something between here and the store?"
+            yield Finding(store.name, "access", "problem", text, advice)
+            return
+        yield Finding(store.name, "reach", "ok", "written, listed, read and removed")
+        yield from _speed(store, probe, clock)
+    except StoreRefused as error:
+        advice = "right for an archive that no thief may empty; else grant it, or prune cannot work"
+        text = f"the credential may not delete; {probe} stays there: {error.message}"
+        yield Finding(store.name, "access", "warning", text, advice)
     except DrkitError as error:
-        with suppress(DrkitError):
-            store.delete(probe)
-        yield Finding(store.name, "access", "problem", error.message, error.hint)
-        return
-    if listed != {probe: len(small)} or whole != small or part != small[7:16] or not same or left:
-        text = "what was written is not what was listed, read or removed"
+        yield _failed(store, error)
+
+
+def _failed(store: Store, error: DrkitError) -> Finding:
+    check = "reach" if isinstance(error, StoreUnreachable) else "access"
+    return Finding(store.name, check, "problem", error.message, error.hint)
+
+
+def _speed(store: Store, probe: str, clock: Clock) -> Iterator[Finding]:
+    large = randomness.token_bytes(_LARGE_BYTES)
+    began_s = clock.elapsed_s()
+    store.put(probe, large, size_bytes=len(large))
+    sent_s = clock.elapsed_s()
+    same = store.get(probe) == large
+    read_s = clock.elapsed_s()
+    store.delete(probe)
+    if not same:
         advice = "do not trust it with backups: is something between here and the store?"
-        yield Finding(store.name, "access", "problem", text, advice)
+        yield Finding(store.name, "access", "problem", "8 MiB came back as other bytes", advice)
         return
-    yield Finding(store.name, "reach", "ok", "written, listed, read, replaced and removed")
     up, down = _LARGE_BYTES / max(sent_s - began_s, 1e-6), _LARGE_BYTES / max(read_s - sent_s, 1e-6)
     text = f"{format_bytes(up)}/s up, {format_bytes(down)}/s down, by one connection"
     if min(up, down) < _SLOW_BYTES_PER_S:

@@ -67,9 +67,18 @@ _Said = tuple[str, Level, str, str] | tuple[str, Level, str]
 
 
 def _rights(found: Inspection) -> Iterator[_Said]:
-    if found.lacking:
-        text = f"the credential may not: {', '.join(found.lacking)}"
+    deletes = tuple(one for one in found.lacking if "delete" in one.lower())
+    if others := [one for one in found.lacking if one not in deletes]:
+        text = f"the credential may not: {', '.join(others)}"
         yield "rights", "problem", text, "grant them; docs/how-to has the policy for each store"
+    if deletes:
+        text = f"the credential may not: {', '.join(deletes)}; nothing here can be pruned"
+        yield (
+            "rights",
+            "warning",
+            text,
+            "right for an archive that no thief may empty; else grant it",
+        )
     if found.excess:
         text = f"the credential may do more than it needs: {', '.join(found.excess)}"
         yield "rights", "warning", text, "take it away: who steals the key must not have it"

@@ -73,6 +73,7 @@ LOCK = {"object_lock": {"mode": "governance", "days": 30}}
     ("change", "store", "check", "level", "word"),
     [
         ({"lacking": ("storage.objects.list",)}, {}, "rights", "problem", "may not"),
+        ({"lacking": ("storage.objects.delete",)}, {}, "rights", "warning", "pruned"),
         ({"excess": ("storage.buckets.delete",)}, {}, "rights", "warning", "buckets.delete"),
         ({"skew_s": -400.0}, {}, "clock", "problem", "differ by 6 min"),
         ({"skew_s": 60.0}, {}, "clock", "warning", "differ by 1 min"),
@@ -178,15 +179,23 @@ def test_a_store_is_reached_and_left_as_it_was() -> None:
     assert list(store.objects) == ["a"]
 
 
-@pytest.mark.parametrize("call", ["put", "get", "list", "delete"])
+def test_a_credential_that_may_not_delete_is_right_for_an_archive() -> None:
+    store = MemoryStore("cloud")
+    store.fail(Trouble.REFUSES, calls=["delete"])
+    (finding,) = [one for one in examined(store) if one.check == "access"]
+    assert finding.level == "warning"
+    assert "may not delete" in finding.text and "archive" in finding.advice
+    assert [len(data) for data in store.objects.values()] == [4096]
+
+
+@pytest.mark.parametrize("call", ["put", "get", "list"])
 def test_a_store_that_refuses_something_is_a_problem_that_names_it(call: str) -> None:
     store = MemoryStore("cloud")
     store.fail(Trouble.REFUSES, calls=[call])
     (finding,) = examined(store)
     assert (finding.check, finding.level) == ("access", "problem")
     assert f"refuses to {call}" in finding.text
-    if call != "delete":
-        assert not [name for name in store.objects if name.startswith(PROBES)]
+    assert not [name for name in store.objects if name.startswith(PROBES)]
 
 
 def test_a_store_that_answers_with_other_bytes_is_not_trusted() -> None:

@@ -27,6 +27,7 @@ from drkit.repository.restore_files import (
     refused,
     set_metadata,
     write_piece,
+    write_whole,
 )
 from drkit.repository.restore_place import (
     Overwrite,
@@ -299,6 +300,9 @@ class _Run:
             if file.is_lost:
                 continue
             try:
+                if file.is_new_and_of_one_blob:
+                    write_whole(file, content, sparse=self._options.sparse, on_failure=self.failed)
+                    continue
                 handle = file.opened()
                 try:
                     write_piece(handle, content, at, sparse=self._options.sparse)

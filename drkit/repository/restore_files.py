@@ -24,6 +24,9 @@ _NOTHING_MORE_FITS = {
     errno.EIO: "the disk fails; name a target on another one",
 }
 
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_IS_ROOT = os.geteuid() == 0
+
 OnFailure = Callable[[str, str], None]
 
 
@@ -48,6 +51,10 @@ class TargetFile:
     def written_as(self) -> str:
         """Where its bytes go until it is whole."""
         return temporary_of(self.path) if self.replaces else self.path
+
+    @property
+    def is_new_and_of_one_blob(self) -> bool:
+        return len(self.node.content) == 1 and not self.may_exist and not self.replaces
 
     def opened(self) -> int:
         """A handle to write with; the first call makes the file."""
@@ -79,10 +86,24 @@ def temporary_of(path: str) -> str:
     return os.path.join(folder, f".{short}{_TEMPORARY}")
 
 
+def write_whole(
+    file: TargetFile, content: bytes | memoryview, *, sparse: bool, on_failure: OnFailure
+) -> None:
+    """A new file of one blob, in one go: most files are."""
+    handle = os.open(file.path, _NEW, 0o600)
+    try:
+        write_piece(handle, content, 0, sparse=sparse)
+        if sparse and len(content) >= _HOLE_BYTES:
+            os.ftruncate(handle, len(content))  # its end may be a hole
+        set_metadata(handle, file.node, file.path, on_failure)
+    finally:
+        os.close(handle)
+
+
 def write_piece(handle: int, content: bytes | memoryview, at: int, *, sparse: bool) -> None:
     """Writes `content` at `at`; with `sparse`, whole 64 KiB of zeros become holes."""
     view = memoryview(content)
-    starts = range(0, len(view), _HOLE_BYTES) if sparse else ()
+    starts = range(0, len(view), _HOLE_BYTES) if sparse and len(view) >= _HOLE_BYTES else ()
     filled = [start for start in starts if view[start] or not _is_hole(view, start)]
     if len(filled) == len(starts):
         _write_all(handle, view, at)
@@ -137,7 +158,7 @@ def set_metadata(target: str | int, node: Node, path: str, on_failure: OnFailure
     follow = isinstance(target, int)  # a handle is what it is; a path may be a link
     step = "owner"
     try:
-        if os.geteuid() == 0:  # first: a change of owner clears setuid and capabilities
+        if _IS_ROOT:  # first: a change of owner clears setuid and capabilities
             os.chown(target, node.uid, node.gid, follow_symlinks=follow)
     except (OSError, OverflowError) as error:
         on_failure(path, f"{step}: {error}")

@@ -94,6 +94,7 @@ class Walk:
         """
         shown = self.wanted.at.rstrip("/")
         inside = not self.wanted.include
+        excluded, fresh = self.wanted.exclude, self.place is Place.EMPTY
         stack = [_Folder(into, shown, node, self._nodes(node, into), inside, made=True)]
         while stack:
             folder = stack[-1]
@@ -105,16 +106,19 @@ class Walk:
                 continue
             name = os.fsdecode(below.name)
             path, shown = f"{folder.path}/{name}", f"{folder.shown}/{name}"
-            if any(patterns.match(shown) for patterns in self.wanted.exclude):
+            if excluded and any(patterns.match(shown) for patterns in excluded):
                 continue
             inside = folder.inside or any(patterns.match(shown) for patterns in self.wanted.include)
             if below.type == "dir":
-                made = inside and self._make(stack) and self._make_folder(path)
+                made = inside and (folder.made or self._make(stack)) and self._make_folder(path)
                 if made or not inside:
                     nodes = self._nodes(below, path)
                     stack.append(_Folder(path, shown, below, nodes, inside, made))
-            elif inside and self._make(stack):
-                yield from self._entry(path, below)
+            elif inside and (folder.made or self._make(stack)):
+                if fresh and below.type == "file" and below.links <= 1:
+                    yield TargetFile(path, below)  # as `_entry`, for most of them
+                else:
+                    yield from self._entry(path, below)
 
     def _nodes(self, node: Node, path: str) -> Iterator[Node]:
         if node.subtree is None:

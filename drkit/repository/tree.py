@@ -30,6 +30,7 @@ _TYPES: tuple[tuple[int, NodeType, int], ...] = (
 _NEWLINE = orjson.OPT_APPEND_NEWLINE
 _NAMES: frozenset[str] = frozenset(name for _, name, _ in _TYPES) | {"irregular"}
 _FLAGS = ((stat.S_ISUID, 1 << 23), (stat.S_ISGID, 1 << 22), (stat.S_ISVTX, 1 << 20))
+_ANY_FLAG = 1 << 23 | 1 << 22 | 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,10 @@ class Node:
     @property
     def permissions(self) -> int:
         """Mode bits as chmod takes them."""
-        return (self.mode & 0o777) | sum(bit for bit, flag in _FLAGS if self.mode & flag)
+        plain = self.mode & 0o777
+        if not self.mode & _ANY_FLAG:
+            return plain
+        return plain | sum(bit for bit, flag in _FLAGS if self.mode & flag)
 
 
 def go_mode(st_mode: int) -> tuple[NodeType, int]:
@@ -189,7 +193,9 @@ def _decode(entry: dict[str, Any]) -> Node:
         else (),
         content=tuple(map(bytes.fromhex, entry.get("content") or ())),
         subtree=entry.get("subtree"),
-        extra={key: entry[key] for key in entry.keys() - _FIELDS},
+        extra={}
+        if entry.keys() <= _FIELDS
+        else {key: entry[key] for key in entry.keys() - _FIELDS},
     )
 
 

@@ -37,6 +37,12 @@ def back(three: Any, into: Path, options: RestoreOptions = RestoreOptions()) -> 
     return restore_tree(repository, node, into, three.emit, options)
 
 
+def patch_writing(patched: pytest.MonkeyPatch, instead: Any) -> None:
+    """Every byte of every file is written by `instead`."""
+    patched.setattr(restore, "write_piece", instead)
+    patched.setattr(restore_files, "write_piece", instead)
+
+
 def places_of(three: Any, path: str) -> list[tuple[str, int]]:
     """Object and offset of each blob of the file at `path`."""
     repository = three.open()
@@ -183,7 +189,7 @@ def test_a_restore_that_was_cut_short_goes_on_where_it_stopped(
         write(handle, content, at, sparse=sparse)
 
     with monkeypatch.context() as patched:
-        patched.setattr(restore, "write_piece", dies)
+        patch_writing(patched, dies)
         with pytest.raises(KeyboardInterrupt):
             back(three, tmp_path / "out")
     report = back(three, tmp_path / "out")
@@ -202,7 +208,7 @@ def test_R7_an_unfinished_restore_of_another_point_is_refused(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(restore, "write_piece", dies)
+        patch_writing(patched, dies)
         with pytest.raises(KeyboardInterrupt):
             back(three, tmp_path / "out")
     (tmp_path / "source" / "later").write_text("x")
@@ -266,7 +272,7 @@ def test_in_place_the_old_file_stays_until_the_new_one_is_whole(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(restore, "write_piece", dies)
+        patch_writing(patched, dies)
         with pytest.raises(KeyboardInterrupt):
             back(three, place, IN_PLACE)
     assert (place / "notes" / "001.md").read_text() == "edited, and older"
@@ -369,7 +375,7 @@ def test_a_full_disk_ends_the_restore_and_says_so(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(restore, "write_piece", full)
+        patch_writing(patched, full)
         with pytest.raises(PlaceError, match="No space left"):
             back(three, tmp_path / "out")
     assert back(three, tmp_path / "out").files > 0, "it goes on when there is room"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,19 +12,15 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from drkit.errors import DrkitError, GuardRefused, RepositoryLocked
+from drkit.errors import DamagedData, DrkitError, GuardRefused, RepositoryLocked
 from drkit.repository import consolidate, prune_plan
 from drkit.repository.compression import decompress
 from drkit.repository.forget import forget_snapshots
 from drkit.repository.layout import DATA, INDEX, LOCKS, PRUNES, SNAPSHOTS
-from drkit.repository.pack import BlobKind, PackedBlob
+from drkit.repository.pack import PackedBlob
 from drkit.repository.prune import PruneOptions, PruneReport, evict, prune
-from drkit.repository.prune_decision import PruneLimits, decide
-from drkit.repository.prune_plan import PrunePlan, Turn
-from drkit.repository.prune_turns import next_turn
+from drkit.repository.prune_decision import PruneLimits
 from drkit.repository.structure import check_structure
 from drkit.stores.interface import Retained, StoreUnreachable
 from drkit.stores.memory import MemoryStore
@@ -228,6 +223,66 @@ def test_S6_a_store_that_already_deleted_gets_back_what_is_used_again(
     assert sound(three)
 
 
+def test_S6_in_a_lone_store_too_what_is_used_again_is_spared(kit: ModuleType, source: Path) -> None:
+    alone = kit.Kit([MemoryStore("gcs")]).init()
+    made = churn(alone, source)
+    forgotten = alone.stores[0].objects[SNAPSHOTS + made[1]]
+    forget_all_but_last(alone, made)
+    run_prune(alone, roles={"gcs": "primary"})
+    name = SNAPSHOTS + foreign(alone, forgotten)
+    alone.stores[0].objects[name] = alone.foreign_bytes
+    alone.clock.advance(DAY.total_seconds())
+    assert run_prune(alone, roles={"gcs": "primary"}).deleted["gcs"] > 0
+    assert sound(alone)
+
+
+def half_used(kit: Any, source: Path) -> tuple[str, PackedBlob, PackedBlob]:
+    """A pack of which one blob is needed and one is not."""
+    noise = random.Random(3)
+    (source / "stays.bin").write_bytes(noise.randbytes(20_000))
+    (source / "goes.bin").write_bytes(noise.randbytes(30_000))
+    first = kit.backup(source, min_copies=3).snapshot_id
+    (source / "goes.bin").unlink()
+    made = [first, kit.backup(source, min_copies=3).snapshot_id]
+    repository = kit.open()
+    blobs = {}
+    for name, length in (("stays", 20_000), ("goes", 30_000)):
+        node = repository.find_node(repository.snapshots()[0].snapshot, f"/sncp/{name}.bin")
+        place = repository.index.find(node.content[0])
+        blobs[name] = PackedBlob(node.content[0], place.kind, place.offset, place.length, 0)
+        assert place.length >= length
+    forget_all_but_last(kit, made)
+    return place.pack_id, blobs["stays"], blobs["goes"]
+
+
+def test_S11_a_needed_blob_that_is_damaged_everywhere_stops_the_prune(
+    three: Any, source: Path
+) -> None:
+    pack, needed, _ = half_used(three, source)
+    for store in three.stores:
+        store.damage(f"{DATA}{pack[:2]}/{pack}", at=needed.offset + 100)
+    before = packs(three.stores[0])
+    with pytest.raises(DamagedData, match="damaged in every store"):
+        run_prune(three, limits=PruneLimits(max_unused=0.0))
+    assert before <= packs(three.stores[0])
+    assert not list(three.stores[0].list(PRUNES))
+
+
+def test_S11_damage_that_nobody_needs_is_left_behind(
+    three: Any, source: Path, tmp_path: Path
+) -> None:
+    pack, _, unused = half_used(three, source)
+    for store in three.stores:
+        store.damage(f"{DATA}{pack[:2]}/{pack}", at=unused.offset + 100)
+    run_prune(three, limits=PruneLimits(max_unused=0.0))
+    for _ in range(10):
+        three.clock.advance(DAY.total_seconds())
+        run_prune(three, limits=PruneLimits(max_unused=0.0))
+    assert pack not in packs(three.stores[0])
+    assert sound(three)
+    assert three.restore(tmp_path / "out").files == 1
+
+
 def test_S9_prune_waits_for_a_backup_and_a_backup_for_it(three: Any, source: Path) -> None:
     from drkit.repository.locks import take_locks
 
@@ -386,73 +441,6 @@ class Locked(MemoryStore):
             until = datetime(2026, 12, 31, tzinfo=UTC)
             raise Retained(f"{self.name}: {name} is retained", hint="wait", until=until)
         super().delete(name)
-
-
-MARKED_AT = datetime(2026, 11, 1, tzinfo=UTC)
-
-
-def plan(turns: dict[str, Turn] | None = None) -> PrunePlan:
-    return PrunePlan(1, MARKED_AT, "host", {}, frozenset(), turns or {})
-
-
-def turn(days: float) -> Turn:
-    return Turn(MARKED_AT + timedelta(days=days), "own")
-
-
-def test_S6_the_archive_comes_last_and_a_week_behind_the_first() -> None:
-    roles = {"b2": "archive", "gcs": "primary", "s3": "backup"}
-    assert next_turn(plan(), roles) == ("gcs", MARKED_AT + timedelta(hours=23))
-    assert next_turn(plan({"gcs": turn(2)}), roles) == ("s3", turn(2).at + timedelta(hours=23))
-    both = {"gcs": turn(2), "s3": turn(3)}
-    assert next_turn(plan(both), roles) == ("b2", turn(9).at)
-    assert next_turn(plan({**both, "b2": turn(9)}), roles) is None
-
-
-def test_S6_no_hurry_shortens_the_days_between_stores() -> None:
-    at_once = next_turn(plan(), ROLES, hold=timedelta(0))
-    assert at_once == ("gcs", MARKED_AT)
-    later = next_turn(plan({"gcs": turn(0)}), ROLES, hold=timedelta(0))
-    assert later == ("s3", MARKED_AT + timedelta(hours=23))
-
-
-@given(st.data())
-def test_every_used_blob_stays_in_a_kept_pack_or_is_carried_over(data: st.DataObject) -> None:
-    blobs = [bytes([number]) * 32 for number in range(data.draw(st.integers(1, 30)))]
-    layout = {
-        f"{number:064x}": [
-            PackedBlob(
-                blob,
-                BlobKind.DATA if number % 3 else BlobKind.TREE,
-                at * 100,
-                data.draw(st.integers(40, 100)),
-                0,
-            )
-            for at, blob in enumerate(
-                data.draw(st.lists(st.sampled_from(blobs), max_size=6, unique=True))
-            )
-        ]
-        for number in range(data.draw(st.integers(1, 12)))
-    }
-    stored = {blob.id for held in layout.values() for blob in held}
-    used = set(data.draw(st.lists(st.sampled_from(blobs), unique=True)))
-    limits = PruneLimits(
-        data.draw(st.sampled_from([0.0, 0.05, 1.0])),
-        data.draw(st.sampled_from([0, 200, 1 << 30])),
-        data.draw(st.sampled_from([0, 400, 1 << 30])),
-        data.draw(st.integers(1, 4)),
-    )
-
-    def all_packs() -> Iterator[tuple[str, list[PackedBlob]]]:
-        return iter(layout.items())
-
-    decision = decide(all_packs, used, limits)
-    kept = {b.id for pack, held in layout.items() if pack not in decision.marked for b in held}
-    assert used & stored <= kept | decision.needed
-    assert decision.needed <= used
-    assert decision.missing == len(used - stored)
-    assert not decision.remove.keys() & decision.repack.keys()
-    if limits.max_unused == 0 and limits.max_repack_bytes > 200:
-        assert decision.unused_bytes == 0
 
 
 def test_a_plan_that_cannot_be_read_is_no_plan_and_stops_deleting(three: Any, source: Path) -> None:

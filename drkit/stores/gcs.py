@@ -40,14 +40,13 @@ from drkit.stores.interface import (
     VersionChanged,
     Versioned,
 )
-from drkit.stores.names import check_name, check_prefix
+from drkit.stores.names import LOCKED_BELOW, check_name, check_prefix
 
 ENDPOINT = "https://storage.googleapis.com"
 # A whole object's size is not known before it is asked for; its reads end with this much time.
 _MOST_WHOLE_BYTES = 1 << 30
 _MOST_SIGNED_S = 7 * 86400
 
-_LOCKED = ("repository/data/", "repository/index/", "repository/snapshots/")
 _WRITER = "drkit-writer"
 _MODES = {"governance": "Unlocked", "compliance": "Locked"}
 
@@ -269,7 +268,7 @@ class GcsStore:
         resource: dict[str, Any] = dict(extra)
         if settings.storage_class:
             resource["storageClass"] = settings.storage_class
-        if name.startswith(_LOCKED):
+        if name.startswith(LOCKED_BELOW):
             if settings.lock_for is not None:
                 until = self._clock.now() + settings.lock_for
                 resource["retention"] = self._retention_until(until)

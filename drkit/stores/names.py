@@ -5,6 +5,8 @@ from __future__ import annotations
 from drkit.stores.interface import StoreRefused
 
 MOST_NAME_CHARS = 900
+LOCKED_BELOW = ("repository/data/", "repository/index/", "repository/snapshots/")
+"""What object lock applies to (S13): leases, locks and tombstones must stay deletable."""
 
 
 def is_safe_name(name: str) -> bool:

@@ -13,13 +13,10 @@ from drkit.clock import Clock
 from drkit.http_client import NoAnswer
 from drkit.io_policy import Deadline, Retry, retrying
 from drkit.pace import Allowance
-from drkit.stores.names import check_name
+from drkit.stores.names import LOCKED_BELOW, check_name
 from drkit.stores.s3_errors import TryAgain, explained, unanswered
 
 T = TypeVar("T")
-
-LOCKED_BELOW = ("repository/data/", "repository/index/", "repository/snapshots/")
-"""What object lock applies to (S13): leases, locks and tombstones must stay deletable."""
 
 
 @dataclass(frozen=True, slots=True)

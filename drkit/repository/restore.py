@@ -41,9 +41,9 @@ from drkit.repository.restore_walk import EVERYTHING, Left, Linked, Step, Walk, 
 from drkit.repository.tree import Node
 from drkit.stores.interface import Store
 
-_WINDOW_FILES = 4096
+_WINDOW_FILES = 1024
 _WINDOW_BLOBS = 8192
-_WINDOWS_OPEN = 3
+_WINDOWS_OPEN = 6
 _NAMED = 1000
 
 

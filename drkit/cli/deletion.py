@@ -10,6 +10,7 @@ import typer
 from drkit.cli.apps import opened
 from drkit.cli.options import Session, command
 from drkit.cli.selection import Hosts, Paths, Snapshots, Tags
+from drkit.errors import GuardRefused
 
 if TYPE_CHECKING:
     from drkit.operations.forget import ForgetPlan
@@ -163,7 +164,11 @@ def prune(
                 evict_store(app.repository, evict, app.emit)
             if forget:
                 session.terminal.say(forget_by_config(app))
-            report = run_prune(app.repository, options, app.emit)
+            try:
+                report = run_prune(app.repository, options, app.emit)
+            except GuardRefused:  # a store may be away for weeks: the others' locks must not end
+                renew_locks(app.repository, now=app.clock.now(), emit=app.emit)
+                raise
         renewed = {}
         if not session.dry_run:
             renewed = renew_locks(app.repository, now=app.clock.now(), emit=app.emit)

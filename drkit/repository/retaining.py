@@ -16,6 +16,7 @@ from drkit.errors import DrkitError
 from drkit.events import Emit, Note
 from drkit.repository.layout import INDEX, SNAPSHOTS, pack_name
 from drkit.repository.repository import Repository
+from drkit.repository.survey import list_stores, survey
 from drkit.stores.interface import ObjectMissing, Retaining, Store
 
 _CALLS_AT_ONCE = 8
@@ -34,15 +35,22 @@ def renew_locks(repository: Repository, *, now: datetime, emit: Emit) -> dict[st
     """For each store that locks objects: each one in use that is locked for less than half of the
     store's retention, or not at all, is locked for the whole of it again.
 
-    In use are the packs that an index names, the indexes and the snapshots. A failure stops
-    nothing: it is told, and the next run tries again.
+    In use are the packs that an index names and no prune has marked, the indexes and the
+    snapshots. A failure stops nothing: it is told, and the next run tries again.
     """
-    packs = [pack_name(pack_id) for pack_id in repository.index.pack_sizes()]
+    plan = survey(repository, list_stores(repository, emit), emit).plan
+    sizes = repository.index.pack_sizes()
+    packs = [pack_name(pack_id) for pack_id in sizes if pack_id not in plan.marked]
     found = {}
     for store in repository.stores:
         period = getattr(store, "retention", None)
         if isinstance(period, timedelta):
-            listed = [info.name for folder in (INDEX, SNAPSHOTS) for info in store.list(folder)]
+            listed = [
+                info.name
+                for folder in (INDEX, SNAPSHOTS)
+                for info in store.list(folder)
+                if info.name.removeprefix(INDEX) not in plan.retired
+            ]
             found[store.name] = _renew(store, [*packs, *listed], period, now, emit)
     return found
 

@@ -21,7 +21,9 @@ from drkit.repository.layout import DATA, INDEX, LOCKS, PRUNES, SNAPSHOTS
 from drkit.repository.pack import PackedBlob
 from drkit.repository.prune import PruneOptions, PruneReport, evict, prune
 from drkit.repository.prune_decision import PruneLimits
+from drkit.repository.retaining import renew_locks
 from drkit.repository.structure import check_structure
+from drkit.repository.survey import list_stores, survey
 from drkit.stores.interface import Retained, StoreUnreachable
 from drkit.stores.memory import MemoryStore
 
@@ -335,6 +337,19 @@ def test_S13_packs_that_may_not_be_deleted_are_retained_and_go_later(
     assert sound(two)
 
 
+def test_S13_the_lock_of_a_marked_pack_is_not_renewed(kit: ModuleType, source: Path) -> None:
+    store = Retained30("gcs")
+    alone = kit.Kit([store]).init()
+    forget_all_but_last(alone, churn(alone, source))
+    run_prune(alone, roles={"gcs": "primary"})
+    repository = alone.open()
+    marked = survey(repository, list_stores(repository, alone.emit), alone.emit).plan.marked
+    renew_locks(repository, now=alone.clock.now(), emit=alone.emit)
+    renewed = {name.rpartition("/")[2] for name in store.renewed if name.startswith(DATA)}
+    assert marked
+    assert renewed == packs(store) - marked.keys()
+
+
 def test_small_packs_and_many_indexes_become_few(
     three: Any, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -429,6 +444,22 @@ class Mortal(MemoryStore):
                 Mortal.dead = True
                 raise StoreUnreachable(f"{self.name}: dead", hint="a test asked so")
             Mortal.left -= 1
+
+
+class Retained30(MemoryStore):
+    """Locks objects for thirty days."""
+
+    retention = timedelta(days=30)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.renewed: set[str] = set()
+
+    def retained_until(self, name: str) -> datetime | None:
+        return None
+
+    def retain(self, name: str, until: datetime) -> None:
+        self.renewed.add(name)
 
 
 class Locked(MemoryStore):

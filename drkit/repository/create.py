@@ -14,9 +14,11 @@ from drkit.repository.chunker import ChunkerSettings
 from drkit.repository.identity import exists, identity, no_repository, open_key, refuse_leftovers
 from drkit.repository.keys import ScryptCost, make_key_file, open_key_file
 from drkit.repository.layout import (
+    BESIDE,
     CONFIG,
     DATA,
     DRKIT,
+    EVERYTHING,
     INDEX,
     KEYS,
     RESTORE_TXT,
@@ -62,7 +64,7 @@ def init_repository(
     finished = bool(key_file)
     if not key_file:
         for store in stores:
-            refuse_leftovers(store)
+            refuse_leftovers(store, EVERYTHING)
         key_file = make_key_file(
             key, password, cost=cost or ScryptCost(), clock=clock, hostname=hostname
         )
@@ -91,6 +93,8 @@ def join_store(stores: Sequence[Store], newcomer: Store, password: str) -> None:
             return
     objects = _foundation(holders[0])
     _refuse_others(newcomer, objects)
+    for note in list(newcomer.list(BESIDE)):
+        newcomer.delete(note.name)  # of a former life: what it held then, it does not hold now
     _write([newcomer], objects)
 
 

@@ -22,8 +22,8 @@ def exists(store: Store) -> bool:
     return True
 
 
-def refuse_leftovers(store: Store) -> None:
-    for info in store.list(ROOT):
+def refuse_leftovers(store: Store, prefix: str = ROOT) -> None:
+    for info in store.list(prefix):
         raise GuardRefused(
             f"{store.name} holds {info.name}, but no repository config",
             hint="put the config of another store there, or name an empty prefix for it",

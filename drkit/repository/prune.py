@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from drkit.errors import GuardRefused
+from drkit.errors import GuardRefused, RepositoryLocked
 from drkit.events import Emit, Note, Progress
 from drkit.repository.catch_up import Levelled, catch_up, write_ledgers
 from drkit.repository.consolidate import (
@@ -93,8 +93,13 @@ def refuse_absent(repository: Repository, locks: Locks, emit: Emit) -> frozenset
     seen = survey(repository, locks.listings, emit)
     refuse_unreadable(seen)
     evicted = seen.tombstones.evicted
+    unlocked = [store.name for store in repository.stores if store not in locks.by_store]
+    if busy := [name for name in unlocked if name not in evicted]:
+        raise RepositoryLocked(
+            f"{', '.join(busy)} could not be locked; nothing was deleted",
+            hint="run it again when the other program has ended; if it is dead: drkit unlock",
+        )
     reasons = dict(repository.unreachable)
-    reasons |= {s.name: "not locked" for s in repository.stores if s not in locks.by_store}
     reasons |= {
         name: f"it {found.diverged}; drkit repair reconcile {name}"
         for name, found in seen.standings.items()

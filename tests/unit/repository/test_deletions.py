@@ -12,8 +12,9 @@ import pytest
 from drkit.errors import DrkitError, GuardRefused, RepositoryLocked
 from drkit.repository import forget as forgetting
 from drkit.repository.forget import forget_snapshots
-from drkit.repository.layout import DELETIONS, LEDGER, LOCKS, SNAPSHOTS
+from drkit.repository.layout import BESIDE, DELETIONS, LEDGER, LOCKS, SNAPSHOTS
 from drkit.repository.locks import take_locks
+from drkit.repository.repository import join_store
 from drkit.repository.survey import list_stores, survey
 from drkit.stores.interface import StoreRefused, StoreUnreachable
 from drkit.stores.memory import MemoryStore, Trouble
@@ -219,6 +220,28 @@ def test_damaged_records_stop_forget_and_bring_nothing_back(three: Any, source: 
     assert first not in held(three.stores[0])
     with pytest.raises(GuardRefused, match="damaged"):
         forget(three, second)
+
+
+def test_S12_a_store_that_is_emptied_and_joined_again_gets_everything(
+    kit: ModuleType, three: Any, source: Path
+) -> None:
+    made = {three.backup(source, min_copies=3).snapshot_id for _ in range(2)}
+    notes = {n: d for n, d in three.stores[2].objects.items() if n.startswith(BESIDE)}
+    assert LEDGER in notes
+    three.stores[2].objects = notes  # only repository/ was removed: its ledger speaks of the past
+    join_store(three.stores, three.stores[2], kit.PASSWORD)
+    made.add(three.backup(source, min_copies=3).snapshot_id)
+    assert held(three.stores[2]) == made
+
+
+def test_S12_a_new_repository_is_not_begun_beside_the_notes_of_another(
+    kit: ModuleType, three: Any, source: Path
+) -> None:
+    three.backup(source, min_copies=3)
+    for store in three.stores:
+        store.objects = {n: d for n, d in store.objects.items() if n.startswith(BESIDE)}
+    with pytest.raises(GuardRefused, match="repository-drkit"):
+        three.init()
 
 
 def test_a_ledger_that_is_damaged_starts_anew(three: Any, source: Path) -> None:

@@ -108,3 +108,34 @@ def test_what_this_machine_kept_is_no_need_but_a_saving(
     assert len(unchanged[0].calls) > 12
     backup(tmp_path, unchanged)
     assert len(unchanged[0].calls) <= 12
+
+
+def test_after_maintenance_many_points_are_opened_with_tens_of_requests(
+    kit: Any, tmp_path: Path
+) -> None:
+    """A hundred points a day: one prune, and the index is few files in few packs again."""
+    from drkit.repository.prune import PruneOptions, prune
+    from drkit.repository.structure import check_structure
+
+    store = Asked("gcs")
+    alone = kit.Kit([store]).init()
+    (tmp_path / "source").mkdir()
+    for number in range(100):
+        (tmp_path / "source" / "note.md").write_text(f"note {number}")
+        alone.backup(tmp_path / "source")
+    before = opening(alone, store)
+    options = PruneOptions({"gcs": "primary"}, lambda r, s: ("own", check_structure(r, s)))
+    prune(alone.open(), options, alone.emit)
+    alone.clock.advance(86_400)
+    assert prune(alone.open(), options, alone.emit).deleted["gcs"] > 0
+    after = opening(alone, store)
+    assert before > 100
+    assert after <= 12
+    assert len(list(store.list("repository/data/"))) <= 4
+
+
+def opening(kit: Any, store: Asked) -> int:
+    """Requests until every blob can be found, with nothing kept on this machine."""
+    store.calls.clear()
+    assert len(kit.open().index) > 0
+    return len(store.calls)

@@ -92,7 +92,7 @@ class AwsClient:
         self._service = service
         self._region = region
         self._keys = keys
-        self._wire = wire
+        self.wire = wire
         self._endpoint = endpoint
         self._addressing = addressing
         self._takes_crc32 = takes_crc32
@@ -135,7 +135,7 @@ class AwsClient:
             return url
 
     def close(self) -> None:
-        self._wire.close()
+        self.wire.close()
 
     def _client(self) -> Any:
         if self._opened is None:
@@ -183,7 +183,7 @@ class AwsClient:
         # Waiting for a 100 costs a second at each server that never says it.
         headers.pop("Expect", None)
         headers.setdefault("Host", urlsplit(request.url).netloc)
-        reply = self._wire.send(
+        reply = self.wire.send(
             request.method,
             request.url,
             headers,

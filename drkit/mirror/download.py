@@ -19,18 +19,22 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def read_url(
-    url: str, *, offset: int, size_bytes: int, clock: Clock
+    url: str, *, offset: int, size_bytes: int, clock: Clock, wire: Wire | None = None
 ) -> Iterator[tuple[int, bytes]]:
     """(offset, bytes) in order, from `offset` or, where a server cannot do that, from 0.
 
-    Never yields a byte past `size_bytes`. Errors name the host and never the URL, whose query is
-    a secret: `StoreUnreachable` (again may help), `NoAnswer`, `StoreRefused`.
+    `wire` is that of the operator's own store: its proxy, authorities and limits hold, and what
+    it reads in the clear it is asked for in the clear. Errors name the host and never the URL,
+    whose query is a secret: `StoreUnreachable` (again may help), `NoAnswer`, `StoreRefused`.
     """
     parts = urlsplit(url)
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return _read_file(Path(unquote(parts.path)), offset)
-    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-        return _read_http(url, parts.hostname or "", offset, size_bytes, clock)
+    host = parts.hostname or ""
+    if wire is not None and parts.scheme in ("http", "https"):
+        return _read_http(wire, url, host, offset, size_bytes, clock)
+    if parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK):
+        return _read_alone(url, host, offset, size_bytes, clock)
     raise StoreRefused(
         f"a ticket names a URL of the kind {parts.scheme[:20]!r}",
         hint="tickets hold https:// and file:// URLs only",
@@ -50,18 +54,26 @@ def _read_file(path: Path, offset: int) -> Iterator[tuple[int, bytes]]:
         ) from error
 
 
-def _read_http(
+def _read_alone(
     url: str, host: str, offset: int, size_bytes: int, clock: Clock
 ) -> Iterator[tuple[int, bytes]]:
-    parts = urlsplit(url)
+    wire = Wire(Route(proxy=_proxy(urlsplit(url).scheme, host)), clock=clock)
+    try:
+        yield from _read_http(wire, url, host, offset, size_bytes, clock)
+    finally:
+        wire.close()
+
+
+def _read_http(
+    wire: Wire, url: str, host: str, offset: int, size_bytes: int, clock: Clock
+) -> Iterator[tuple[int, bytes]]:
     ends_s = clock.elapsed_s() + STORE_REQUEST.for_bytes(size_bytes - offset)
-    headers = {"Host": parts.netloc, "Accept-Encoding": "identity"}
+    headers = {"Host": urlsplit(url).netloc, "Accept-Encoding": "identity"}
     if offset:
         headers["Range"] = f"bytes={offset}-"
-    wire = Wire(Route(proxy=_proxy(parts.scheme, host)), clock=clock)
+    allowance = Allowance(STORE_REQUEST, clock, ends_s=ends_s)
+    answer = wire.send("GET", url, headers, (), allowance=allowance)
     try:
-        allowance = Allowance(STORE_REQUEST, clock, ends_s=ends_s)
-        answer = wire.send("GET", url, headers, (), allowance=allowance)
         if answer.status == 200:
             offset = 0
         elif answer.status == 206:
@@ -78,7 +90,7 @@ def _read_http(
             yield offset, chunk
             offset += len(chunk)
     finally:
-        wire.close()
+        answer.body.close()
 
 
 def _proxy(scheme: str, host: str) -> str | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -21,12 +22,13 @@ from drkit.clock import Clock
 from drkit.errors import DamagedData, GuardRefused, PlaceError
 from drkit.events import Emit, Note, Progress
 from drkit.http_client import NoAnswer
+from drkit.http_wire import Wire
 from drkit.io_policy import STORE_RETRY, retrying
 from drkit.mirror.download import read_url
 from drkit.mirror.manifest import FileEntry
 from drkit.mirror.ticket import Ticket
 from drkit.stores.durable import make_folders, sync_folder, write_all
-from drkit.stores.interface import StoreUnreachable
+from drkit.stores.interface import Store, StoreUnreachable
 
 THREADS = 4
 PART = ".part"
@@ -41,11 +43,19 @@ class FetchReport:
     bytes: int
 
 
-def fetch_ticket(ticket: Ticket, into: Path, *, clock: Clock, emit: Emit) -> FetchReport:
+def fetch_ticket(
+    ticket: Ticket,
+    into: Path,
+    *,
+    clock: Clock,
+    emit: Emit,
+    wires: Mapping[str, Wire] | None = None,
+) -> FetchReport:
     """Brings every file of the ticket below `into`, which is made if absent.
 
-    Raises `PlaceError` (expired, unreachable), `DamagedData` naming the file that no store has as
-    the manifest says, `GuardRefused` for links in `into` that lead elsewhere.
+    `wires`: the operator's own ways to the stores, by name; a rented machine has none. Raises
+    `PlaceError` (expired, unreachable), `DamagedData` naming the file that no store has as the
+    manifest says, `GuardRefused` for links in `into` that lead elsewhere.
     """
     if clock.now() >= ticket.expires_at:
         raise PlaceError(
@@ -53,7 +63,7 @@ def fetch_ticket(ticket: Ticket, into: Path, *, clock: Clock, emit: Emit) -> Fet
             hint="drkit runs resume mints a new one",
         )
     make_folders(into)
-    job = _Fetching(ticket, into, clock, emit)
+    job = _Fetching(ticket, into, clock, emit, wires or {})
     with ThreadPoolExecutor(THREADS, thread_name_prefix="fetch") as pool:
         waiting = [pool.submit(job.fetch, entry) for entry in ticket.manifest.files]
         try:
@@ -67,7 +77,10 @@ def fetch_ticket(ticket: Ticket, into: Path, *, clock: Clock, emit: Emit) -> Fet
 
 
 class _Fetching:
-    def __init__(self, ticket: Ticket, into: Path, clock: Clock, emit: Emit) -> None:
+    def __init__(
+        self, ticket: Ticket, into: Path, clock: Clock, emit: Emit, wires: Mapping[str, Wire]
+    ) -> None:
+        self._wires = wires
         self._ticket = ticket
         self._into = into
         self._clock = clock
@@ -138,12 +151,12 @@ class _Fetching:
 
     def _carry_on(self, entry: FileEntry, part: Path, store: str, url: str) -> None:
         """Fetches what `part` lacks; returns with the whole, right file in it, synced."""
-        resumed = self._try(entry, part, url)
+        resumed = self._try(entry, part, store, url)
         if resumed is None:
             return
         part.unlink()
         # What an earlier call left may have been damaged; what came in one piece is not ours.
-        if resumed and self._try(entry, part, url) is None:
+        if resumed and self._try(entry, part, store, url) is None:
             return
         part.unlink(missing_ok=True)
         raise DamagedData(
@@ -151,7 +164,7 @@ class _Fetching:
             hint="mirror it again from its source: delete it in that store, then drkit backup",
         )
 
-    def _try(self, entry: FileEntry, part: Path, url: str) -> int | None:
+    def _try(self, entry: FileEntry, part: Path, store: str, url: str) -> int | None:
         """None when `part` is now right; else how many bytes of it were there before."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(part, flags, 0o644), "r+b", buffering=0) as file:
@@ -164,7 +177,11 @@ class _Fetching:
             resumed = at = file.tell()
             if at < entry.size_bytes:
                 for offset, chunk in read_url(
-                    url, offset=at, size_bytes=entry.size_bytes, clock=self._clock
+                    url,
+                    offset=at,
+                    size_bytes=entry.size_bytes,
+                    clock=self._clock,
+                    wire=self._wires.get(store),
                 ):
                     if self.stopped.is_set():
                         raise PlaceError("given up: another file failed", hint="see its error")
@@ -186,6 +203,12 @@ class _Fetching:
                 )
             os.fsync(file.fileno())
         return None if hasher.hexdigest() == entry.sha256 else resumed
+
+
+def wires_of(stores: Iterable[Store]) -> dict[str, Wire]:
+    """How each of the stores that are reached over HTTP is reached, by its name."""
+    found = {store.name: getattr(store, "wire", None) for store in stores}
+    return {name: wire for name, wire in found.items() if isinstance(wire, Wire)}
 
 
 def _is_right(target: Path, entry: FileEntry) -> bool:

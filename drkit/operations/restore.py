@@ -9,7 +9,7 @@ from pathlib import Path
 from drkit.clock import Clock
 from drkit.errors import ConfigError, DrkitError, GuardRefused
 from drkit.events import Emit, Note
-from drkit.mirror.fetch import fetch_ticket
+from drkit.mirror.fetch import fetch_ticket, wires_of
 from drkit.mirror.read import find_manifest
 from drkit.mirror.ticket import mint_ticket
 from drkit.operations.restore_snapshot import Patterned, may_be_written, prove
@@ -99,7 +99,10 @@ def restore_point(
         try:
             manifest, holders = find_manifest(stores, mirror.model, mirror.revision)
             ticket = mint_ticket(holders, manifest, expires_s=_TICKET_S, clock=clock)
-            weights[name] = fetch_ticket(ticket, target / name, clock=clock, emit=emit).bytes
+            fetched = fetch_ticket(
+                ticket, target / name, clock=clock, emit=emit, wires=wires_of(holders)
+            )
+            weights[name] = fetched.bytes
             if verify:
                 proofs.append(verify_weights(manifest, target / name, emit))
         except DrkitError as error:

@@ -108,7 +108,7 @@ class GcsStore:
         self._name = name
         self._written = written
         self._clock = clock
-        self._wire = Wire(route, clock=clock, sending=sending, receiving=receiving)
+        self.wire = Wire(route, clock=clock, sending=sending, receiving=receiving)
         self.calls = Calls(
             name,
             settings.bucket,
@@ -131,7 +131,7 @@ class GcsStore:
             anonymous=is_loopback(self.settings.endpoint),
             field=f"stores.{self._name}.credentials",
         )
-        return open_session(credentials, self._wire, self._clock)
+        return open_session(credentials, self.wire, self._clock)
 
     def put(self, name: str, data: Buffer | Iterable[Buffer], *, size_bytes: int) -> None:
         self._write(name, data, size_bytes, {}, {})
@@ -168,7 +168,7 @@ class GcsStore:
             raise Retained(refusal.message + date, hint=refusal.hint, until=until) from refusal
 
     def close(self) -> None:
-        self._wire.close()
+        self.wire.close()
 
     def presign(self, name: str, expires_s: float) -> str:
         full = self._full(name)

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from drkit.errors import DrkitError
+from drkit.http_wire import Wire
 from drkit.pace import Allowance
 from drkit.stores.inspection import Inspection
 from drkit.stores.interface import (
@@ -42,6 +43,11 @@ class S3Store:
     @property
     def name(self) -> str:
         return self._bucket.store
+
+    @property
+    def wire(self) -> Wire:
+        """The way to the server: its presigned URLs are read by it here."""
+        return self._bucket.client.wire
 
     def put(self, name: str, data: Buffer | Iterable[Buffer], *, size_bytes: int) -> None:
         if size_bytes > MOST_STREAMED_BYTES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -12,12 +13,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from certificates import certificate
 from raw_server import RawServer, drips
 
 from drkit.clock import ManualClock, SystemClock
 from drkit.errors import DamagedData
 from drkit.events import discard
 from drkit.http_client import NoAnswer
+from drkit.http_wire import Route, Wire
 from drkit.io_policy import Deadline
 from drkit.mirror.download import read_url
 from drkit.mirror.fetch import fetch_ticket
@@ -190,4 +193,26 @@ def test_S10_a_url_that_drips_is_left_though_it_is_never_silent(
                 pass
         assert "planted-secret" not in f"{caught.value}"
     finally:
+        server.stop()
+
+
+def test_a_store_of_the_operator_is_reached_as_its_configuration_says(tmp_path: Path) -> None:
+    key_file, file = certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file, key_file)
+    server = RawServer(lambda talk: talk.answer(200, DATA), tls=context)
+    ends = SystemClock().now() + timedelta(days=3650)
+    url = f"{server.url}/model.bin?signature=planted-secret"
+    ticket = Ticket(Manifest("tiny", "r1", (ENTRY,)), {ENTRY.path: (("own", url),)}, ends)
+    wire = Wire(Route(ca_file=str(file)), clock=SystemClock())
+    try:
+        with pytest.raises(NoAnswer, match="certificate is not trusted"):
+            fetch_ticket(ticket, tmp_path / "a", clock=ManualClock(), emit=discard)
+        assert server.talks == []
+        into = tmp_path / "b"
+        fetch_ticket(ticket, into, clock=SystemClock(), emit=discard, wires={"own": wire})
+        assert (into / ENTRY.path).read_bytes() == DATA
+        assert len(server.talks) == 1
+    finally:
+        wire.close()
         server.stop()

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 from drkit.units import format_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from drkit.cli.options import Session
     from drkit.repository.browse import Entry
+    from drkit.repository.check_values import LostFile
     from drkit.repository.repository import ListedSnapshot
 
 _KINDS = {
@@ -52,6 +56,13 @@ def snapshot_cells(listed: ListedSnapshot) -> dict[str, Any]:
         "paths": " ".join(snapshot.paths),
         "stores": ",".join(sorted(listed.stores)),
     }
+
+
+def tell_lost(session: Session, lost: Iterable[LostFile]) -> None:
+    """A line for each file that no store can give."""
+    for each in lost:
+        values = {"path": each.path, "what": each.what, "snapshots": list(each.snapshots)}
+        session.terminal.result("lost", values, f"lost: {each}")
 
 
 def node_values(entry: Entry) -> dict[str, Any]:

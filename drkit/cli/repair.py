@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from drkit.cli.apps import opened
+from drkit.cli.nodes import tell_lost
 from drkit.cli.options import Session, command
 from drkit.cli.selection import Hosts, Paths, Snapshots, Tags
 
@@ -79,9 +80,7 @@ def packs(
             damaged = named_packs(repository, pack)
         else:
             report = check_repository(repository, reading=ReadAll(), emit=app.emit)
-            for lost in report.lost:
-                values = {"path": lost.path, "what": lost.what, "snapshots": list(lost.snapshots)}
-                session.terminal.result("lost", values, f"lost: {lost}")
+            tell_lost(session, report.lost)
             damaged = damaged_packs(repository, report)
         done = repair_packs(repository, damaged, app.emit, dry_run=session.dry_run)
     would = "would be " if session.dry_run else ""
@@ -121,10 +120,7 @@ def snapshots(
     with opened(session) as app:
         repository = app.repository
         among = choose_all(repository.snapshots(), snapshot or (), read_filter(host, tag, path))
-        lost = losses(repository, among)
-        for each in lost:
-            values = {"path": each.path, "what": each.what, "snapshots": list(each.snapshots)}
-            session.terminal.result("lost", values, f"lost: {each}")
+        tell_lost(session, losses(repository, among))
         new_ids = repair_snapshots(repository, among, app.emit, dry_run=session.dry_run)
         if forget and new_ids and not session.dry_run:
             forget_snapshots(repository, dict.fromkeys(new_ids), app.emit)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from drkit.cli.apps import opened
+from drkit.cli.nodes import tell_lost
 from drkit.cli.options import Session, command
 from drkit.errors import ConfigError
 
@@ -149,9 +150,7 @@ def _tell(session: Session, outcome: CheckOutcome, prices: dict[str, float], tod
             values = {"store": finding.store, "object": finding.name, "why": finding.what}
             text = f"{finding.store}: not put back: {finding}"
             session.terminal.result("not_restored", values, text)
-    for lost in report.lost:
-        values = {"path": lost.path, "what": lost.what, "snapshots": list(lost.snapshots)}
-        session.terminal.result("lost", values, f"lost: {lost}")
+    tell_lost(session, report.lost)
     for snapshot in report.lost_snapshots:
         text = f"lost: snapshot {snapshot[:8]} cannot be read in any store"
         session.terminal.result("lost_snapshot", {"id": snapshot}, text)

@@ -3,6 +3,7 @@
 import os
 import pty
 import re
+import select
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,13 @@ def on_a_terminal(answers: list[str], *, cwd: Path) -> tuple[int, str]:
         os.chdir(cwd)
         os.environ |= {"PYTHONPATH": str(PROJECT), "TERM": "dumb", "COLUMNS": "200"}
         os.execv(sys.executable, [sys.executable, "-m", "drkit", "init"])
-    shown = ""
+    shown = typed = ""
     waiting = list(answers)
     while True:
+        # A key that came while the terminal changed its mode was lost: it is pressed again.
+        if not select.select([terminal], [], [], 10)[0]:
+            os.write(terminal, typed.encode())
+            continue
         try:
             part = os.read(terminal, 4096)
         except OSError:  # the other end is closed
@@ -30,7 +35,8 @@ def on_a_terminal(answers: list[str], *, cwd: Path) -> tuple[int, str]:
             break
         shown += part.decode(errors="replace")
         if waiting and re.search(r": $", shown):
-            os.write(terminal, f"{waiting.pop(0)}\n".encode())
+            typed = f"{waiting.pop(0)}\n"
+            os.write(terminal, typed.encode())
             shown += "\n"
     _, status = os.waitpid(pid, 0)
     os.close(terminal)

@@ -23,8 +23,9 @@ def on_a_terminal(answers: list[str], *, cwd: Path) -> tuple[int, str]:
     shown = typed = ""
     waiting = list(answers)
     while True:
-        # A key that came while the terminal changed its mode was lost: it is pressed again.
-        if not select.select([terminal], [], [], 10)[0]:
+        # Ctrl-C or Ctrl-D that came while the terminal changed its mode was lost: again, then.
+        patience_s = 10 if typed.startswith(("\x03", "\x04")) else None
+        if not select.select([terminal], [], [], patience_s)[0]:
             os.write(terminal, typed.encode())
             continue
         try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from drkit.config.sources import WeightsSource
 from drkit.errors import ConfigError
 from drkit.operations.backup import BackupReport, Due, back_up
+from drkit.repository.locks import Locks
 from drkit.repository.scan import BY_ALL, Compare
 from drkit.sources.interface import NOTHING_EXCLUDED, Excludes
 from drkit.verify.golden import record_golden
@@ -23,6 +24,7 @@ def run_backup(
     excludes: Excludes = NOTHING_EXCLUDED,
     compare: Compare = BY_ALL,
     tags: tuple[str, ...] = (),
+    locks: Locks | None = None,
 ) -> BackupReport:
     """One point with the sources `only` cut anew (default: all of them)."""
     sources = app.config.sources
@@ -64,4 +66,5 @@ def run_backup(
         work_dir=app.state_dir,
         clock=app.clock,
         emit=app.emit,
+        locks=locks,
     )

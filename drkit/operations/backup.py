@@ -26,6 +26,7 @@ from drkit.repository.archive import (
     WriteReport,
     write_point,
 )
+from drkit.repository.locks import Locks
 from drkit.repository.repository import Repository
 from drkit.repository.scan import BY_ALL, Compare
 from drkit.repository.survey import list_stores
@@ -100,15 +101,16 @@ def back_up(
     work_dir: Path,
     clock: Clock,
     emit: Emit,
+    locks: Locks | None = None,
 ) -> BackupReport:
     """One new point. A source that cannot be cut keeps its former subtree and cut time.
 
-    Raises `TooFewCopies` when fewer than `min_copies` stores hold the point.
+    `locks`: shared ones, where somebody took them before; else they are taken when the sources
+    are cut. Raises `TooFewCopies` when fewer than `min_copies` stores hold the point.
     """
     epoch, role_tags = _epoch(arbiter, service, emit)
-    repository.use_listings(
-        list_stores(repository, emit)
-    )  # one request a store for all that follows
+    # one request a store for all that follows
+    repository.use_listings(locks.listings if locks else list_stores(repository, emit))
     points = list_points(repository)
     former = points[-1] if points else None
     weights, lagging = _mirror(due, former, stores, work_dir / "cache", clock, emit)
@@ -143,6 +145,7 @@ def back_up(
             tags=(TAG, f"epoch:{epoch}", *role_tags, *due.tags),
             flags=lambda _reports: _flags(written[0], emit),
             compare=due.compare,
+            locks=locks,
             time=now,
             parent=former.listed if former else None,
             min_copies=min_copies,

@@ -104,15 +104,17 @@ def write_point(
     emit: Emit,
     flags: Flags = no_flags,
     compare: Compare = BY_ALL,
+    locks: Locks | None = None,
 ) -> WriteReport:
     """The point that was written. `finish` gives the files of `/.drkit` once all roots are stored,
     `flags` then more tags; a point of which something could not be read is tagged `incomplete`.
+    `locks` that were taken before are released here.
 
     Raises `TooFewCopies` when fewer than `min_copies` stores hold all of it (S2), and
     `RepositoryLocked` when no store could be locked.
     """
     repository.refuse_format_1()
-    locks = take_locks(repository, exclusive=False, need_all=False, emit=emit)
+    locks = locks or take_locks(repository, exclusive=False, need_all=False, emit=emit)
     fan_out: FanOut | None = None
     try:
         repository.forget_index()  # loaded under the lock: no prune can run from here on

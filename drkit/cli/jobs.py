@@ -10,7 +10,6 @@ from drkit.operations.backup import BackupReport, Due, back_up
 from drkit.repository.locks import Locks
 from drkit.repository.scan import BY_ALL, Compare
 from drkit.sources.interface import NOTHING_EXCLUDED, Excludes
-from drkit.verify.golden import record_golden
 
 if TYPE_CHECKING:
     from drkit.points.point import GoldenSet
@@ -38,6 +37,8 @@ def run_backup(
     service = app.config.service
 
     def golden() -> GoldenSet:
+        from drkit.verify.golden import record_golden
+
         assert service is not None and app.primary is not None
         return record_golden(
             app.primary, model=service.model, api_key=app.api_key(), clock=app.clock

@@ -14,7 +14,6 @@ from drkit.config.sources import WeightsSource
 from drkit.coordination.interface import Arbiter, ArbiterUnreachable
 from drkit.errors import DrkitError
 from drkit.events import Emit, Note
-from drkit.mirror.write import mirror_weights
 from drkit.points.anomaly import anomalies, dense_share
 from drkit.points.find import TAG, FoundPoint, list_points
 from drkit.points.point import POINT_FILE, GoldenSet, Point, SourcePart, WeightsPart
@@ -181,6 +180,8 @@ def _mirror(
     for name in due.all_weights:
         source = due.weights.get(name)
         if source is not None:
+            from drkit.mirror.write import mirror_weights
+
             try:
                 cut_at = clock.now()
                 report = mirror_weights(

@@ -9,16 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drkit.clock import Clock, SystemClock
-from drkit.compute.catalog import open_compute
-from drkit.compute.interface import Compute, Endpoint
 from drkit.config.local_paths import with_absolute_paths
 from drkit.config.models import Config
 from drkit.config.sources import WeightsSource
 from drkit.coordination.catalog import open_arbiter
-from drkit.coordination.interface import Arbiter
 from drkit.errors import ConfigError
 from drkit.events import Emit
-from drkit.health.interface import Prober
 from drkit.io_policy import READS
 from drkit.repository.repository import Repository, init_repository, open_repository
 from drkit.secrets.catalog import open_secrets
@@ -27,11 +23,13 @@ from drkit.sources.catalog import open_source
 from drkit.sources.interface import Source
 from drkit.stores.catalog import open_store
 from drkit.stores.interface import Store
-from drkit.traffic.catalog import open_switch
-from drkit.traffic.interface import Namespace, Switch
 
 if TYPE_CHECKING:
+    from drkit.compute.interface import Compute, Endpoint
+    from drkit.coordination.interface import Arbiter
+    from drkit.health.interface import Prober
     from drkit.state.database import Database
+    from drkit.traffic.interface import Namespace, Switch
 
 
 class App:
@@ -145,10 +143,14 @@ class App:
                 f"{place!r} has no provider",
                 hint=f"targets with one: {', '.join(self.config.targets) or 'none'}",
             )
+        from drkit.compute.catalog import open_compute
+
         return open_compute(site.provider, self.secrets, clock=self.clock)
 
     def switches(self, namespace: Namespace) -> tuple[Switch, ...]:
         """What moves traffic in `namespace`; a switch without a drill name takes no part there."""
+        from drkit.traffic.catalog import open_switch
+
         opened = (
             open_switch(name, config, self.secrets, namespace=namespace)
             for name, config in self.config.switch.items()
@@ -187,6 +189,8 @@ class App:
 def parse_endpoint(url: str) -> Endpoint:
     """The endpoint of a URL; ConfigError when it lacks a host."""
     from urllib.parse import urlsplit
+
+    from drkit.compute.interface import Endpoint
 
     parts = urlsplit(url)
     if not parts.hostname or parts.scheme not in ("http", "https"):

@@ -149,3 +149,75 @@ def test_a_root_that_is_a_link_is_followed_but_no_link_below_it(
     alone.restore(tmp_path / "out")
     assert (tmp_path / "out" / "notes" / "inner").is_symlink()
     assert kit.listing(tmp_path / "out") == kit.listing(real)
+
+
+def test_chunks_are_cut_as_the_repository_pins_them(
+    kit: ModuleType, alone: Any, tmp_path: Path
+) -> None:
+    import random
+
+    import orjson
+
+    from drkit.repository.layout import DRKIT
+
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "large").write_bytes(random.Random(5).randbytes(6 << 20))
+    pinned = orjson.loads(alone.stores[0].get(DRKIT))
+    assert pinned["chunker"]["avg_bytes"] == 1 << 20
+    pinned["chunker"].update(min_bytes=64 << 10, avg_bytes=128 << 10, max_bytes=512 << 10)
+    content = orjson.dumps(pinned)
+    alone.stores[0].put(DRKIT, content, size_bytes=len(content))
+    alone.backup(source)
+    repository = alone.open()
+    node = repository.find_node(alone.latest(repository).snapshot, "/sncp/large")
+    sizes = [repository.index.find(blob).content_bytes for blob in node.content]
+    assert len(sizes) > 15
+    assert max(sizes) <= 512 << 10
+    assert alone.warnings == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{}",
+        b'{"chunker": {"algorithm": "rabin", "min_bytes": 1, "avg_bytes": 1, "max_bytes": 1}}',
+        b'{"chunker": {"algorithm": "fastcdc-2020", "min_bytes": 1, "avg_bytes": 2, '
+        b'"max_bytes": 3}}',
+        b'{"chunker": {"algorithm": "fastcdc-2020", "min_bytes": 524288, "avg_bytes": 1048576, '
+        b'"max_bytes": 1099511627776}}',
+        b'{"chunker": {"algorithm": "fastcdc-2020", "min_bytes": "many", "avg_bytes": [], '
+        b'"max_bytes": null}}',
+        b" " * 100_000,
+    ],
+)
+def test_settings_that_nobody_could_have_pinned_are_told_and_not_used(
+    kit: ModuleType, alone: Any, tmp_path: Path, content: bytes
+) -> None:
+    from drkit.repository.layout import DRKIT
+
+    source = kit.make_plain_tree(tmp_path / "source")
+    alone.stores[0].put(DRKIT, content, size_bytes=len(content))
+    alone.backup(source)
+    assert any("cut as in a new repository" in text for text in alone.warnings)
+    alone.restore(tmp_path / "out")
+    assert kit.listing(tmp_path / "out") == kit.listing(source)
+
+
+def test_a_file_on_a_window_s_edge_comes_back_whole(
+    kit: ModuleType, alone: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import random
+
+    from drkit.repository import file_reader
+
+    monkeypatch.setattr(file_reader, "WINDOW_BYTES", 9 << 20)
+    source = tmp_path / "source"
+    source.mkdir()
+    for size in ((512 << 10) - 1, 512 << 10, (9 << 20) - 1, 9 << 20, (9 << 20) + 1, 19 << 20):
+        (source / str(size)).write_bytes(random.Random(size).randbytes(size))
+    (source / "zeros").write_bytes(bytes(20 << 20))
+    assert alone.backup(source).roots["sncp"].whole
+    alone.restore(tmp_path / "out")
+    assert kit.listing(tmp_path / "out") == kit.listing(source)

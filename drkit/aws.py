@@ -16,11 +16,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from drkit.errors import PlaceError
 from drkit.http_client import NoAnswer
-from drkit.http_wire import Wire
+from drkit.http_wire import Wire, host_header
 from drkit.metered_socket import Buffer
 from drkit.pace import Allowance
 
@@ -182,7 +181,7 @@ class AwsClient:
         headers = {name: _text(value) for name, value in request.headers.items()}
         # Waiting for a 100 costs a second at each server that never says it.
         headers.pop("Expect", None)
-        headers.setdefault("Host", urlsplit(request.url).netloc)
+        headers.setdefault("Host", host_header(request.url))
         reply = self.wire.send(
             request.method,
             request.url,

@@ -290,6 +290,13 @@ class _Connection(http.client.HTTPConnection):
             self._metered.cut()
 
 
+def host_header(url: str) -> str:
+    """What `Host` says for `url`, and what is signed: without a port that goes without saying."""
+    parts = urlsplit(url)
+    usual = ":443" if parts.scheme == "https" else ":80"
+    return parts.netloc.rpartition("@")[2].removesuffix(usual)
+
+
 def _target(parts: SplitResult, route: Route) -> str:
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if route.proxy and parts.scheme == "http":

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from drkit.clock import Clock
-from drkit.http_wire import Route, Wire
+from drkit.http_wire import Route, Wire, host_header
 from drkit.io_policy import STORE_REQUEST
 from drkit.pace import Allowance
 from drkit.stores.interface import StoreRefused, StoreUnreachable
@@ -68,7 +68,7 @@ def _read_http(
     wire: Wire, url: str, host: str, offset: int, size_bytes: int, clock: Clock
 ) -> Iterator[tuple[int, bytes]]:
     ends_s = clock.elapsed_s() + STORE_REQUEST.for_bytes(size_bytes - offset)
-    headers = {"Host": urlsplit(url).netloc, "Accept-Encoding": "identity"}
+    headers = {"Host": host_header(url), "Accept-Encoding": "identity"}
     if offset:
         headers["Range"] = f"bytes={offset}-"
     allowance = Allowance(STORE_REQUEST, clock, ends_s=ends_s)

@@ -46,8 +46,11 @@ def main() -> int:
     found_versions = versions(peers)
     print("\n".join(f"{name}: {version}" for name, version in found_versions.items()))
     missed = []
-    with folder(_SHARED_BYTES + max(case.needs_bytes for case in known.values())) as root:
-        for name in arguments.only or known:
+    names = arguments.only or list(known)
+    needs_bytes = max(known[name].needs_bytes for name in names) * arguments.scale
+    with folder(_SHARED_BYTES + int(needs_bytes)) as root:
+        print(f"repositories in {root.parent}", flush=True)
+        for name in names:
             case = known[name]
             bench = Bench(root / name, root / "shared", arguments.scale, peers)
             rounds = arguments.rounds or case.rounds or ROUNDS

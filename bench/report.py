@@ -32,7 +32,7 @@ def print_table(case: Case, medians: Mapping[str, Measured], verdicts: list[Verd
         value = "not measured" if verdict.value is None else f"{verdict.value:.2f}"
         met = {True: "met", False: "MISSED", None: ""}[verdict.met]
         stretch = {True: ", stretch met", False: "", None: ""}[verdict.stretch_met]
-        print(f"  bar: {verdict.text}: {value} {met}{stretch}")
+        print(f"  bar: {verdict.text}: {value} {met}{stretch}", flush=True)
 
 
 def write_results(

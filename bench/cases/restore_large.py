@@ -16,5 +16,5 @@ CASE = Case(
     "full restore, 2 GiB incompressible in 4 files, one folder store",
     prepare,
     bars=(Faster("restic", 1.7, stretch=3), AtMost("peak_mb", 400)),
-    needs_bytes=14 << 30,
+    needs_bytes=10 << 30,
 )

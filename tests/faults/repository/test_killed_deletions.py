@@ -219,6 +219,32 @@ def test_a_killed_copy_goes_on(
     assert sound(kit, tmp_path)
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_dozens_of_deaths_in_forget_and_prune(
+    kit: ModuleType, prepared: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    """Each world dies again and again, and a prune walks through it all the same."""
+    root, ids = prepared
+    rng = random.Random(5)
+    deaths = 0
+    for world in range(8):
+        here = tmp_path / str(world)
+        here.mkdir()
+        lay_out(root, here)
+        for day in range(12):
+            rest = ids[:-1] if day == 0 else ()
+            work = "forget" if day == 0 else "prune"
+            worker = start(here, root / "source", work, rng.randint(3, 30), day, *rest)
+            worker.communicate(timeout=60)
+            deaths += worker.returncode == -9
+            assert sound(kit, here)
+        two(kit, here).backup(root / "source", min_copies=2)
+        assert snapshots(here, "gcs") == snapshots(here, "s3")
+        assert ids[-1] in snapshots(here, "gcs")
+    assert deaths >= 40
+
+
 def test_restic_agrees_after_a_death_in_each_phase(
     restic: Path, kit: ModuleType, prepared: tuple[Path, list[str]], tmp_path: Path
 ) -> None:

@@ -24,8 +24,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 TESTS = Path(__file__).parents[2]
-SECONDS_IN_CI = 40.0
-SECONDS_IN_SOAK = 3000.0
+SECONDS_IN_CI = 25.0
+SECONDS_IN_SOAK = 1800.0
 WANTED_IN_SOAK = 2000
 SEQUENCES_A_ROUND = 5
 NUMBERS = st.integers(0, 1 << 16)

@@ -93,8 +93,10 @@ def _bucket(
         receiving=_throttle(config.download_mib_per_s, clock),
     )
     addressing = config.addressing
-    if addressing == "auto" and config.endpoint:
-        addressing = "path"  # a server's name rarely has one below it for each bucket
+    if addressing == "auto":
+        # A server's name rarely has one below it for each bucket, and certificates of AWS cover
+        # one label. Left to itself, the SDK signs URLs for AWS's global name, which redirects.
+        addressing = "path" if config.endpoint or "." in config.bucket else "virtual"
     client = AwsClient(
         "s3",
         region=region,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import pytest
 
 from drkit.aws import AwsKeys, AwsRefused
+from drkit.config.stores import S3Store
+from drkit.secrets.memory import MemorySecrets
 from drkit.stores.interface import ObjectMissing, StoreRefused, StoreUnreachable, VersionChanged
 from drkit.stores.s3_errors import TryAgain, explained
-from drkit.stores.s3_open import _region_in
+from drkit.stores.s3_open import _region_in, open_s3
 
 
 def error(status: int, code: str, *, again_501: bool = False) -> Exception:
@@ -69,3 +73,25 @@ def test_the_region_is_read_from_the_endpoint_of_b2(endpoint: str, region: str) 
 
 def test_keys_are_not_shown() -> None:
     assert "planted" not in repr(AwsKeys("id", "planted-secret", "planted-token"))
+
+
+def test_without_an_endpoint_it_is_aws_whatever_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    config = S3Store.model_validate(
+        {
+            "kind": "s3",
+            "role": "backup",
+            "bucket": "example-drkit",
+            "region": "eu-west-1",
+            "access_key_id": "env:KEY_ID",
+            "secret_access_key": "env:KEY",
+        }
+    )
+    secrets = MemorySecrets({"env:KEY_ID": "id", "env:KEY": "planted-secret"})
+    url = open_s3("s3", config, secrets).presign("a/b", 60)
+    assert urlsplit(url).netloc == "example-drkit.s3.eu-west-1.amazonaws.com"
+    assert urlsplit(url).path == "/a/b"
+    assert "planted-secret" not in url

@@ -221,3 +221,21 @@ def test_a_file_on_a_window_s_edge_comes_back_whole(
     assert alone.backup(source).roots["sncp"].whole
     alone.restore(tmp_path / "out")
     assert kit.listing(tmp_path / "out") == kit.listing(source)
+
+
+def test_where_chunks_end_does_not_depend_on_how_a_file_is_read(
+    kit: ModuleType, alone: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import random
+
+    from drkit.repository import file_reader
+
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "one").write_bytes(random.Random(9).randbytes(30 << 20))
+    alone.backup(source)
+    monkeypatch.setattr(file_reader, "WINDOW_BYTES", 9 << 20)
+    (source / "two").write_bytes((source / "one").read_bytes())
+    report = alone.backup(source)
+    assert report.files_new == 1
+    assert report.bytes_added < 10_000, "every chunk of it was there"

@@ -6,6 +6,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from drkit.repository.listing import Listing, take_listing
 from drkit.repository.reading import ask_each
 from drkit.repository.sealing import MasterKey
 from drkit.repository.tree import format_time, parse_time
-from drkit.stores.interface import ObjectMissing, Store
+from drkit.stores.interface import ObjectMissing, Store, StoreRefused
 
 if TYPE_CHECKING:
     from drkit.repository.repository import Repository
@@ -128,8 +129,9 @@ class StoreLock:
         others = [LOCKS + each for each in listing.locks if LOCKS + each != self._name]
         for lock in read_locks(self._store, self._key, others):
             if lock.is_stale(self._clock.now(), self._hostname):
-                self._store.delete(lock.name)
-                listing.locks.pop(lock.name[len(LOCKS) :], None)
+                with suppress(StoreRefused):  # a credential that cannot delete is not stopped by it
+                    self._store.delete(lock.name)
+                    listing.locks.pop(lock.name[len(LOCKS) :], None)
             elif lock.exclusive or self._exclusive:
                 return f"{'exclusively ' if lock.exclusive else ''}by {lock.holder}"
         return None

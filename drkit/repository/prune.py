@@ -234,8 +234,10 @@ class _Run:
                 hint="run it again",
             )
         for name in sorted(self._plan.indexes):
-            if not delete_index(store, name, self.emit):
-                return 0  # what it names must stay as long as it does
+            if not delete_index(store, name, self.emit):  # what it names must stay as long
+                text = "it refuses to delete: no other store has its turn before it does"
+                self.emit(Note("warning", store.name, text))
+                return 0
             listing.indexes.pop(name, None)
         doomed = [pack for pack in self._plan.remove if pack in listing.packs]
         retained: dict[str, str] = {}

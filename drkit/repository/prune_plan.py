@@ -7,6 +7,7 @@ moment the plan is in a store; they are deleted later, store after store (S6).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -16,7 +17,7 @@ from drkit.repository.layout import PRUNES
 from drkit.repository.listing import Listing
 from drkit.repository.records import Values, read_records, seal_record
 from drkit.repository.sealing import MasterKey
-from drkit.stores.interface import Store
+from drkit.stores.interface import Store, StoreRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +130,10 @@ def spread_plan(store: Store, listing: Listing, known: KnownPlan) -> None:
         if name not in listing.prunes:
             store.put(PRUNES + name, sealed, size_bytes=len(sealed))
             listing.prunes[name] = len(sealed)
-    for name in [n for n in listing.prunes if n in known.stale]:
-        store.delete(PRUNES + name)
-        del listing.prunes[name]
+    with suppress(StoreRefused):  # the newest one counts
+        for name in [n for n in listing.prunes if n in known.stale]:
+            store.delete(PRUNES + name)
+            del listing.prunes[name]
 
 
 def _values_of(plan: PrunePlan) -> Values:

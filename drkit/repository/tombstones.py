@@ -8,6 +8,7 @@ that was away finds it when it is back.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from drkit.repository.layout import DELETIONS
 from drkit.repository.listing import Listing
 from drkit.repository.records import read_records, seal_record
 from drkit.repository.sealing import MasterKey
-from drkit.stores.interface import Store
+from drkit.stores.interface import Store, StoreRefused
 
 Kind = Literal["snapshot", "key"]
 
@@ -166,9 +167,10 @@ def spread_records(store: Store, listing: Listing, tombstones: Tombstones) -> No
         if name not in listing.deletions:
             store.put(DELETIONS + name, sealed, size_bytes=len(sealed))
             listing.deletions[name] = len(sealed)
-    for name in [n for n in listing.deletions if n in tombstones.superseded]:
-        store.delete(DELETIONS + name)
-        del listing.deletions[name]
+    with suppress(StoreRefused):  # what is superseded says nothing any more, wherever it lies
+        for name in [n for n in listing.deletions if n in tombstones.superseded]:
+            store.delete(DELETIONS + name)
+            del listing.deletions[name]
 
 
 _SUPERSEDED_NAMED = 1000

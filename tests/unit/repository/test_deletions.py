@@ -252,6 +252,33 @@ def test_a_ledger_that_is_damaged_starts_anew(three: Any, source: Path) -> None:
     assert any("ledger cannot be read" in warning for warning in three.warnings)
 
 
+def test_a_credential_that_cannot_delete_backs_up_all_the_same(
+    kit: ModuleType, source: Path
+) -> None:
+    """Its locks stay until they are stale; what was forgotten goes when somebody else prunes."""
+    stores = [MemoryStore("gcs"), AppendOnly("b2")]
+    two = kit.Kit(stores).init()
+    first = two.backup(source, min_copies=2).snapshot_id
+    two.backup(source, min_copies=2)
+    two.clock.advance(3600)
+    assert forget(two, first).retained["b2"] == {first}
+    two.clock.advance(3600)
+    two.backup(source, min_copies=2)
+    two.clock.advance(3600)
+    forget(two, two.backup(source, min_copies=2).snapshot_id)
+    two.clock.advance(3600)
+    report = two.backup(source, min_copies=2)
+    assert all(result.complete for result in report.stores)
+    assert [first in held(store) for store in stores] == [False, True]
+
+
+class AppendOnly(MemoryStore):
+    """Nothing can be deleted with this credential."""
+
+    def delete(self, name: str) -> None:
+        raise StoreRefused(f"{self.name}: may not delete {name}", hint="on purpose")
+
+
 class ObjectLocked(MemoryStore):
     """Once `locked`, snapshots cannot be deleted."""
 

@@ -32,7 +32,7 @@ def opened() -> Iterator[Opened]:
     stores: list[Store] = []
 
     def open_on(
-        *steps: Step, tries: int = 4, b2: bool = False, total_s: float = 0.6, **fields: object
+        *steps: Step, tries: int = 4, b2: bool = False, total_s: float = 20, **fields: object
     ) -> tuple:
         server = RawServer(*steps)
         servers.append(server)
@@ -79,7 +79,7 @@ def resets_in_mid_body(talk: Talk) -> None:
 
 
 def test_S10_a_server_that_hangs_is_left_when_the_time_is_up(opened: Opened) -> None:
-    store, server = opened(hangs, tries=1)
+    store, server = opened(hangs, tries=1, total_s=0.6)
     for call in (
         lambda: store.get("a"),
         lambda: store.stat("a"),
@@ -99,7 +99,7 @@ def test_S10_a_server_that_hangs_leaves_time_to_ask_again(opened: Opened) -> Non
 
 
 def test_S10_a_slow_drip_is_cut_though_it_is_never_silent(opened: Opened) -> None:
-    store, server = opened(drips, tries=1)
+    store, server = opened(drips, tries=1, total_s=0.6)
     with pytest.raises(StoreUnreachable, match="did not answer in time"):
         store.get("a")
     assert len(server.talks) == 1
@@ -111,13 +111,13 @@ def test_S10_dripping_headers_are_cut(opened: Opened) -> None:
         while not talk.stopping.wait(0.02):
             talk.send(b"X-Y: z\r\n")
 
-    store, _server = opened(dripping_headers, tries=1)
+    store, _server = opened(dripping_headers, tries=1, total_s=0.6)
     with pytest.raises(StoreUnreachable):
         store.get("a")
 
 
 def test_S10_a_server_that_takes_no_bytes_is_cut(opened: Opened) -> None:
-    store, _server = opened(hangs, tries=1)
+    store, _server = opened(hangs, tries=1, total_s=0.6)
     large = bytes(20_000_000)  # more than the kernel buffers on the way
     with pytest.raises(StoreUnreachable, match="did not answer in time"):
         store.put("a", large, size_bytes=len(large))
@@ -127,6 +127,7 @@ def test_S10_whoever_waits_is_let_go_when_the_store_is_closed(opened: Opened) ->
     store, _server = opened(
         lambda talk: (store.close(), hangs(talk))[0],
         tries=1,
+        total_s=0.6,
     )
     with pytest.raises(StoreUnreachable):
         store.get("a")
@@ -276,7 +277,7 @@ def test_a_refusal_in_the_middle_of_an_upload_is_heard(opened: Opened) -> None:
         talk.read_body()  # as servers do, lest the reset overtakes the answer
         talk.close()
 
-    store, server = opened(refuses_at_once, total_s=20)
+    store, server = opened(refuses_at_once)
     large = bytes(5_000_000)
     with pytest.raises(StoreRefused, match="AccessDenied"):
         store.put("a", large, size_bytes=len(large))
@@ -328,7 +329,7 @@ def test_a_success_that_is_an_error_inside_is_no_success(opened: Opened) -> None
         else:
             talk.answer(204)
 
-    store, server = opened(talks, total_s=20)
+    store, server = opened(talks)
     with pytest.raises((StoreRefused, StoreUnreachable)):
         store.put("a", iter([bytes(20_000_000)]), size_bytes=20_000_000)
     assert server.talks[-1].method == "DELETE"
@@ -361,7 +362,7 @@ def test_parts_that_became_an_object_though_the_answer_was_lost_are_a_success(
             talk.answer(204)
 
     done: list[Talk] = []
-    store, server = opened(talks, total_s=20)
+    store, server = opened(talks)
     large = bytes(20_000_000)
     if mine:
         store.put("a", iter([large]), size_bytes=len(large))

@@ -259,7 +259,7 @@ class FanOut:
                 lane.store.put(item.name, content, size_bytes=item.size_bytes)
             except DrkitError as error:
                 self._fail(lane, error.message)
-            except Exception as error:  # an adapter's bug must not look like a complete store
+            except BaseException as error:  # a thread that ends must not pass for one at work
                 self._fail(lane, repr(error))
             with self._changed:
                 if item not in lane.sending:
@@ -271,9 +271,11 @@ class FanOut:
                 lane.rate = lane.bytes_sent / max(busy_s, 0.001)
                 if not lane.sending:
                     lane.busy_s = busy_s
+                if lane.queue:
+                    self._staff(lane)
                 self._changed.notify_all()
             self._let_go(item)
-            del item  # the buffer is given back before the next one is waited for
+            del item, content  # the buffer is given back before the next one is waited for
 
     def _fail(self, lane: _Lane, reason: str, *, told: bool = False) -> None:
         """Drops the lane and gives back every buffer that it holds (S10)."""

@@ -3,7 +3,7 @@
 import os
 import pty
 import re
-import select
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,12 @@ def on_a_terminal(answers: list[str], *, cwd: Path) -> tuple[int, str]:
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(cwd)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores Ctrl-C
         os.environ |= {"PYTHONPATH": str(PROJECT), "TERM": "dumb", "COLUMNS": "200"}
         os.execv(sys.executable, [sys.executable, "-m", "drkit", "init"])
-    shown = typed = ""
+    shown = ""
     waiting = list(answers)
     while True:
-        # Ctrl-C or Ctrl-D that came while the terminal changed its mode was lost: again, then.
-        patience_s = 10 if typed.startswith(("\x03", "\x04")) else None
-        if not select.select([terminal], [], [], patience_s)[0]:
-            os.write(terminal, typed.encode())
-            continue
         try:
             part = os.read(terminal, 4096)
         except OSError:  # the other end is closed
@@ -36,8 +32,7 @@ def on_a_terminal(answers: list[str], *, cwd: Path) -> tuple[int, str]:
             break
         shown += part.decode(errors="replace")
         if waiting and re.search(r": $", shown):
-            typed = f"{waiting.pop(0)}\n"
-            os.write(terminal, typed.encode())
+            os.write(terminal, f"{waiting.pop(0)}\n".encode())
             shown += "\n"
     _, status = os.waitpid(pid, 0)
     os.close(terminal)

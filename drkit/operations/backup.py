@@ -6,7 +6,6 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from pathlib import Path
 
 from drkit.clock import Clock
@@ -15,7 +14,7 @@ from drkit.coordination.interface import Arbiter, ArbiterUnreachable
 from drkit.errors import DrkitError
 from drkit.events import Emit, Note
 from drkit.points.anomaly import anomalies, dense_share
-from drkit.points.find import TAG, FoundPoint, list_points
+from drkit.points.find import TAG, FoundPoint, newest_point
 from drkit.points.point import POINT_FILE, GoldenSet, Point, SourcePart, WeightsPart
 from drkit.repository.anomaly import ANOMALY_TAG
 from drkit.repository.archive import (
@@ -110,8 +109,7 @@ def back_up(
     epoch, role_tags = _epoch(arbiter, service, emit)
     # one request a store for all that follows
     repository.use_listings(locks.listings if locks else list_stores(repository, emit))
-    points = list_points(repository)
-    former = points[-1] if points else None
+    former = newest_point(repository)
     weights, lagging = _mirror(due, former, stores, work_dir / "cache", clock, emit)
     golden = _golden(record_golden, weights, former, emit)
     spool = work_dir / "spool" / str(os.getpid())  # backups may run side by side
@@ -340,9 +338,3 @@ def _sweep(spools: Path) -> None:
     for left in spools.glob("*"):
         if left.name == str(os.getpid()) or not Path("/proc", left.name).exists():
             shutil.rmtree(left, ignore_errors=True)
-
-
-def newest_cut(points: Sequence[FoundPoint], source: str) -> datetime | None:
-    """When `source` was last cut, over all of `points`."""
-    cuts = [f.point.sources[source].cut_at for f in points if source in f.point.sources]
-    return max(cuts, default=None)

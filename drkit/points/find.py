@@ -30,19 +30,31 @@ class FoundPoint:
 
 def list_points(repository: Repository) -> list[FoundPoint]:
     """All points, oldest first. Snapshots that are none of drkit's are left out."""
-    found = []
-    for listed in repository.snapshots():
-        if TAG not in listed.snapshot.tags:
-            continue
-        try:
-            content = repository.read_file(listed.snapshot, f"/{OWN_FOLDER}/{POINT_FILE}")
-            point = read_point(content)
-            if REPAIRED in listed.snapshot.tags:  # something was lost and left out
-                point = point.model_copy(update={"complete": False})
-            found.append(FoundPoint(listed, point))
-        except DrkitError as error:
-            repository.emit(Note("error", f"point {listed.id[:8]}", error.message))
-    return found
+    found = (_read(repository, listed) for listed in repository.snapshots())
+    return [point for point in found if point is not None]
+
+
+def newest_point(repository: Repository) -> FoundPoint | None:
+    """The last of `list_points`, without reading the others."""
+    for listed in reversed(repository.snapshots()):
+        if (found := _read(repository, listed)) is not None:
+            return found
+    return None
+
+
+def _read(repository: Repository, listed: ListedSnapshot) -> FoundPoint | None:
+    """The point that the snapshot is, if it is one; one that cannot be read is told."""
+    if TAG not in listed.snapshot.tags:
+        return None
+    try:
+        content = repository.read_file(listed.snapshot, f"/{OWN_FOLDER}/{POINT_FILE}")
+        point = read_point(content)
+    except DrkitError as error:
+        repository.emit(Note("error", f"point {listed.id[:8]}", error.message))
+        return None
+    if REPAIRED in listed.snapshot.tags:  # something was lost and left out
+        point = point.model_copy(update={"complete": False})
+    return FoundPoint(listed, point)
 
 
 def choosable(found: FoundPoint, role: RoleRecord | None) -> bool:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import stat
 from typing import TYPE_CHECKING, Any
 
-from drkit.units import format_bytes
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -95,6 +93,7 @@ def node_line(entry: Entry, *, long: bool, human: bool = False) -> str:
     if not long:
         return path
     from drkit.repository.tree import format_time
+    from drkit.units import format_bytes
 
     node = entry.node
     size = format_bytes(node.size) if human else str(node.size)

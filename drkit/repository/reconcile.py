@@ -80,8 +80,10 @@ def _plan(repository: Repository, name: str, own: Own | None, seen: Survey) -> R
     standing = seen.standings[name]
     good = _good(seen, store)
     if not good:
+        others = [n for n, found in seen.standings.items() if found.diverged and n != name]
         raise GuardRefused(
-            f"no other store is sound to reconcile {name} with", hint="drkit status says why"
+            f"no other store is sound to reconcile {name} with",
+            hint=f"first reconcile {', '.join(others)}" if others else "bring another store back",
         )
     listing = seen.listings[store]
     elsewhere = {s for found in good.values() for s in found.snapshots}

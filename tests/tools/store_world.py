@@ -242,11 +242,12 @@ class World:
         """All is well again, and what stood apart is reconciled as an operator would."""
         for store in self.stores:
             store.down, store.stale = False, None
-        repository = self.kit.open()
-        found = survey(repository, list_stores(repository, self.kit.emit), self.kit.emit).standings
-        for name, standing in found.items():
-            if standing.diverged or standing.lost:
-                reconcile(self.kit.open(), name, "spread", self.kit.emit)
+        for wanted in ("diverged", "lost"):  # one that only lost snapshots is who the others follow
+            repository = self.kit.open()
+            found = survey(repository, list_stores(repository, self.kit.emit), self.kit.emit)
+            for name, standing in found.standings.items():
+                if getattr(standing, wanted):
+                    reconcile(self.kit.open(), name, "spread", self.kit.emit)
         self.removed_there.clear()
         self.backup(must=True)
 

@@ -38,7 +38,7 @@ def same_content(source: Path, restored: Path) -> bool:
 def test_real_files_and_a_model_made_elsewhere_survive_a_drill_to_the_last_bit(
     fresh: Deployment, tmp_path: Path
 ) -> None:
-    real = make("real_tree.py", tmp_path / "real")
+    real = make("real_tree.py", tmp_path / "real", "--each", "150")
     model = make("make_model.py", tmp_path / "model", "--seed", "7", "--mib", "56")
     source = listing(real)
     assert len(source) > 300

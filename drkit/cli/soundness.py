@@ -13,6 +13,7 @@ from drkit.cli.options import Session, command
 from drkit.errors import ConfigError
 
 if TYPE_CHECKING:
+    from drkit.mirror.repair import WeightsRepair
     from drkit.operations.check import CheckOutcome
     from drkit.repository.read_turns import ReadLog
     from drkit.wiring import App
@@ -26,7 +27,8 @@ Stores = Annotated[list[str] | None, typer.Option("--store", help="Only this sto
 def check(
     session: Session,
     read_data: Annotated[
-        bool, typer.Option("--read-data", help="Read and hash every pack of every store.")
+        bool,
+        typer.Option("--read-data", help="Read and hash all data of every store, weights too."),
     ] = False,
     read_data_subset: Annotated[
         str | None, typer.Option(help="Read a part: n/t (1/7), a share (2.5%), or a size (500M).")
@@ -46,6 +48,7 @@ def check(
 ) -> int:
     """Says whether the repository is sound, in each store by itself and over all of them."""
     from drkit.operations.check import run_check, run_due_check
+    from drkit.operations.check_weights import check_weights
     from drkit.repository.reading_choice import ReadAll, ReadNothing, read_subset
 
     if read_data + (read_data_subset is not None) + due > 1:
@@ -79,11 +82,31 @@ def check(
                 cheapest=cheapest,
                 emit=app.emit,
             )
+        weights: tuple[WeightsRepair, ...] = ()
+        if read_data:
+            chosen = tuple(each for each in app.stores if not store or each.name in store)
+            weights = check_weights(app.weights_sources, chosen, repair=repair, emit=app.emit)
         today = app.clock.now().date()
     _tell(session, outcome, prices, today)
-    if outcome.report.damaged:
+    for file in weights:
+        _tell_weights(session, file)
+    if outcome.report.damaged or any(not file.healed_from for file in weights):
         return 22
     return 0 if outcome.report.sound else 3
+
+
+def _tell_weights(session: Session, file: WeightsRepair) -> None:
+    values = {
+        "store": file.store,
+        "path": file.path,
+        "what": file.what,
+        "healed_from": file.healed_from,
+        "bytes_fetched": file.bytes_fetched,
+        "why": file.why,
+    }
+    end = f"put back from {file.healed_from}" if file.healed_from else file.why
+    words = ": ".join(part for part in (file.store, file.path, file.what, end) if part)
+    session.terminal.result("weights_file", values, words)
 
 
 def egress_prices(app: App) -> dict[str, float]:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent
@@ -65,7 +66,8 @@ def _bury(_number: int, _frame: object) -> None:
     """Takes leave of adopted children that have ended, as process 1 would."""
     for pid in map(int, _CHILDREN.read_text().split()):
         if pid not in _awaited:
-            os.waitpid(pid, os.WNOHANG)
+            with suppress(ChildProcessError):  # it may have been waited for already
+                os.waitpid(pid, os.WNOHANG)
 
 
 def end_what_is_left() -> list[str]:

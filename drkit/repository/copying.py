@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 
 from drkit.errors import DamagedData, DrkitError
-from drkit.stores.interface import Store
+from drkit.stores.interface import ObjectMissing, Store
 
 
 def copy_object(name: str, to: Store, sources: Iterable[Store]) -> int:
@@ -21,13 +21,20 @@ def copy_object(name: str, to: Store, sources: Iterable[Store]) -> int:
 
 
 def good_copy(name: str, sources: Sequence[Store]) -> bytes:
-    """The bytes of `name` from the first of `sources` whose copy has the right hash (S11)."""
+    """The bytes of `name` from the first of `sources` whose copy has the right hash (S11).
+
+    Raises `DamagedData` when each one lacks it or has it wrong; else, when one could not be asked,
+    what that one raised.
+    """
     wanted = name.rpartition("/")[2]
     reasons = []
     unreachable: DrkitError | None = None
     for store in sources:
         try:
             content = store.get(name)
+        except ObjectMissing:
+            reasons.append(f"{store.name}: has none")
+            continue
         except DrkitError as error:
             reasons.append(f"{store.name}: {error.message}")
             unreachable = error

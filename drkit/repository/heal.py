@@ -110,7 +110,7 @@ def _copy_or_splice(
         return _good_record(name, others)
     try:
         return good_copy(name, others)
-    except DamagedData:
+    except DrkitError:  # also where one cannot be asked: the others together may have all of it
         pack = name.rpartition("/")[2]
         table = table or PackTable(repository.index)
         if not name.startswith(DATA) or pack not in table.numbers:

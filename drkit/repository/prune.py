@@ -174,7 +174,8 @@ class _Run:
             tidy_indexes(repository, level, self.emit)
             return PruneReport(decision)
         repacked = {pack: named[pack] for pack in decision.repack}
-        new = repack(repository.key, repacked, decision.needed, level.listings, self.emit)
+        places = repository.index.find_all
+        new = repack(repository.key, repacked, decision.needed, level.listings, places, self.emit)
         kept = {p: found for p, found in named.items() if p in level.trusted and p not in marked}
         kept |= {pack.id: pack.blobs for pack in new}
         doomed = {p: found for p, found in named.items() if p in level.trusted and p in marked}

@@ -7,13 +7,14 @@ Blobs keep their sealed bytes: each is opened and hashed first, so nothing damag
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 
-from drkit.errors import DamagedData
+from drkit.errors import DamagedData, DrkitError
 from drkit.events import Emit, Progress
 from drkit.repository.compression import decompress
 from drkit.repository.copying import good_copy
+from drkit.repository.index import Location
 from drkit.repository.layout import pack_name
 from drkit.repository.listing import Listing
 from drkit.repository.pack import (
@@ -25,7 +26,10 @@ from drkit.repository.pack import (
     SealedPack,
 )
 from drkit.repository.sealing import MasterKey
-from drkit.stores.interface import Store
+from drkit.stores.interface import ObjectMissing, Store
+
+Places = Callable[[bytes], Iterable[Location]]
+"""Everywhere that an index says a blob lies."""
 
 
 def repack(
@@ -33,12 +37,14 @@ def repack(
     packs: Mapping[str, Sequence[PackedBlob]],
     needed: Set[bytes],
     listings: Mapping[Store, Listing],
+    places: Places,
     emit: Emit,
 ) -> list[SealedPack]:
     """The new packs (without their bytes), which every store holds when this returns.
 
     Each blob of `needed` is taken once. A pack of which no copy is good is read blob by blob, from
-    whichever store has each one; `DamagedData` when a needed blob is nowhere.
+    whichever store has each one, in this pack or in another; `DamagedData` when a needed blob is
+    nowhere, or what a store raised that may have it.
     """
     stores = tuple(listings)
     builders: dict[BlobKind, PackBuilder] = {}
@@ -61,7 +67,7 @@ def repack(
     for done, (pack_id, blobs) in enumerate(packs.items()):
         emit(Progress("repack", done, len(packs), "packs", pack_id[:8]))
         wanted = [blob for blob in blobs if blob.id in left]
-        for blob, sealed in _read(key, pack_id, wanted, stores):
+        for blob, sealed in _read(key, pack_id, wanted, stores, places):
             if blob.id not in left:
                 continue
             left.discard(blob.id)
@@ -82,28 +88,50 @@ def repack(
 
 
 def _read(
-    key: MasterKey, pack_id: str, wanted: Sequence[PackedBlob], stores: Sequence[Store]
+    key: MasterKey,
+    pack_id: str,
+    wanted: Sequence[PackedBlob],
+    stores: Sequence[Store],
+    places: Places,
 ) -> list[tuple[PackedBlob, bytes]]:
-    """The sealed bytes of the `wanted` blobs, each proved."""
+    """The `wanted` blobs with their sealed bytes, each proved."""
     if not wanted:
         return []
     try:
         whole = memoryview(good_copy(pack_name(pack_id), stores))
-        found = [(blob, bytes(whole[blob.offset : blob.offset + blob.length])) for blob in wanted]
-        if all(_is_sound(key, blob, sealed) for blob, sealed in found):
-            return found
-    except DamagedData:
-        pass
-    return [(blob, _read_blob(key, pack_id, blob, stores)) for blob in wanted]
+    except DrkitError:
+        whole = memoryview(b"")
+    found = [(blob, bytes(whole[blob.offset : blob.offset + blob.length])) for blob in wanted]
+    if all(_is_sound(key, blob, sealed) for blob, sealed in found):
+        return found
+    return [_read_blob(key, pack_id, blob, stores, places) for blob in wanted]
 
 
-def _read_blob(key: MasterKey, pack_id: str, blob: PackedBlob, stores: Sequence[Store]) -> bytes:
-    for store in stores:
-        sealed = store.get(pack_name(pack_id), offset=blob.offset, length=blob.length)
-        if _is_sound(key, blob, sealed):
-            return sealed
+def _read_blob(
+    key: MasterKey, pack_id: str, wanted: PackedBlob, stores: Sequence[Store], places: Places
+) -> tuple[PackedBlob, bytes]:
+    """The blob as the first sound copy has it; a copy in another pack may be of another length."""
+    copies = [(pack_id, wanted)]
+    for place in places(wanted.id):
+        if place.pack_id != pack_id:
+            at = PackedBlob(wanted.id, place.kind, place.offset, place.length, place.raw_bytes)
+            copies.append((place.pack_id, at))
+    unasked: DrkitError | None = None
+    for pack, blob in copies:
+        for store in stores:
+            try:
+                sealed = store.get(pack_name(pack), offset=blob.offset, length=blob.length)
+            except ObjectMissing:
+                continue
+            except DrkitError as error:
+                unasked = unasked or error
+                continue
+            if _is_sound(key, blob, sealed):
+                return blob, sealed
+    if unasked is not None:  # its copy may be good: nothing is given up for lost
+        raise unasked
     raise DamagedData(
-        f"blob {blob.id.hex()[:8]} is damaged in every store",
+        f"blob {wanted.id.hex()[:8]} is damaged or missing in every store",
         hint="drkit check --read-data, then drkit repair; nothing was deleted",
     )
 

@@ -264,7 +264,7 @@ def test_S11_a_needed_blob_that_is_damaged_everywhere_stops_the_prune(
     for store in three.stores:
         store.damage(f"{DATA}{pack[:2]}/{pack}", at=needed.offset + 100)
     before = packs(three.stores[0])
-    with pytest.raises(DamagedData, match="damaged in every store"):
+    with pytest.raises(DamagedData, match="damaged or missing in every store"):
         run_prune(three, limits=PruneLimits(max_unused=0.0))
     assert before <= packs(three.stores[0])
     assert not list(three.stores[0].list(PRUNES))

@@ -149,9 +149,10 @@ class S3Store:
                 f"{self.name}: {name} came whole where a range was asked for",
                 hint="the server, or a proxy before it, does not know ranges",
             )
-        if said is not None and not str(said).startswith(f"bytes {offset}-"):
+        span = f"bytes {offset}-{offset + size_bytes - 1}/"
+        if said is not None and not str(said).startswith(span):
             raise TryAgain(
-                f"{self.name}: {name} came from another offset than {offset}",
+                f"{self.name}: {name} came as {said}, which is not what was asked for",
                 hint="the server, or a proxy before it, answers wrongly",
             )
         if length is not None and size_bytes < length:

@@ -1,153 +1,34 @@
-"""S3 on servers that hang, drip, break off, refuse and lie. A call ends in the right bytes or in
-an error that says so, within its deadline."""
+"""What is S3's own: checksums, lists, parts and refusals, told wrongly, by S3 and by B2."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from raw_server import RawServer, Step, Talk, drips, hangs, resets, says
-from s3_servers import b2_store, impatient, s3_store
+from raw_server import Talk, resets, says
+from raw_stores import B2, DATA, S3, Opened, opened_on, s3_gives, s3_takes
 
 from drkit.stores.interface import (
     ObjectMissing,
-    Store,
     StoreRefused,
     StoreUnreachable,
     VersionChanged,
 )
 
-DATA = b"what the store holds" * 1000
-STORMS = [(429, "TooManyRequests"), (500, "InternalError"), (503, "SlowDown")]
-
-Opened = Callable[..., tuple[Store, RawServer]]
+keeps_it_wrong = S3.keeps_it_wrong
 
 
 @pytest.fixture
 def opened() -> Iterator[Opened]:
-    servers: list[RawServer] = []
-    stores: list[Store] = []
-
-    def open_on(
-        *steps: Step, tries: int = 4, b2: bool = False, total_s: float = 20, **fields: object
-    ) -> tuple:
-        server = RawServer(*steps)
-        servers.append(server)
-        pace = impatient(total_s=total_s, min_bytes_per_s=50_000, tries=tries)
-        make = b2_store if b2 else s3_store
-        store = make(server.url, "bucket", pace=pace, **fields)
-        stores.append(store)
-        return store, server
-
-    yield open_on
-    for store in stores:
-        store.close()
-    for server in servers:
-        server.stop()
+    yield from opened_on(S3)
 
 
-def gives(data: bytes) -> Step:
-    return lambda talk: talk.answer(200, data, ETag='"x"')
-
-
-def takes(talk: Talk) -> None:
-    """A PUT as it should be."""
-    body = talk.read_body()
-    digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
-    etag = f'"{hashlib.md5(body).hexdigest()}"'
-    talk.answer(200, ETag=etag, x_amz_checksum_sha256=digest)
-
-
-def keeps_it_wrong(talk: Talk) -> None:
-    body = bytearray(talk.read_body())
-    body[0] ^= 1
-    digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
-    talk.answer(200, ETag=f'"{hashlib.md5(body).hexdigest()}"', x_amz_checksum_sha256=digest)
-
-
-def breaks_off(talk: Talk) -> None:
-    talk.answer(200, DATA[: len(DATA) // 2], ETag='"x"', length=len(DATA))
-    talk.close()
-
-
-def resets_in_mid_body(talk: Talk) -> None:
-    talk.answer(200, DATA[: len(DATA) // 2], length=len(DATA))
-    talk.reset()
-
-
-def test_S10_a_server_that_hangs_is_left_when_the_time_is_up(opened: Opened) -> None:
-    store, server = opened(hangs, tries=1, total_s=0.6)
-    for call in (
-        lambda: store.get("a"),
-        lambda: store.stat("a"),
-        lambda: list(store.list("")),
-        lambda: store.delete("a"),
-        lambda: store.put("a", DATA, size_bytes=len(DATA)),
-    ):
-        with pytest.raises(StoreUnreachable, match="did not answer in time"):
-            call()
-    assert len(server.talks) == 5
-
-
-def test_S10_a_server_that_hangs_leaves_time_to_ask_again(opened: Opened) -> None:
-    store, server = opened(hangs, gives(DATA), total_s=2)
-    assert store.get("a") == DATA
-    assert server.connections == 2
-
-
-def test_S10_a_slow_drip_is_cut_though_it_is_never_silent(opened: Opened) -> None:
-    store, server = opened(drips, tries=1, total_s=0.6)
-    with pytest.raises(StoreUnreachable, match="did not answer in time"):
-        store.get("a")
-    assert len(server.talks) == 1
-
-
-def test_S10_dripping_headers_are_cut(opened: Opened) -> None:
-    def dripping_headers(talk: Talk) -> None:
-        talk.send(b"HTTP/1.1 200 OK\r\n")
-        while not talk.stopping.wait(0.02):
-            talk.send(b"X-Y: z\r\n")
-
-    store, _server = opened(dripping_headers, tries=1, total_s=0.6)
-    with pytest.raises(StoreUnreachable):
-        store.get("a")
-
-
-def test_S10_a_server_that_takes_no_bytes_is_cut(opened: Opened) -> None:
-    store, _server = opened(hangs, tries=1, total_s=0.6)
-    large = bytes(20_000_000)  # more than the kernel buffers on the way
-    with pytest.raises(StoreUnreachable, match="did not answer in time"):
-        store.put("a", large, size_bytes=len(large))
-
-
-def test_S10_whoever_waits_is_let_go_when_the_store_is_closed(opened: Opened) -> None:
-    store, _server = opened(
-        lambda talk: (store.close(), hangs(talk))[0],
-        tries=1,
-        total_s=0.6,
-    )
-    with pytest.raises(StoreUnreachable):
-        store.get("a")
-
-
-@pytest.mark.parametrize("trouble", [resets, resets_in_mid_body, breaks_off])
-def test_a_connection_that_breaks_is_made_anew(opened: Opened, trouble: Step) -> None:
-    store, server = opened(trouble, trouble, gives(DATA))
-    assert store.get("a") == DATA
-    assert server.connections == 3
-
-
-@pytest.mark.parametrize("trouble", [resets_in_mid_body, breaks_off])
-def test_a_truncated_body_is_never_given_as_the_object(opened: Opened, trouble: Step) -> None:
-    store, server = opened(trouble)
-    with pytest.raises(StoreUnreachable):
-        store.get("a")
-    with pytest.raises(StoreUnreachable):
-        store.get("a", offset=0, length=len(DATA))
-    assert len(server.talks) == 8
+@pytest.fixture
+def opened_b2() -> Iterator[Opened]:
+    yield from opened_on(B2)
 
 
 def test_fewer_bytes_than_asked_for_are_an_error_even_if_the_server_is_content(
@@ -158,14 +39,6 @@ def test_fewer_bytes_than_asked_for_are_an_error_even_if_the_server_is_content(
     )
     with pytest.raises(StoreUnreachable, match="too short"):
         store.get("a", length=100)
-
-
-def test_another_range_than_asked_for_is_an_error(opened: Opened) -> None:
-    store, _server = opened(
-        lambda talk: talk.answer(206, DATA[:50], Content_Range=f"bytes 0-49/{len(DATA)}")
-    )
-    with pytest.raises(StoreUnreachable, match="another offset"):
-        store.get("a", offset=50, length=50)
 
 
 def test_the_whole_object_in_place_of_a_range_is_refused_unread(opened: Opened) -> None:
@@ -181,39 +54,9 @@ def test_an_object_that_claims_to_fill_the_memory_is_refused_unread(opened: Open
     assert len(server.talks) == 1
 
 
-@pytest.mark.parametrize(
-    ("status", "code"), [(429, "TooManyRequests"), (500, "InternalError"), (503, "SlowDown")]
-)
-def test_a_storm_that_passes_is_weathered(opened: Opened, status: int, code: str) -> None:
-    store, server = opened(*[says(status, code)] * 3, takes)
-    store.put("a", DATA, size_bytes=len(DATA))
-    assert [talk.body for talk in server.talks] == [DATA] * 4
-
-
-@pytest.mark.parametrize(
-    ("status", "code"), [(429, "TooManyRequests"), (500, "InternalError"), (503, "SlowDown")]
-)
-def test_a_storm_that_does_not_pass_ends_in_an_error(
-    opened: Opened, status: int, code: str
-) -> None:
-    store, server = opened(says(status, code))
-    with pytest.raises(StoreUnreachable, match=code):
-        store.put("a", DATA, size_bytes=len(DATA))
-    assert len(server.talks) == 4
-
-
-def test_a_store_that_wants_to_be_left_alone_past_the_deadline_is_not_asked_again(
-    opened: Opened,
-) -> None:
-    store, server = opened(says(503, "SlowDown", Retry_After="3600"))
-    with pytest.raises(StoreUnreachable, match="SlowDown"):
-        store.get("a")
-    assert len(server.talks) == 1
-
-
 @pytest.mark.parametrize("checksum", ["sha256", "md5"])
 def test_bytes_that_arrive_wrong_are_sent_again(opened: Opened, checksum: str) -> None:
-    store, server = opened(keeps_it_wrong, takes, checksum=checksum)
+    store, server = opened(keeps_it_wrong, s3_takes, checksum=checksum)
     store.put("a", DATA, size_bytes=len(DATA))
     assert len(server.talks) == 2
 
@@ -233,9 +76,15 @@ def test_etags_that_are_no_md5_are_not_compared_where_it_is_said_so(opened: Open
     store.put("a", DATA, size_bytes=len(DATA))
 
 
-def test_each_upload_names_its_checksum_and_nothing_that_b2_refuses(opened: Opened) -> None:
-    for fields in ({"checksum": "sha256"}, {"checksum": "md5"}, {"b2": True}):
-        store, server = opened(takes, **fields)
+def test_each_upload_names_its_checksum_and_nothing_that_b2_refuses(
+    opened: Opened, opened_b2: Opened
+) -> None:
+    for open_on, fields in (
+        (opened, {"checksum": "sha256"}),
+        (opened, {"checksum": "md5"}),
+        (opened_b2, {}),
+    ):
+        store, server = open_on(s3_takes, **fields)
         store.put("a", [DATA[:5], DATA[5:]], size_bytes=len(DATA))
         sent = server.talks[0].headers
         if fields.get("checksum") == "sha256":
@@ -263,7 +112,7 @@ def test_whoever_watches_the_pieces_sees_them_as_they_are_sent(opened: Opened) -
             self.rounds.append(len(server.talks))
             return iter(self.pieces)
 
-    store, server = opened(says(503, "SlowDown"), takes)
+    store, server = opened(says(503, "SlowDown"), s3_takes)
     watched = Watched()
     store.put("a", watched, size_bytes=len(DATA))
     assert [talk.body for talk in server.talks] == [DATA, DATA]
@@ -307,8 +156,8 @@ def test_a_refusal_is_final_and_says_what_to_do(
     assert len(server.talks) == 1
 
 
-def test_b2_is_asked_again_after_a_501(opened: Opened) -> None:
-    store, _server = opened(says(501, "NotImplemented"), gives(DATA), b2=True)
+def test_b2_is_asked_again_after_a_501(opened_b2: Opened) -> None:
+    store, _server = opened_b2(says(501, "NotImplemented"), s3_gives(DATA))
     assert store.get("a") == DATA
 
 
@@ -432,33 +281,3 @@ def test_a_create_that_another_writer_won_is_told_so(opened: Opened) -> None:
     store, _server = opened(resets, says(412, "PreconditionFailed"), theirs)
     with pytest.raises(VersionChanged):
         store.put_if_absent("lease", b"mine!")  # type: ignore[attr-defined]
-
-
-def test_a_proxy_is_asked_in_place_of_the_server(opened: Opened) -> None:
-    proxy = RawServer(gives(DATA))
-    try:
-        store, server = opened(gives(b"direct"), proxy=proxy.url)
-        assert store.get("a") == DATA
-        assert server.talks == []
-        assert proxy.talks[0].target == f"{server.url}/bucket/a"
-        assert proxy.talks[0].headers["host"] == server.url.removeprefix("http://")
-    finally:
-        proxy.stop()
-
-
-def test_nothing_of_the_environment_reaches_the_store(
-    opened: Opened, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in {
-        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
-        "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1",
-        "AWS_PROFILE": "nobody",
-        "AWS_ACCESS_KEY_ID": "another",
-        "AWS_CA_BUNDLE": "/nowhere",
-        "http_proxy": "http://127.0.0.1:1",
-        "AWS_MAX_ATTEMPTS": "50",
-    }.items():
-        monkeypatch.setenv(name, value)
-    store, server = opened(gives(DATA))
-    assert store.get("a") == DATA
-    assert "Credential=drkit/" in server.talks[0].headers["authorization"]

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
+from io import UnsupportedOperation
 from typing import Any, Literal
 
 from drkit.errors import PlaceError
@@ -70,7 +71,7 @@ class Pieces:
         return True
 
     def read(self, _amount: int = -1) -> bytes:
-        raise NotImplementedError("a body is neither signed nor hashed by the library")
+        raise UnsupportedOperation("a body is neither signed nor hashed by the library")
 
 
 class AwsClient:

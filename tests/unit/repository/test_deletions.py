@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from prune_world import Mortal
 
 from drkit.errors import DrkitError, GuardRefused, RepositoryLocked
 from drkit.repository import forget as forgetting
@@ -16,13 +17,8 @@ from drkit.repository.layout import BESIDE, DELETIONS, LEDGER, LOCKS, SNAPSHOTS
 from drkit.repository.locks import take_locks
 from drkit.repository.repository import join_store
 from drkit.repository.survey import list_stores, survey
-from drkit.stores.interface import StoreRefused, StoreUnreachable
+from drkit.stores.interface import StoreRefused
 from drkit.stores.memory import MemoryStore, Trouble
-
-
-@pytest.fixture
-def three(kit: ModuleType) -> Any:
-    return kit.Kit([MemoryStore(name) for name in ("gcs", "s3", "b2")]).init()
 
 
 @pytest.fixture
@@ -288,27 +284,3 @@ class ObjectLocked(MemoryStore):
         if self.locked and name.startswith(SNAPSHOTS):
             raise StoreRefused("b2: retained until 2026-12-31", hint="wait")
         super().delete(name)
-
-
-class Mortal(MemoryStore):
-    """After `left` writes in all stores nothing is written any more: as if the process was killed
-    there, for all that the stores ever see.
-    """
-
-    left: int | None = None
-    dead = False
-
-    def put(self, name: str, data: Any, *, size_bytes: int) -> None:
-        self._count()
-        super().put(name, data, size_bytes=size_bytes)
-
-    def delete(self, name: str) -> None:
-        self._count()
-        super().delete(name)
-
-    def _count(self) -> None:
-        if Mortal.left is not None:
-            if Mortal.left <= 0:
-                Mortal.dead = True
-                raise StoreUnreachable(f"{self.name}: dead", hint="a test asked so")
-            Mortal.left -= 1

@@ -2,240 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import orjson
 import pytest
+from prune_world import (
+    ROLES,
+    Locked,
+    Mortal,
+    Retained30,
+    churn,
+    forget_all_but_last,
+    indexes,
+    packs,
+    run_prune,
+    sound,
+)
 
 from drkit.errors import DamagedData, DrkitError, GuardRefused, RepositoryLocked
 from drkit.repository import consolidate, prune_plan
-from drkit.repository.compression import decompress
-from drkit.repository.forget import forget_snapshots
-from drkit.repository.layout import DATA, INDEX, LOCKS, PRUNES, SNAPSHOTS
+from drkit.repository.layout import DATA, LOCKS, PRUNES
 from drkit.repository.pack import PackedBlob
-from drkit.repository.prune import PruneOptions, PruneReport, evict, prune
 from drkit.repository.prune_decision import PruneLimits
 from drkit.repository.retaining import renew_locks
-from drkit.repository.structure import check_structure
 from drkit.repository.survey import list_stores, survey
-from drkit.stores.interface import Retained, StoreUnreachable
 from drkit.stores.memory import MemoryStore
 
-ROLES = {"gcs": "primary", "s3": "backup", "b2": "archive"}
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def three(kit: ModuleType) -> Any:
-    return kit.Kit([MemoryStore(name) for name in ROLES]).init()
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    (tmp_path / "source").mkdir()
-    return tmp_path / "source"
-
-
-def options(**changes: Any) -> PruneOptions:
-    return PruneOptions(
-        **{
-            "roles": ROLES,
-            "check": lambda repository, store: ("own", check_structure(repository, store)),
-            "limits": PruneLimits(merge_from=4),
-            **changes,
-        }
-    )
-
-
-def run_prune(kit: Any, **changes: Any) -> PruneReport:
-    return prune(kit.open(), options(**changes), kit.emit)
-
-
-def churn(kit: Any, source: Path, *, points: int = 4, seed: int = 1) -> list[str]:
-    """Points whose large file is other noise each time; their ids."""
-    rng = random.Random(seed)
-    made = []
-    for number in range(points):
-        (source / "noise.bin").write_bytes(rng.randbytes(40_000))
-        (source / f"note-{number}.md").write_text(f"note {number} " * 200)
-        made.append(kit.backup(source, min_copies=len(kit.stores)).snapshot_id)
-    return made
-
-
-def forget_all_but_last(kit: Any, made: list[str]) -> None:
-    forget_snapshots(kit.open(), dict.fromkeys(made[:-1]), kit.emit)
-
-
-def packs(store: MemoryStore) -> set[str]:
-    return {info.name.rpartition("/")[2] for info in store.list(DATA)}
-
-
-def indexes(store: MemoryStore) -> set[str]:
-    return {info.name for info in store.list(INDEX)}
-
-
-def sound(kit: Any, stores: Any = None) -> bool:
-    """Each store for itself holds what its snapshots reach, and every object is what it says."""
-    repository = kit.open()
-    for store in stores or kit.stores:
-        assert check_structure(repository, store) == ()
-        for name, content in store.objects.items():
-            if name.startswith((DATA, INDEX, SNAPSHOTS)):
-                assert hashlib.sha256(content).hexdigest() == name.rpartition("/")[2]
-    return True
-
-
-def test_a_prune_walks_from_store_to_store_and_leaves_each_sound(
-    three: Any, source: Path, tmp_path: Path
-) -> None:
-    made = churn(three, source)
-    forget_all_but_last(three, made)
-    before = packs(three.stores[0])
-    marked = run_prune(three)
-    assert marked.marked_bytes > 100_000
-    assert all(before <= packs(store) for store in three.stores), "nothing is deleted yet"
-    deleted: dict[str, datetime] = {}
-    while any(list(store.list(PRUNES)) for store in three.stores):
-        three.clock.advance(DAY.total_seconds())
-        for store in run_prune(three).deleted:
-            deleted[store] = three.clock.now()
-            assert sound(three, [s for s in three.stores if s.name == store])
-        three.backup(source, min_copies=3)
-        assert len(deleted) <= 3
-    assert list(deleted) == ["gcs", "s3", "b2"]
-    assert deleted["s3"] - deleted["gcs"] >= timedelta(hours=23)
-    assert deleted["b2"] - deleted["gcs"] >= timedelta(days=7)
-    assert not any(packs(store) & set(marked.decision.remove) for store in three.stores)
-    assert packs(three.stores[0]) == packs(three.stores[1]) == packs(three.stores[2])
-    assert sound(three)
-    assert three.restore(tmp_path / "out").files == 5
-
-
-def test_S6_nothing_is_deleted_anywhere_while_a_store_is_missing(three: Any, source: Path) -> None:
-    made = churn(three, source)
-    forget_all_but_last(three, made)
-    three.stores[2].down = True
-    with pytest.raises(GuardRefused, match=r"missing.*b2"):
-        run_prune(three)
-    three.stores[2].down = False
-    run_prune(three)
-    three.clock.advance(DAY.total_seconds())
-    three.stores[1].down = True
-    before = packs(three.stores[0])
-    with pytest.raises(GuardRefused, match=r"missing.*s3"):
-        run_prune(three)
-    assert packs(three.stores[0]) == before
-    three.stores[1].down = False
-    assert run_prune(three).deleted.keys() == {"gcs"}
-
-
-def test_S6_a_snapshot_that_only_one_store_lists_keeps_its_packs_everywhere(
-    three: Any, source: Path
-) -> None:
-    made = churn(three, source)
-    for snapshot in made[:-1]:
-        forget_snapshots(three.open(), {snapshot: frozenset({"gcs", "s3"})}, three.emit)
-    report = run_prune(three, limits=PruneLimits(merge_from=99))
-    assert report.marked_bytes == 0
-    assert sound(three, [three.stores[2]])
-
-
-def test_S6_an_evicted_store_is_left_alone_and_the_others_go_on(three: Any, source: Path) -> None:
-    made = churn(three, source)
-    forget_all_but_last(three, made)
-    three.stores[2].down = True
-    evict(three.open(), "b2", three.emit)
-    run_prune(three)
-    three.clock.advance(DAY.total_seconds())
-    assert run_prune(three).deleted.keys() == {"gcs"}
-    three.stores[2].down = False
-    held = dict(three.stores[2].objects)
-    report = three.backup(source, min_copies=2)
-    assert {r.store for r in report.stores if r.complete} == {"gcs", "s3"}
-    assert {n: d for n, d in three.stores[2].objects.items() if not n.startswith(LOCKS)} == held
-    assert made[0] not in {info.name[-64:] for info in three.stores[0].list(SNAPSHOTS)}
-
-
-def test_S6_a_store_that_is_not_sound_after_its_turn_stops_all_others(
-    three: Any, source: Path
-) -> None:
-    made = churn(three, source)
-    forget_all_but_last(three, made)
-    run_prune(three)
-    three.clock.advance(DAY.total_seconds())
-    wrong = options(check=lambda repository, store: ("own", ("a pack is gone",)))
-    assert prune(three.open(), wrong, three.emit).problems == ("gcs: a pack is gone",)
-    before = packs(three.stores[1])
-    three.clock.advance(10 * DAY.total_seconds())
-    report = prune(three.open(), wrong, three.emit)
-    assert (report.deleted, report.problems) == ({}, ("gcs: a pack is gone",))
-    assert packs(three.stores[1]) == before
-    assert run_prune(three).deleted.keys() == {"s3"}, "it was mended"
-
-
-def test_S6_what_another_program_uses_after_the_marking_is_spared(
-    three: Any, source: Path, kit: ModuleType
-) -> None:
-    made = churn(three, source)
-    forgotten = three.stores[1].objects[SNAPSHOTS + made[1]]
-    forget_all_but_last(three, made)
-    run_prune(three)
-    # restic, on s3 alone, deduplicates against the packs that still lie there
-    name = SNAPSHOTS + foreign(three, forgotten)
-    three.stores[1].objects[name] = three.foreign_bytes
-    three.clock.advance(DAY.total_seconds())
-    assert run_prune(three).deleted.keys() == {"gcs"}
-    assert sound(three)
-    assert all(name in store.objects for store in three.stores)
-
-
-def foreign(kit: Any, sealed: bytes) -> str:
-    """The same snapshot with another time, as another program would write it."""
-    key = kit.open().key
-    plain = key.open(sealed)
-    values = orjson.loads(decompress(plain[1:]) if plain[:1] == b"\x02" else plain)
-    values["hostname"] = "elsewhere"
-    kit.foreign_bytes = key.seal(orjson.dumps(values))
-    return hashlib.sha256(kit.foreign_bytes).hexdigest()
-
-
-def test_S6_a_store_that_already_deleted_gets_back_what_is_used_again(
-    three: Any, source: Path
-) -> None:
-    made = churn(three, source)
-    forgotten = three.stores[1].objects[SNAPSHOTS + made[1]]
-    forget_all_but_last(three, made)
-    run_prune(three)
-    three.clock.advance(DAY.total_seconds())
-    assert run_prune(three).deleted.keys() == {"gcs"}
-    name = SNAPSHOTS + foreign(three, forgotten)
-    three.stores[1].objects[name] = three.foreign_bytes
-    three.backup(source, min_copies=3)
-    assert name in three.stores[0].objects
-    assert sound(three)
-    for _ in range(12):
-        three.clock.advance(DAY.total_seconds())
-        run_prune(three)
-    assert sound(three)
-
-
-def test_S6_in_a_lone_store_too_what_is_used_again_is_spared(kit: ModuleType, source: Path) -> None:
-    alone = kit.Kit([MemoryStore("gcs")]).init()
-    made = churn(alone, source)
-    forgotten = alone.stores[0].objects[SNAPSHOTS + made[1]]
-    forget_all_but_last(alone, made)
-    run_prune(alone, roles={"gcs": "primary"})
-    name = SNAPSHOTS + foreign(alone, forgotten)
-    alone.stores[0].objects[name] = alone.foreign_bytes
-    alone.clock.advance(DAY.total_seconds())
-    assert run_prune(alone, roles={"gcs": "primary"}).deleted["gcs"] > 0
-    assert sound(alone)
 
 
 def half_used(kit: Any, source: Path) -> tuple[str, PackedBlob, PackedBlob]:
@@ -420,58 +217,6 @@ def test_a_prune_that_dies_after_any_write_is_finished_by_the_next_runs(
     assert three.restore(tmp_path / "out").files == 5
     assert packs(stores[0]) == packs(stores[1]) == packs(stores[2])
     assert not any("another program" in warning for warning in three.warnings)
-
-
-class Mortal(MemoryStore):
-    """After `left` writes in all stores nothing is written any more: as if the process was killed
-    there, for all that the stores ever see.
-    """
-
-    left: int | None = None
-    dead = False
-
-    def put(self, name: str, data: Any, *, size_bytes: int) -> None:
-        self._count()
-        super().put(name, data, size_bytes=size_bytes)
-
-    def delete(self, name: str) -> None:
-        self._count()
-        super().delete(name)
-
-    def _count(self) -> None:
-        if Mortal.left is not None:
-            if Mortal.left <= 0:
-                Mortal.dead = True
-                raise StoreUnreachable(f"{self.name}: dead", hint="a test asked so")
-            Mortal.left -= 1
-
-
-class Retained30(MemoryStore):
-    """Locks objects for thirty days."""
-
-    retention = timedelta(days=30)
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.renewed: set[str] = set()
-
-    def retained_until(self, name: str) -> datetime | None:
-        return None
-
-    def retain(self, name: str, until: datetime) -> None:
-        self.renewed.add(name)
-
-
-class Locked(MemoryStore):
-    """Objects in `locked` are under retention."""
-
-    locked: set[str] = set()
-
-    def delete(self, name: str) -> None:
-        if name in self.locked and name.startswith(DATA):
-            until = datetime(2026, 12, 31, tzinfo=UTC)
-            raise Retained(f"{self.name}: {name} is retained", hint="wait", until=until)
-        super().delete(name)
 
 
 def test_a_plan_that_cannot_be_read_is_no_plan_and_stops_deleting(three: Any, source: Path) -> None:

@@ -19,8 +19,7 @@ from drkit.stores.memory import MemoryStore
 
 
 @pytest.fixture
-def three(kit: ModuleType, tmp_path: Path) -> Any:
-    three = kit.Kit([MemoryStore(name) for name in ("gcs", "s3", "b2")]).init()
+def three(three: Any, kit: ModuleType, tmp_path: Path) -> Any:
     three.backup(kit.make_plain_tree(tmp_path / "source"), min_copies=3)
     return three
 

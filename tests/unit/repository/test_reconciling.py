@@ -22,17 +22,6 @@ from drkit.repository.survey import list_stores, survey
 from drkit.stores.memory import MemoryStore
 
 
-@pytest.fixture
-def three(kit: ModuleType) -> Any:
-    return kit.Kit([MemoryStore(name) for name in ("gcs", "s3", "b2")]).init()
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    (tmp_path / "source").mkdir()
-    return tmp_path / "source"
-
-
 def backup(kit: Any, source: Path, *, stores: int = 3) -> str:
     (source / "noise.bin").write_bytes(random.randbytes(30_000))
     snapshot: str = kit.backup(source, min_copies=stores).snapshot_id

@@ -10,37 +10,22 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from restore_world import back, patch_writing
 
-from drkit.errors import DamagedData, GuardRefused, PlaceError
-from drkit.operations.restore_snapshot import Patterned, may_be_written, prove
-from drkit.repository import restore, restore_files
+from drkit.errors import DamagedData, PlaceError
+from drkit.operations.restore_snapshot import Patterned, prove
+from drkit.repository import restore
 from drkit.repository.layout import DATA, pack_name
 from drkit.repository.pack import BlobKind
-from drkit.repository.restore import RestoreOptions, RestoreReport, restore_tree
-from drkit.repository.restore_place import Overwrite
+from drkit.repository.restore import RestoreOptions, restore_tree
 from drkit.repository.tree import Node, encode_tree
 from drkit.stores.memory import MemoryStore, Trouble
 
-IN_PLACE = RestoreOptions(in_place=True)
-
 
 @pytest.fixture
-def three(kit: ModuleType, tmp_path: Path) -> Any:
-    three = kit.Kit([MemoryStore(name) for name in ("gcs", "s3", "b2")]).init()
+def three(three: Any, kit: ModuleType, tmp_path: Path) -> Any:
     three.backup(kit.make_odd_tree(tmp_path / "source"), min_copies=3)
     return three
-
-
-def back(three: Any, into: Path, options: RestoreOptions = RestoreOptions()) -> RestoreReport:
-    repository = three.open()
-    node = repository.find_node(three.latest(repository).snapshot, "/sncp")
-    return restore_tree(repository, node, into, three.emit, options)
-
-
-def patch_writing(patched: pytest.MonkeyPatch, instead: Any) -> None:
-    """Every byte of every file is written by `instead`."""
-    patched.setattr(restore, "write_piece", instead)
-    patched.setattr(restore_files, "write_piece", instead)
 
 
 def places_of(three: Any, path: str) -> list[tuple[str, int]]:
@@ -168,140 +153,6 @@ def test_blobs_that_lie_together_are_read_in_one_request(three: Any, tmp_path: P
     blobs = three.open().index.rows
     data = [name for name in reads if name.startswith(DATA)]
     assert len(data) < blobs / 2, (len(data), blobs)
-
-
-@pytest.mark.parametrize("stop_after", [0, 1, 5, 9])
-def test_a_restore_that_was_cut_short_goes_on_where_it_stopped(
-    kit: ModuleType,
-    three: Any,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    stop_after: int,
-) -> None:
-    left = [stop_after]
-    write = restore_files.write_piece
-
-    def dies(handle: int, content: Any, at: int, *, sparse: bool) -> None:
-        if left[0] == 0:
-            os.pwrite(handle, bytes(content[: len(content) // 2]), at)
-            raise KeyboardInterrupt
-        left[0] -= 1
-        write(handle, content, at, sparse=sparse)
-
-    with monkeypatch.context() as patched:
-        patch_writing(patched, dies)
-        with pytest.raises(KeyboardInterrupt):
-            back(three, tmp_path / "out")
-    report = back(three, tmp_path / "out")
-    assert kit.listing(tmp_path / "out") == kit.listing(tmp_path / "source")
-    assert not list((tmp_path / "out").glob(".drkit*"))
-    if stop_after > 1:
-        assert report.bytes_reused > 0
-    with pytest.raises(GuardRefused):  # it is whole: in use from now on (R7)
-        back(three, tmp_path / "out")
-
-
-def test_R7_an_unfinished_restore_of_another_point_is_refused(
-    kit: ModuleType, three: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def dies(*_: Any, **__: Any) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patch_writing(patched, dies)
-        with pytest.raises(KeyboardInterrupt):
-            back(three, tmp_path / "out")
-    (tmp_path / "source" / "later").write_text("x")
-    three.backup(tmp_path / "source")
-    before = sorted((tmp_path / "out").rglob("*"))
-    with pytest.raises(GuardRefused, match="something else"):
-        back(three, tmp_path / "out")
-    assert sorted((tmp_path / "out").rglob("*")) == before
-
-
-def changed_place(three: Any, place: Path) -> None:
-    """A place in use: files edited, older and newer, one gone, one extra, a link in the way."""
-    back(three, place)
-    (place / "notes" / "001.md").write_text("edited, and older")
-    os.utime(place / "notes" / "001.md", (1, 1))
-    (place / "notes" / "002.md").write_text("edited, and newer")
-    os.utime(place / "notes" / "002.md", (9e9, 9e9))
-    (place / "notes" / "003.md").unlink()
-    (place / "extra").write_text("mine")
-    (place.parent / "outside").mkdir()
-    (place.parent / "outside" / "target").write_text("not to be written to")
-    (place / "notes" / "004.md").unlink()
-    (place / "notes" / "004.md").symlink_to(place.parent / "outside" / "target")
-
-
-@pytest.mark.parametrize(
-    ("overwrite", "edited_older", "edited_newer"),
-    [
-        (Overwrite.ALWAYS, False, False),
-        (Overwrite.IF_CHANGED, False, False),
-        (Overwrite.IF_NEWER, False, True),
-        (Overwrite.NEVER, True, True),
-    ],
-)
-def test_R7_a_place_in_use_is_overwritten_as_told_and_nothing_else_is_touched(
-    three: Any, tmp_path: Path, overwrite: Overwrite, edited_older: bool, edited_newer: bool
-) -> None:
-    place = tmp_path / "out"
-    changed_place(three, place)
-    report = back(three, place, RestoreOptions(in_place=True, overwrite=overwrite))
-    notes = place / "notes"
-    assert ("edited" in (notes / "001.md").read_text()) == edited_older
-    assert ("edited" in (notes / "002.md").read_text()) == edited_newer
-    original = tmp_path / "source" / "notes" / "003.md"
-    assert (notes / "003.md").read_text() == original.read_text()
-    assert (place / "extra").read_text() == "mine"
-    assert (place.parent / "outside" / "target").read_text() == "not to be written to"
-    newer_link_stays = overwrite in (Overwrite.NEVER, Overwrite.IF_NEWER)
-    assert (notes / "004.md").is_symlink() == newer_link_stays
-    assert (report.kept > 0) == (overwrite is not Overwrite.ALWAYS)
-    assert not [path for path in place.rglob(".*") if "drkit" in path.name]
-
-
-def test_in_place_the_old_file_stays_until_the_new_one_is_whole(
-    three: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = tmp_path / "out"
-    changed_place(three, place)
-
-    def dies(*_: Any, **__: Any) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patch_writing(patched, dies)
-        with pytest.raises(KeyboardInterrupt):
-            back(three, place, IN_PLACE)
-    assert (place / "notes" / "001.md").read_text() == "edited, and older"
-    assert (place / "notes" / "002.md").read_text() == "edited, and newer"
-    back(three, place, IN_PLACE)
-    assert not [path for path in place.rglob(".*") if "drkit" in path.name]
-
-
-def test_R7_a_folder_is_never_removed_for_a_file(three: Any, tmp_path: Path) -> None:
-    place = tmp_path / "out"
-    back(three, place)
-    (place / "large.bin").unlink()
-    (place / "large.bin").mkdir()
-    (place / "large.bin" / "mine").write_text("mine")
-    report = back(three, place, IN_PLACE)
-    assert (place / "large.bin" / "mine").read_text() == "mine"
-    assert any("large.bin" in path for path, _ in report.skipped)
-
-
-def test_R7_a_place_in_use_must_be_named(three: Any, tmp_path: Path) -> None:
-    place = tmp_path / "out"
-    place.mkdir()
-    (place / "mine").write_text("mine")
-    tree = "ab" * 32
-    with pytest.raises(GuardRefused):
-        may_be_written(place, tree, RestoreOptions(), ["out"])
-    with pytest.raises(GuardRefused):
-        may_be_written(place, tree, IN_PLACE, ["another"])
-    may_be_written(place, tree, IN_PLACE, ["out"])
 
 
 def test_a_dry_run_counts_and_writes_nothing(three: Any, tmp_path: Path) -> None:

@@ -1,0 +1,147 @@
+"""Locks of stores in one pass, and stores that come back empty or as another repository."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from stores_seen import Recorder, content, names, sound
+
+from drkit.errors import GuardRefused, RepositoryLocked, TooFewCopies
+from drkit.repository import locks
+from drkit.repository.layout import DATA, INDEX, LOCKS, SNAPSHOTS
+from drkit.repository.repository import init_repository, join_store
+from drkit.stores.interface import Buffer
+from drkit.stores.memory import MemoryStore
+
+
+def test_S9_an_exclusive_lock_keeps_that_store_out(
+    kit: ModuleType, three: Any, source: Path
+) -> None:
+    exclusive(three, 1)
+    report = three.backup(source)
+    assert {r.store for r in report.stores if r.complete} == {"gcs", "b2"}
+    assert not names(three.stores[1], DATA)
+
+
+def test_S9_locked_everywhere_is_said_so(three: Any, source: Path) -> None:
+    for number in range(3):
+        exclusive(three, number)
+    with pytest.raises(RepositoryLocked, match="other-host"):
+        three.backup(source)
+
+
+def test_S9_a_store_whose_lock_is_lost_gets_no_snapshot(kit: ModuleType, source: Path) -> None:
+    stores = [Recorder("gcs"), Recorder("s3")]
+    two = kit.Kit(stores).init()
+
+    def unlock(name: str) -> None:
+        if name.startswith(INDEX):
+            for lock in names(stores[1], LOCKS):
+                stores[1].delete(lock)
+
+    stores[1].before = unlock
+    report = two.backup(source)
+    assert [result.complete for result in report.stores] == [True, False]
+    assert "lock was lost" in report.stores[1].reason
+    assert not names(stores[1], SNAPSHOTS)
+
+
+def test_S9_a_lock_too_old_to_be_trusted_is_no_lock(kit: ModuleType, source: Path) -> None:
+    store = Recorder("gcs")
+    alone = kit.Kit([store]).init()
+    store.before = lambda name: alone.clock.advance(
+        locks.LOST_AFTER_S if name.startswith(INDEX) else 0
+    )
+    with pytest.raises(TooFewCopies, match="lock was lost"):
+        alone.backup(source)
+    assert not names(store, SNAPSHOTS)
+
+
+def test_S9_the_index_is_read_under_the_lock_even_if_it_was_read_before(
+    kit: ModuleType, source: Path
+) -> None:
+    seen: list[bool] = []
+
+    class Watched(MemoryStore):
+        def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
+            if name.startswith(INDEX):
+                seen.append(bool(names(self, LOCKS)))
+            return super().get(name, offset=offset, length=length)
+
+    store = Watched("gcs")
+    alone = kit.Kit([store]).init()
+    alone.backup(source)
+    repository = alone.open()
+    assert len(repository.index) > 0
+    assert seen == [False]
+    alone.backup(source, repository=repository)
+    assert seen[1:] == [True]
+    assert not names(store, LOCKS)
+
+
+def test_S9_a_lock_that_a_dead_process_left_is_removed(three: Any, source: Path) -> None:
+    beyond_any_pid = 2**22 + 7
+    write_lock(three, 0, pid=beyond_any_pid, hostname="test-host", exclusive=True)
+    assert three.backup(source).stores[0].complete
+    assert not names(three.stores[0], LOCKS)
+
+
+def test_S12_an_empty_store_is_left_alone_until_it_is_joined(
+    kit: ModuleType, three: Any, source: Path
+) -> None:
+    three.backup(source)
+    newcomer = MemoryStore("b2")
+    three.stores = [*three.stores[:2], newcomer]
+    report = three.backup(source)
+    assert {r.store: r.complete for r in report.stores} == {"gcs": True, "s3": True, "b2": False}
+    assert not names(newcomer, "")
+    with pytest.raises(GuardRefused, match="b2 is empty"):
+        init_repository(three.stores, kit.PASSWORD, clock=three.clock, hostname="h")
+    assert not names(newcomer, "")
+    join_store(three.stores, newcomer, kit.PASSWORD)
+    assert all(result.complete for result in three.backup(source).stores)
+    assert content(newcomer) == content(three.stores[0])
+    assert sound(three)
+
+
+def test_S12_another_repository_is_refused_and_untouched(
+    kit: ModuleType, three: Any, source: Path
+) -> None:
+    other = kit.Kit([MemoryStore("b2")]).init()
+    before = names(other.stores[0], "")
+    three.stores = [*three.stores[:2], other.stores[0]]
+    for attempt in (
+        three.open,
+        lambda: init_repository(three.stores, kit.PASSWORD, clock=three.clock, hostname="h"),
+        lambda: join_store(three.stores, other.stores[0], kit.PASSWORD),
+    ):
+        with pytest.raises(GuardRefused):
+            attempt()
+    assert names(other.stores[0], "") == before
+
+
+def test_S12_a_folder_with_other_things_in_it_is_not_joined(kit: ModuleType, three: Any) -> None:
+    newcomer = MemoryStore("b2")
+    newcomer.put("repository/data/00/someone", b"x", size_bytes=1)
+    with pytest.raises(GuardRefused):
+        join_store(three.stores, newcomer, kit.PASSWORD)
+    assert names(newcomer, "") == {"repository/data/00/someone": 1}
+
+
+def exclusive(kit: Any, number: int) -> None:
+    write_lock(kit, number, pid=1, hostname="other-host", exclusive=True)
+
+
+def write_lock(kit: Any, number: int, **fields: object) -> None:
+    import orjson
+
+    from drkit.repository.tree import format_time
+
+    now_ns = int(kit.clock.now().timestamp()) * 1_000_000_000
+    sealed: Buffer = kit.open().key.seal(orjson.dumps({"time": format_time(now_ns), **fields}))
+    name = LOCKS + hashlib.sha256(sealed).hexdigest()
+    kit.stores[number].put(name, sealed, size_bytes=len(sealed))

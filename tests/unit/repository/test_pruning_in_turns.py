@@ -1,0 +1,170 @@
+"""Prune walks from store to store, and stops for whatever is missing, unsound or used again."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import orjson
+import pytest
+from prune_world import churn, forget_all_but_last, options, packs, run_prune, sound
+
+from drkit.errors import GuardRefused
+from drkit.repository.compression import decompress
+from drkit.repository.forget import forget_snapshots
+from drkit.repository.layout import LOCKS, PRUNES, SNAPSHOTS
+from drkit.repository.prune import evict, prune
+from drkit.repository.prune_decision import PruneLimits
+from drkit.stores.memory import MemoryStore
+
+DAY = timedelta(days=1)
+
+
+def test_a_prune_walks_from_store_to_store_and_leaves_each_sound(
+    three: Any, source: Path, tmp_path: Path
+) -> None:
+    made = churn(three, source)
+    forget_all_but_last(three, made)
+    before = packs(three.stores[0])
+    marked = run_prune(three)
+    assert marked.marked_bytes > 100_000
+    assert all(before <= packs(store) for store in three.stores), "nothing is deleted yet"
+    deleted: dict[str, datetime] = {}
+    while any(list(store.list(PRUNES)) for store in three.stores):
+        three.clock.advance(DAY.total_seconds())
+        for store in run_prune(three).deleted:
+            deleted[store] = three.clock.now()
+            assert sound(three, [s for s in three.stores if s.name == store])
+        three.backup(source, min_copies=3)
+        assert len(deleted) <= 3
+    assert list(deleted) == ["gcs", "s3", "b2"]
+    assert deleted["s3"] - deleted["gcs"] >= timedelta(hours=23)
+    assert deleted["b2"] - deleted["gcs"] >= timedelta(days=7)
+    assert not any(packs(store) & set(marked.decision.remove) for store in three.stores)
+    assert packs(three.stores[0]) == packs(three.stores[1]) == packs(three.stores[2])
+    assert sound(three)
+    assert three.restore(tmp_path / "out").files == 5
+
+
+def test_S6_nothing_is_deleted_anywhere_while_a_store_is_missing(three: Any, source: Path) -> None:
+    made = churn(three, source)
+    forget_all_but_last(three, made)
+    three.stores[2].down = True
+    with pytest.raises(GuardRefused, match=r"missing.*b2"):
+        run_prune(three)
+    three.stores[2].down = False
+    run_prune(three)
+    three.clock.advance(DAY.total_seconds())
+    three.stores[1].down = True
+    before = packs(three.stores[0])
+    with pytest.raises(GuardRefused, match=r"missing.*s3"):
+        run_prune(three)
+    assert packs(three.stores[0]) == before
+    three.stores[1].down = False
+    assert run_prune(three).deleted.keys() == {"gcs"}
+
+
+def test_S6_a_snapshot_that_only_one_store_lists_keeps_its_packs_everywhere(
+    three: Any, source: Path
+) -> None:
+    made = churn(three, source)
+    for snapshot in made[:-1]:
+        forget_snapshots(three.open(), {snapshot: frozenset({"gcs", "s3"})}, three.emit)
+    report = run_prune(three, limits=PruneLimits(merge_from=99))
+    assert report.marked_bytes == 0
+    assert sound(three, [three.stores[2]])
+
+
+def test_S6_an_evicted_store_is_left_alone_and_the_others_go_on(three: Any, source: Path) -> None:
+    made = churn(three, source)
+    forget_all_but_last(three, made)
+    three.stores[2].down = True
+    evict(three.open(), "b2", three.emit)
+    run_prune(three)
+    three.clock.advance(DAY.total_seconds())
+    assert run_prune(three).deleted.keys() == {"gcs"}
+    three.stores[2].down = False
+    held = dict(three.stores[2].objects)
+    report = three.backup(source, min_copies=2)
+    assert {r.store for r in report.stores if r.complete} == {"gcs", "s3"}
+    assert {n: d for n, d in three.stores[2].objects.items() if not n.startswith(LOCKS)} == held
+    assert made[0] not in {info.name[-64:] for info in three.stores[0].list(SNAPSHOTS)}
+
+
+def test_S6_a_store_that_is_not_sound_after_its_turn_stops_all_others(
+    three: Any, source: Path
+) -> None:
+    made = churn(three, source)
+    forget_all_but_last(three, made)
+    run_prune(three)
+    three.clock.advance(DAY.total_seconds())
+    wrong = options(check=lambda repository, store: ("own", ("a pack is gone",)))
+    assert prune(three.open(), wrong, three.emit).problems == ("gcs: a pack is gone",)
+    before = packs(three.stores[1])
+    three.clock.advance(10 * DAY.total_seconds())
+    report = prune(three.open(), wrong, three.emit)
+    assert (report.deleted, report.problems) == ({}, ("gcs: a pack is gone",))
+    assert packs(three.stores[1]) == before
+    assert run_prune(three).deleted.keys() == {"s3"}, "it was mended"
+
+
+def test_S6_what_another_program_uses_after_the_marking_is_spared(
+    three: Any, source: Path, kit: ModuleType
+) -> None:
+    made = churn(three, source)
+    forgotten = three.stores[1].objects[SNAPSHOTS + made[1]]
+    forget_all_but_last(three, made)
+    run_prune(three)
+    # restic, on s3 alone, deduplicates against the packs that still lie there
+    name = SNAPSHOTS + foreign(three, forgotten)
+    three.stores[1].objects[name] = three.foreign_bytes
+    three.clock.advance(DAY.total_seconds())
+    assert run_prune(three).deleted.keys() == {"gcs"}
+    assert sound(three)
+    assert all(name in store.objects for store in three.stores)
+
+
+def foreign(kit: Any, sealed: bytes) -> str:
+    """The same snapshot with another time, as another program would write it."""
+    key = kit.open().key
+    plain = key.open(sealed)
+    values = orjson.loads(decompress(plain[1:]) if plain[:1] == b"\x02" else plain)
+    values["hostname"] = "elsewhere"
+    kit.foreign_bytes = key.seal(orjson.dumps(values))
+    return hashlib.sha256(kit.foreign_bytes).hexdigest()
+
+
+def test_S6_a_store_that_already_deleted_gets_back_what_is_used_again(
+    three: Any, source: Path
+) -> None:
+    made = churn(three, source)
+    forgotten = three.stores[1].objects[SNAPSHOTS + made[1]]
+    forget_all_but_last(three, made)
+    run_prune(three)
+    three.clock.advance(DAY.total_seconds())
+    assert run_prune(three).deleted.keys() == {"gcs"}
+    name = SNAPSHOTS + foreign(three, forgotten)
+    three.stores[1].objects[name] = three.foreign_bytes
+    three.backup(source, min_copies=3)
+    assert name in three.stores[0].objects
+    assert sound(three)
+    for _ in range(12):
+        three.clock.advance(DAY.total_seconds())
+        run_prune(three)
+    assert sound(three)
+
+
+def test_S6_in_a_lone_store_too_what_is_used_again_is_spared(kit: ModuleType, source: Path) -> None:
+    alone = kit.Kit([MemoryStore("gcs")]).init()
+    made = churn(alone, source)
+    forgotten = alone.stores[0].objects[SNAPSHOTS + made[1]]
+    forget_all_but_last(alone, made)
+    run_prune(alone, roles={"gcs": "primary"})
+    name = SNAPSHOTS + foreign(alone, forgotten)
+    alone.stores[0].objects[name] = alone.foreign_bytes
+    alone.clock.advance(DAY.total_seconds())
+    assert run_prune(alone, roles={"gcs": "primary"}).deleted["gcs"] > 0
+    assert sound(alone)

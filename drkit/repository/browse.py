@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from drkit.errors import ConfigError, DamagedData
 from drkit.events import Emit, Note
 from drkit.repository.repository import Repository
-from drkit.repository.tree import Node
+from drkit.repository.tree import MOST_LEVELS, Node, too_deep
 
 OnDamage = Callable[[str, DamagedData], None]
 ROOT = Node(name=b"", type="dir", mode=0o755 | 1 << 31, mtime_ns=0)
@@ -87,6 +87,11 @@ def entries(
         yield entry
         below = entry.node.subtree if entry.node.type == "dir" else None
         if below and (enter is None or enter(entry)):
+            if len(waiting) >= MOST_LEVELS:
+                if on_damage is None:
+                    raise too_deep(entry.path)
+                on_damage(entry.path, too_deep(entry.path))
+                continue
             waiting.append(iter(_children(repository, below, entry.path, on_damage)))
 
 

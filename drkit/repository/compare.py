@@ -7,7 +7,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,12 +43,21 @@ def compare_tree(
             if what:
                 differences.append(Difference(str(item.path.relative_to(root)), what))
     differences += _broken_links(expected.values(), root)
-    for folder, folders, files in os.walk(root):
-        for name in (*folders, *files):
-            path = Path(folder) / name
-            if path not in expected:
-                differences.append(Difference(str(path.relative_to(root)), "is not in the point"))
+    for path in _everything_in(root):
+        if path not in expected:
+            differences.append(Difference(str(path.relative_to(root)), "is not in the point"))
     return tuple(differences)
+
+
+def _everything_in(root: Path) -> Iterator[Path]:
+    """What lies below `root`, however deep; a folder that cannot be read holds nothing."""
+    folders = [root]
+    while folders:
+        with contextlib.suppress(OSError), os.scandir(folders.pop()) as found:
+            for entry in found:
+                yield Path(entry.path)
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(Path(entry.path))
 
 
 def _difference(repository: Repository, item: WalkedNode) -> str | None:

@@ -13,7 +13,7 @@ from drkit.repository.blob_set import BlobSet
 from drkit.repository.browse import Entry, entries
 from drkit.repository.pack import BlobKind
 from drkit.repository.repository import Repository
-from drkit.repository.tree import Node
+from drkit.repository.tree import MOST_LEVELS, Node, too_deep
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,31 +76,42 @@ class Diff:
         if left == right:
             self._collect(left)
         else:
-            yield from self._compare("/", left, right)
+            yield from self._compare(left, right)
         self._sum(self._before, self._after, self.totals.removed)
         self._sum(self._after, self._before, self.totals.added)
 
-    def _compare(self, at: str, left: str, right: str) -> Iterator[Change]:
-        for before, after in _pairs(
-            self._repository.load_tree(left), self._repository.load_tree(right)
-        ):
-            if before is None:
+    def _compare(self, left: str, right: str) -> Iterator[Change]:
+        waiting = [("/", self._pairs(left, right))]
+        while waiting:
+            at, pairs = waiting[-1]
+            before, after = next(pairs, (None, None))
+            if before is None and after is None:
+                waiting.pop()
+            elif before is None:
                 assert after is not None
                 yield from self._one_sided(at, after, "+")
-                continue
-            if after is None:
+            elif after is None:
                 yield from self._one_sided(at, before, "-")
-                continue
-            _add(self._before, before)
-            _add(self._after, after)
-            path = _path(at, after)
-            if modifier := self._modifier(before, after):
-                yield Change(path, modifier)
-            if before.type == after.type == "dir" and before.subtree and after.subtree:
-                if before.subtree == after.subtree:
-                    self._collect(before.subtree)
-                else:
-                    yield from self._compare(path, before.subtree, after.subtree)
+            else:
+                path = _path(at, after)
+                if modifier := self._both(before, after):
+                    yield Change(path, modifier)
+                if before.type == after.type == "dir" and before.subtree and after.subtree:
+                    if before.subtree == after.subtree:
+                        self._collect(before.subtree)
+                    elif len(waiting) >= MOST_LEVELS:
+                        raise too_deep(path)
+                    else:
+                        waiting.append((path, self._pairs(before.subtree, after.subtree)))
+
+    def _pairs(self, left: str, right: str) -> Iterator[tuple[Node | None, Node | None]]:
+        return _pairs(self._repository.load_tree(left), self._repository.load_tree(right))
+
+    def _both(self, before: Node, after: Node) -> str:
+        """restic's letters for what is at one place in both; its blobs are noted."""
+        _add(self._before, before)
+        _add(self._after, after)
+        return self._modifier(before, after)
 
     def _modifier(self, before: Node, after: Node) -> str:
         modifier = "T" if before.type != after.type else ""

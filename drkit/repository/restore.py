@@ -17,6 +17,7 @@ from pathlib import Path
 from drkit.errors import DamagedData
 from drkit.events import Emit, Note, Progress
 from drkit.io_policy import READS, ReadPolicy
+from drkit.repository.browse import entries
 from drkit.repository.fetch import Failed, Fetcher, Got
 from drkit.repository.objects import borrow_blob
 from drkit.repository.repository import Repository
@@ -84,11 +85,8 @@ class WalkedNode:
 
 def walk(repository: Repository, tree_id: str, root: Path) -> Iterator[WalkedNode]:
     """Every node below `tree_id`, folders before what they hold."""
-    for node in repository.load_tree(tree_id):
-        path = root / os.fsdecode(node.name)
-        yield WalkedNode(path, node)
-        if node.type == "dir" and node.subtree:
-            yield from walk(repository, node.subtree, path)
+    for entry in entries(repository, tree_id):
+        yield WalkedNode(root / entry.path[1:], entry.node)
 
 
 def restore_tree(

@@ -16,7 +16,7 @@ from drkit.errors import DamagedData
 from drkit.repository.repository import Repository
 from drkit.repository.restore_files import OnFailure, TargetFile, make_special, refused
 from drkit.repository.restore_place import Overwrite, Place, keeps
-from drkit.repository.tree import Node
+from drkit.repository.tree import MOST_LEVELS, Node, too_deep
 
 
 class Matcher(Protocol):
@@ -111,7 +111,9 @@ class Walk:
             inside = folder.inside or any(patterns.match(shown) for patterns in self.wanted.include)
             if below.type == "dir":
                 made = inside and (folder.made or self._make(stack)) and self._make_folder(path)
-                if made or not inside:
+                if len(stack) >= MOST_LEVELS:
+                    self.on_lost(path, too_deep(path).message)
+                elif made or not inside:
                     nodes = self._nodes(below, path)
                     stack.append(_Folder(path, shown, below, nodes, inside, made))
             elif inside and (folder.made or self._make(stack)):

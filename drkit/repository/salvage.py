@@ -7,34 +7,25 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from drkit.errors import ConfigError, DamagedData, DrkitError
 from drkit.events import Emit, Progress
 from drkit.repository.catch_up import catch_up
 from drkit.repository.check_values import CheckReport, LostFile
-from drkit.repository.compression import compress
-from drkit.repository.coverage import put_indexes
 from drkit.repository.heal import splice_pack
 from drkit.repository.layout import DATA, pack_name
-from drkit.repository.listing import Listing
 from drkit.repository.locks import take_locks
 from drkit.repository.objects import open_blob
-from drkit.repository.pack import (
-    BUFFER_BYTES,
-    PACK_BYTES,
-    BlobKind,
-    PackBuilder,
-    PackedBlob,
-    SealedPack,
-)
+from drkit.repository.pack import BlobKind, PackedBlob
+from drkit.repository.pack_sink import PackSink
 from drkit.repository.rebuild_index import repair_index
 from drkit.repository.repository import ListedSnapshot, Repository
+from drkit.repository.rewriting import Rewriter
 from drkit.repository.snapshot import REPAIRED
 from drkit.repository.tagging import replace_snapshot
-from drkit.repository.tree import Node, encode_tree
-from drkit.stores.interface import Store
+from drkit.repository.tree import MOST_LEVELS, Node, too_deep
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,32 +66,55 @@ def losses(repository: Repository, snapshots: Sequence[ListedSnapshot]) -> tuple
     """The files and folders of `snapshots` of which something is named by no index any more."""
     found: dict[tuple[str, str], list[str]] = {}
     whole: set[str] = set()
-
-    def visit(tree: str, at: str, snapshot: str) -> bool:
-        if tree in whole:
-            return True
-        try:
-            nodes = repository.load_tree(tree)
-        except DamagedData as error:
-            found.setdefault((at, error.message), []).append(snapshot)
-            return False
-        is_whole = True
-        for node in nodes:
-            path = posixpath.join(at, os.fsdecode(node.name))
+    for listed in snapshots:
+        stack = [_Visit(listed.snapshot.tree, "/")]
+        while stack:
+            folder = stack[-1]
+            if folder.left is None:
+                folder.left = _nodes_left(repository, folder, listed.id, found)
+            node = next(folder.left, None)
+            if node is None:
+                stack.pop()
+                if folder.is_whole:
+                    whole.add(folder.tree)
+                elif stack:
+                    stack[-1].is_whole = False
+                continue
+            path = posixpath.join(folder.path, os.fsdecode(node.name))
             gone = sum(blob not in repository.index for blob in node.content)
             if gone:
                 what = f"{gone} of its {len(node.content)} parts are lost"
-                found.setdefault((path, what), []).append(snapshot)
-                is_whole = False
-            elif node.subtree:
-                is_whole = visit(node.subtree, path, snapshot) and is_whole
-        if is_whole:
-            whole.add(tree)
-        return is_whole
-
-    for listed in snapshots:
-        visit(listed.snapshot.tree, "/", listed.id)
+                found.setdefault((path, what), []).append(listed.id)
+                folder.is_whole = False
+            elif node.subtree and node.subtree not in whole:
+                if len(stack) >= MOST_LEVELS:
+                    raise too_deep(path)
+                stack.append(_Visit(node.subtree, path))
     return tuple(LostFile(path, what, tuple(ids)) for (path, what), ids in sorted(found.items()))
+
+
+@dataclass(slots=True)
+class _Visit:
+    """A folder that is looked through for losses; None: its list was not read yet."""
+
+    tree: str
+    path: str
+    left: Iterator[Node] | None = None
+    is_whole: bool = True
+
+
+def _nodes_left(
+    repository: Repository,
+    folder: _Visit,
+    snapshot: str,
+    found: dict[tuple[str, str], list[str]],
+) -> Iterator[Node]:
+    try:
+        return iter(repository.load_tree(folder.tree))
+    except DamagedData as error:
+        found.setdefault((folder.path, error.message), []).append(snapshot)
+        folder.is_whole = False
+        return iter(())
 
 
 def repair_packs(
@@ -119,7 +133,7 @@ def repair_packs(
     results = []
     locks = take_locks(repository, exclusive=True, need_all=False, emit=emit)
     try:
-        sink = _Sink(repository, {} if dry_run else locks.listings)
+        sink = PackSink(repository, {} if dry_run else locks.listings)
         for done, (pack, blobs) in enumerate(damaged.items()):
             emit(Progress("repair packs", done, len(damaged), "packs", pack[:8]))
             lost = []
@@ -153,7 +167,7 @@ def repair_snapshots(
     """
     repository.refuse_format_1()
     if dry_run:
-        rewritten = _Rewriter(repository).rewrite_all(snapshots, emit)
+        rewritten = _rewrite_all(_rewriter(repository), snapshots, emit)
         return {listed.id: "" for listed, _ in rewritten}
     locks = take_locks(repository, exclusive=True, need_all=False, emit=emit)
     try:
@@ -163,9 +177,10 @@ def repair_snapshots(
         listings = {store: levelled.listings[store] for store in levelled.stores}
         repository.forget_index()
         listed_now = {snapshot for listing in listings.values() for snapshot in listing.snapshots}
-        rewriter = _Rewriter(repository)
-        changed = rewriter.rewrite_all([one for one in snapshots if one.id in listed_now], emit)
-        sink = _Sink(repository, listings)
+        rewriter = _rewriter(repository)
+        there = [one for one in snapshots if one.id in listed_now]
+        changed = _rewrite_all(rewriter, there, emit)
+        sink = PackSink(repository, listings)
         for tree_id, content in rewriter.new_trees.items():
             sink.add(BlobKind.TREE, tree_id, content)
         sink.finish()
@@ -181,45 +196,11 @@ def repair_snapshots(
         repository.forget_index()
 
 
-class _Rewriter:
-    """Trees without what is lost. `new_trees` are those that are not in the repository yet."""
+def _rewriter(repository: Repository) -> Rewriter:
+    """Keeps of each file the parts that are left, and makes a folder empty whose list is lost."""
 
-    def __init__(self, repository: Repository) -> None:
-        self._repository = repository
-        self._done: dict[str, str] = {}
-        self.new_trees: dict[bytes, bytes] = {}
-
-    def rewrite_all(
-        self, snapshots: Sequence[ListedSnapshot], emit: Emit
-    ) -> list[tuple[ListedSnapshot, str]]:
-        """Those of `snapshots` that reach something lost, with their new root trees."""
-        changed = []
-        for done, listed in enumerate(snapshots):
-            emit(Progress("repair snapshots", done, len(snapshots), "steps", listed.id[:8]))
-            tree = self.rewrite(listed.snapshot.tree)
-            if tree != listed.snapshot.tree:
-                changed.append((listed, tree))
-        return changed
-
-    def rewrite(self, tree: str) -> str:
-        """The id of the tree in which everything can be read; the same one when all can."""
-        if tree in self._done:
-            return self._done[tree]
-        try:
-            nodes = self._repository.load_tree(tree)
-        except DamagedData:
-            self._done[tree] = self._keep([])
-            return self._done[tree]
-        rewritten = [self._repaired(node) for node in nodes]
-        self._done[tree] = tree if rewritten == list(nodes) else self._keep(rewritten)
-        return self._done[tree]
-
-    def _repaired(self, node: Node) -> Node:
-        if node.type == "dir":
-            below = self.rewrite(node.subtree) if node.subtree else self._keep([])
-            return node if below == node.subtree else replace(node, subtree=below)
-        index = self._repository.index
-        places = [index.find(blob) for blob in node.content]
+    def change(path: str, node: Node) -> Node:
+        places = [repository.index.find(blob) for blob in node.content]
         if all(places):
             return node
         left = [(blob, place) for blob, place in zip(node.content, places, strict=True) if place]
@@ -229,56 +210,20 @@ class _Rewriter:
             size=sum(place.content_bytes for _, place in left),
         )
 
-    def _keep(self, nodes: list[Node]) -> str:
-        content = encode_tree(nodes)
-        tree = hashlib.sha256(content).digest()
-        if tree not in self._repository.index:
-            self.new_trees[tree] = content
-        return tree.hex()
+    return Rewriter(repository, change, by_path=False, bears_loss=True)
 
 
-class _Sink:
-    """Packs of saved or new blobs, the same in every store; none are written for no stores."""
-
-    def __init__(self, repository: Repository, listings: Mapping[Store, Listing]) -> None:
-        self._repository = repository
-        self._listings = listings
-        self._builders: dict[BlobKind, PackBuilder] = {}
-        self._finished: list[SealedPack] = []
-        self._known: set[bytes] = set()
-
-    def add(self, kind: BlobKind, blob_id: bytes, content: bytes) -> None:
-        if blob_id in self._known:
-            return
-        self._known.add(blob_id)
-        frame = compress(content)
-        stored = content if frame is None else frame
-        builder = self._builders.get(kind)
-        if builder is not None and (
-            builder.size_bytes >= PACK_BYTES or not builder.has_room(len(stored))
-        ):
-            self._write(kind)
-            builder = None
-        if builder is None:
-            # another program's blob may be larger than any of ours
-            room = bytearray(max(BUFFER_BYTES, len(stored) + (1 << 20)))
-            builder = self._builders[kind] = PackBuilder(kind, room)
-        builder.seal(self._repository.key, blob_id, stored, 0 if frame is None else len(content))
-
-    def finish(self) -> None:
-        """Writes what is left, then the indexes that name the new packs (S3)."""
-        for kind in list(self._builders):
-            self._write(kind)
-        if self._finished and self._listings:
-            stores = list(self._listings)
-            put_indexes(self._repository, stores, self._listings, self._finished)
-
-    def _write(self, kind: BlobKind) -> None:
-        pack = self._builders.pop(kind).finish(self._repository.key)
-        for store, listing in self._listings.items():
-            store.put(pack_name(pack.id), pack.pieces, size_bytes=pack.size_bytes)
-            listing.packs[pack.id] = pack.size_bytes
-        self._finished.append(SealedPack(pack.id, pack.blobs, (), pack.size_bytes))
+def _rewrite_all(
+    rewriter: Rewriter, snapshots: Sequence[ListedSnapshot], emit: Emit
+) -> list[tuple[ListedSnapshot, str]]:
+    """Those of `snapshots` that reach something lost, with their new root trees."""
+    changed = []
+    for done, listed in enumerate(snapshots):
+        emit(Progress("repair snapshots", done, len(snapshots), "steps", listed.id[:8]))
+        tree = rewriter.rewrite(listed.snapshot.tree)
+        if tree != listed.snapshot.tree:
+            changed.append((listed, tree))
+    return changed
 
 
 def _is_whole_somewhere(repository: Repository, pack: str, blobs: Sequence[PackedBlob]) -> bool:

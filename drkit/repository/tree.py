@@ -199,6 +199,18 @@ def _decode(entry: dict[str, Any]) -> Node:
     )
 
 
+MOST_LEVELS = 4096
+"""No system names a path of more folders (PATH_MAX): what goes deeper was made to do harm."""
+
+
+def too_deep(path: str) -> DamagedData:
+    """The error for the folder at `path`, which is not entered."""
+    return DamagedData(
+        f"{path[:40]}...: a folder more than {MOST_LEVELS} levels deep",
+        hint="the repository was tampered with; restore from another store",
+    )
+
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

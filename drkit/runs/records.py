@@ -68,6 +68,23 @@ class StepState(Enum):
     UNDONE = "UNDONE"
 
 
+AskFor = Literal["stop", "abort", "rollback", "retarget"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What an operator wants of an open run; it stays until the run has done it.
+
+    stop     no further step begins. abort: the steps that run are told to stop, too.
+    rollback what began is undone. retarget: what was taken on the old target is given back, and
+             the run goes on by `plan`, the new plan as JSON.
+    """
+
+    what: AskFor
+    who: str
+    plan: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """One execution of a runbook.
@@ -76,6 +93,8 @@ class RunRecord:
     store, so that no other machine can take it over (R3). `pid`: the process that executes it now.
     `outcome`: None while it is open, then "committed", "passed", "failed", "rolled back" or
     "interrupted". `interrupted_by`: the failover that a drill has to give way to (R4).
+    `unattended`: nobody typed it. `asked`: what an operator wants of it that is not done yet.
+    `machine`: the one it belongs to; `generation`: how often another one took it over.
     """
 
     id: str
@@ -98,6 +117,11 @@ class RunRecord:
     drkit_version: str
     outcome: str | None
     interrupted_by: str | None = None
+    opened_by: str | None = None
+    unattended: bool = False
+    asked: Ask | None = None
+    machine: str | None = None
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)

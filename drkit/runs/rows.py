@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Row
 
-from drkit.runs.records import JSON, Entry, RunRecord, RunState
+from drkit.runs.records import JSON, Ask, Entry, RunRecord, RunState
 
 
 def run_from(row: Row[Any]) -> RunRecord:
@@ -33,7 +34,17 @@ def run_from(row: Row[Any]) -> RunRecord:
         drkit_version=row.drkit_version,
         outcome=row.outcome,
         interrupted_by=row.interrupted_by,
+        opened_by=row.opened_by,
+        unattended=bool(row.unattended),
+        asked=None if row.asked is None else Ask(**json.loads(row.asked)),
+        machine=row.machine,
+        generation=row.generation,
     )
+
+
+def ask_text(ask: Ask | None) -> str | None:
+    """The column of what `run_from` reads back."""
+    return None if ask is None else json.dumps(asdict(ask), sort_keys=True)
 
 
 def entry_from(row: Row[Any]) -> Entry:

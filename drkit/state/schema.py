@@ -68,6 +68,12 @@ RUNS = Table(
     Column("interrupted_by", String(64)),
     Column("drkit_version", String(32), nullable=False),
     Column("outcome", String(32)),
+    Column("opened_by", String(190)),
+    Column("unattended", Boolean, nullable=False, default=False),
+    Column("asked", Text),
+    Column("machine", String(190)),
+    Column("generation", Integer, nullable=False, default=0),
+    Column("sealed_seq", Integer, nullable=False, default=0),
 )
 
 # One open run per service and namespace (R4): the database refuses the second one, whoever asks.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from drkit.state.migrations import m0001_runs, m0002_watch
+from drkit.state.migrations import m0001_runs, m0002_watch, m0003_operators
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,4 +24,5 @@ class Migration:
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(1, "runs, their journals, and what is remembered", m0001_runs.upgrade),
     Migration(2, "audit log, health changes, decisions", m0002_watch.upgrade),
+    Migration(3, "operators' words and machines of a run", m0003_operators.upgrade),
 )

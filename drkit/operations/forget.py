@@ -88,7 +88,7 @@ def plan_by_rules(
     fates = [
         Fate(listed, kept[listed.id], frozenset(rules) - kept[listed.id].keys()) for listed in about
     ]
-    fates.sort(key=lambda fate: (fate.listed.snapshot.time, fate.listed.id), reverse=True)
+    fates.sort(key=lambda fate: fate.listed.order, reverse=True)
     return ForgetPlan(tuple(fates), frozenset(rules))
 
 
@@ -101,4 +101,4 @@ def plan_by_ids(
 
 def _newest_whole(members: Sequence[ListedSnapshot]) -> ListedSnapshot | None:
     whole = [listed for listed in members if INCOMPLETE_TAG not in listed.snapshot.tags]
-    return max(whole, key=lambda listed: (listed.snapshot.time, listed.id), default=None)
+    return max(whole, key=lambda listed: listed.order, default=None)

@@ -89,7 +89,7 @@ def choose_point(
             raise NoRepository(
                 f"no complete point among {len(points)}", hint="make one: drkit backup"
             )
-        return max(whole, key=lambda found: found.point.created_at)
+        return max(whole, key=lambda found: (found.point.created_at, found.listed.order))
     matching = [found for found in allowed if found.id.startswith(selector)]
     if not matching and role is not None:
         for found in points:

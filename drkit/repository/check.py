@@ -224,7 +224,7 @@ def _snapshots(known: Known, sides: Iterable[Side], tombstones: Tombstones) -> l
         for snapshot, stores in holders.items()
         if snapshot in known.snapshots
     ]
-    return sorted(found, key=lambda listed: (listed.snapshot.time, listed.id))
+    return sorted(found, key=lambda listed: listed.order)
 
 
 def _lost_snapshots(sides: Iterable[Side], known: Known, tombstones: Tombstones) -> tuple[str, ...]:

@@ -82,6 +82,14 @@ def init_repository(
     return InitReport(repository_id, tuple(store.name for store in stores), (), finished)
 
 
+def is_unfinished(stores: Sequence[Store]) -> bool:
+    """Whether `init_repository` has something to do that needs no operator: some store has no
+    repository yet, and nothing was ever written into another's.
+    """
+    present = [store for store in stores if exists(store)]
+    return len(present) < len(stores) and not any(map(_holds_data, present))
+
+
 def join_store(stores: Sequence[Store], newcomer: Store, password: str) -> None:
     """Gives the empty `newcomer` the repository's config and keys; it catches up later (S12)."""
     holders = [store for store in stores if store is not newcomer and exists(store)]

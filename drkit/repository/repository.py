@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from drkit.clock import Clock
@@ -16,6 +17,7 @@ from drkit.events import Emit, Note
 from drkit.io_policy import READS
 from drkit.repository.chunker import Chunker, read_settings
 from drkit.repository.create import init_repository as init_repository
+from drkit.repository.create import is_unfinished as is_unfinished
 from drkit.repository.create import join_store as join_store
 from drkit.repository.identity import find_key, no_repository, parse_config, refuse_stranger
 from drkit.repository.index import Index
@@ -41,6 +43,13 @@ class ListedSnapshot:
     id: str
     snapshot: Snapshot
     stores: frozenset[str]
+
+    @property
+    def order(self) -> tuple[datetime, bool, str]:
+        """Older before newer. restic leaves two of one time to the order of a listing; here the one
+        that was written anew (other tags, or repaired) comes after what it was written from.
+        """
+        return self.snapshot.time, self.snapshot.original is not None, self.id
 
 
 def open_repository(
@@ -235,7 +244,7 @@ class Repository:
                 self.emit(Note("error", name, error.message))
                 continue
             found.append(ListedSnapshot(name.removeprefix(SNAPSHOTS), self._snapshots[name], names))
-        return sorted(found, key=lambda listed: (listed.snapshot.time, listed.id))
+        return sorted(found, key=lambda listed: listed.order)
 
     def load_unpacked(self, name: str) -> bytes:
         """An index, snapshot or lock: from the first store whose copy has the right hash."""

@@ -93,7 +93,7 @@ def judge(
     snapshots: Sequence[ListedSnapshot], rules: KeepRules, now: datetime
 ) -> tuple[Verdict, ...]:
     """Every snapshot of one group with the reasons to keep it, newest first."""
-    newest_first = sorted(snapshots, key=lambda listed: listed.snapshot.time, reverse=True)
+    newest_first = sorted(snapshots, key=lambda listed: listed.order, reverse=True)
     past = [one.snapshot.local_time for one in newest_first if one.snapshot.time < now]
     latest = past[0] if past else _NEVER
     left = dict(rules.counts)

@@ -85,7 +85,8 @@ def choose(
     selector: str = "latest",
     wanted: SnapshotFilter = SnapshotFilter(),
 ) -> Selected:
-    """The one snapshot that `selector` names; `latest` is the newest that `wanted` lets pass.
+    """The one snapshot that `selector` names; `latest` is the newest that `wanted` lets pass, by
+    `ListedSnapshot.order`.
 
     Raises `NoRepository` when there is none, `ConfigError` for an id that names none or several.
     """
@@ -99,7 +100,7 @@ def choose(
                 f"there is no snapshot{among} among {len(snapshots)}",
                 hint="drkit snapshots lists them; drkit backup makes one",
             )
-        newest = max(allowed, key=lambda listed: (listed.snapshot.time, listed.id))
+        newest = max(allowed, key=lambda listed: listed.order)
         return Selected(newest, subfolder)
     return Selected(_by_id(snapshots, name), subfolder)
 
@@ -130,7 +131,7 @@ def choose_all(
                 )
             listed = choose(snapshots, selector, wanted).listed
             found[listed.id] = listed
-    return tuple(sorted(found.values(), key=lambda listed: (listed.snapshot.time, listed.id)))
+    return tuple(sorted(found.values(), key=lambda listed: listed.order))
 
 
 def read_group_keys(text: str) -> tuple[GroupKey, ...]:

@@ -16,7 +16,12 @@ from drkit.coordination.catalog import open_arbiter
 from drkit.errors import ConfigError
 from drkit.events import Emit
 from drkit.io_policy import READS
-from drkit.repository.repository import Repository, init_repository, open_repository
+from drkit.repository.repository import (
+    Repository,
+    init_repository,
+    is_unfinished,
+    open_repository,
+)
 from drkit.secrets.catalog import open_secrets
 from drkit.secrets.interface import Secrets
 from drkit.sources.catalog import open_source
@@ -85,8 +90,10 @@ class App:
         )
 
     def ensure_repository(self) -> None:
-        """Creates the repository where there is none yet; the sandbox inits by itself."""
-        if not any(True for store in self.stores for _ in store.list("repository/")):
+        """Creates the repository where there is none yet, or finishes what a killed init left; the
+        sandbox inits by itself. A store that came back empty is left to an operator (S12).
+        """
+        if is_unfinished(self.stores):
             init_repository(self.stores, self.password, clock=self.clock, hostname=self.hostname)
 
     def own_files(self) -> dict[str, bytes]:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from drkit.errors import GuardRefused
-from drkit.repository.create import InitReport, init_repository, join_store
-from drkit.repository.layout import CONFIG, KEYS
+from drkit.repository.create import InitReport, init_repository, is_unfinished, join_store
+from drkit.repository.layout import CONFIG, KEYS, SNAPSHOTS
 from drkit.stores.interface import StoreUnreachable
 from drkit.stores.memory import MemoryStore
 
@@ -51,6 +51,23 @@ def test_an_init_that_died_is_finished_by_the_next(kit: ModuleType, moment: int)
     assert len(keys) == 1, "one repository, one key"
     assert kit_of.open().unreachable == {}
     assert init(kit, kit_of.clock, stores) == InitReport(report.repository_id, (), NAMES)
+
+
+@pytest.mark.parametrize("moment", range(11))
+def test_what_needs_no_operator_is_told_from_what_does(kit: ModuleType, moment: int) -> None:
+    stores = [Doomed(name) for name in NAMES]
+    kit_of = kit.Kit(stores)
+    Doomed.left = moment
+    with pytest.raises(StoreUnreachable):
+        init(kit, kit_of.clock, stores)
+    Doomed.left = 1000
+    assert is_unfinished(stores)
+    init(kit, kit_of.clock, stores)
+    assert not is_unfinished(stores)
+    stores[1].objects.clear()
+    assert is_unfinished(stores), "nothing was ever written: it may be an init that died"
+    stores[0].objects[f"{SNAPSHOTS}{'a' * 64}"] = b"a point"
+    assert not is_unfinished(stores), "a store that lost its data is for an operator (S12)"
 
 
 def test_S12_a_store_that_came_back_empty_is_refused_once_there_are_points(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from drkit.errors import ConfigError, NoRepository
 from drkit.repository.repository import ListedSnapshot
+from drkit.repository.retention import KeepRules, judge
 from drkit.repository.select import (
     SnapshotFilter,
     choose,
@@ -42,6 +44,23 @@ def test_latest_is_the_newest_that_passes_the_filter() -> None:
     assert choose(ALL, "latest", read_filter(hosts=["laptop"])).listed.id.startswith("aa02")
     with pytest.raises(NoRepository, match="--host nowhere"):
         choose(ALL, "latest", read_filter(hosts=["nowhere"]))
+
+
+@pytest.mark.parametrize("new_id", ["01", "ff"])
+def test_of_two_of_one_time_the_one_written_anew_is_latest_whatever_its_id(new_id: str) -> None:
+    old = listed("aa02", 2, tags=("drkit",))
+    retagged = replace(
+        listed(new_id, 2, tags=("drkit", "pinned")),
+        snapshot=replace(old.snapshot, tags=("drkit", "pinned"), original=old.id),
+    )
+    for order in ([old, retagged], [retagged, old]):
+        assert choose(order).listed is retagged
+        assert choose_all(order) == (old, retagged)
+        kept = judge(order, KeepRules(counts={"last": 1}), datetime(2026, 2, 1, tzinfo=UTC))
+        assert [(one.listed.id, bool(one.reasons)) for one in kept] == [
+            (retagged.id, True),
+            (old.id, False),
+        ]
 
 
 def test_the_start_of_an_id_must_name_exactly_one() -> None:

@@ -99,6 +99,14 @@ def test_the_sandbox_inits_by_itself_and_only_what_is_empty(
     app.ensure_repository()
 
 
+def test_what_a_killed_init_of_the_sandbox_left_is_finished(app: App, tmp_path: Path) -> None:
+    for left in ("config", "drkit.json"):
+        (tmp_path / "stores/two/repository" / left).unlink()
+    app.ensure_repository()
+    assert (tmp_path / "stores/two/repository/config").is_file()
+    assert app.repository.unreachable == {}
+
+
 def test_a_kind_without_an_adapter_is_said_before_any_effect(open_app: Any) -> None:
     provider = {"kind": "command", "argv": ["make-gpu"]}
     candidates = [{"gpu": "L40", "max_usd_per_hour": 1}]

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from drkit import __version__
 from drkit.config.models import Config
@@ -14,14 +14,18 @@ from drkit.config.places import Limits, Target
 from drkit.errors import ConfigError, GuardRefused, NotInThisVersion
 from drkit.runs.records import JSON, Effect, Namespace, RunKind
 from drkit.runs.references import fill_target, names_secret
-from drkit.runs.schema import OnFailure, Phase, Runbook, Step
+from drkit.runs.schema import Approval, OnFailure, Phase, Runbook, Step
 
 DEFAULT_TIMEOUT_S = 600.0
+_SINCE_0_1_0 = frozenset({"approval"})
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
-    """`skip`: why this run does not execute it; None if it does. `keep`: why it is not undone."""
+    """`skip`: why this run does not execute it; None if it does. `keep`: why it is not undone.
+
+    `approval`: "operator" when a person has to agree before it begins.
+    """
 
     id: str
     phase: Phase
@@ -36,6 +40,7 @@ class PlannedStep:
     on_failure: OnFailure
     skip: str | None
     keep: str | None
+    approval: Approval = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,10 @@ class Plan:
         values = asdict(self)
         for step in values["steps"]:
             step["effect"] = step["effect"].value
+            # What plans of 0.1.0 did not say is left out where it is as it was then, so that
+            # their checksums stay theirs.
+            if step["approval"] == "none":
+                del step["approval"]
         return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     @classmethod
@@ -93,9 +102,12 @@ class Plan:
 
 
 def _step_from(values: dict[str, Any]) -> PlannedStep:
+    """ValueError for a field this version does not know, or lacks: it would not be obeyed (R6)."""
     known = {field.name for field in fields(PlannedStep)}
-    if set(values) != known:
+    if not known - _SINCE_0_1_0 <= set(values) <= known:
         raise ValueError(f"a planned step has other fields: {sorted(set(values) ^ known)}")
+    if values.get("approval", "none") not in get_args(Approval):
+        raise ValueError(f"a planned step has approval {values['approval']!r}")
     return PlannedStep(
         **{**values, "needs": tuple(values["needs"]), "effect": Effect(values["effect"])}
     )
@@ -179,10 +191,6 @@ def _plan_step(
     action = actions.get(step.action)
     if action is None:
         raise NotInThisVersion(f"action {step.action}", hint="update drkit, or change the runbook")
-    if step.approval != "none":
-        raise NotInThisVersion(
-            "approval within a run", hint=f"set `approval: none` in step {step.id}"
-        )
     arguments = fill_target(step.with_, _target_fields(target, place))
     if secret := names_secret(arguments):
         raise NotInThisVersion(
@@ -203,6 +211,7 @@ def _plan_step(
         on_failure=step.on_failure,
         skip=_skip_reason(step, config, kind),
         keep=step.rollback.none if step.rollback else None,
+        approval=step.approval,
     )
 
 

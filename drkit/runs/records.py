@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 
 Namespace = Literal["production", "drill"]
-RunKind = Literal["failover", "drill"]
+RunKind = Literal["failover", "switchover", "failback", "drill", "restore"]
 EntryKind = Literal["state", "intent", "done", "failed", "skipped", "undone", "note", "resumed"]
 
 

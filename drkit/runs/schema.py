@@ -17,6 +17,7 @@ from drkit.runs.references import REFERENCE, upstream
 
 Phase = Literal["dns", "deploy", "restore", "verify", "other"]
 OnFailure = Literal["stop", "rollback", "continue", "fallback", "ask"]
+Approval = Literal["none", "operator"]
 Mode = Literal["failover", "switchover", "failback", "drill", "restore"]
 ActionName = Literal[
     "hold",
@@ -83,7 +84,9 @@ class Step(Strict):
         "without it. fallback: the next candidate, and rollback when there is none.",
     )
     rollback: NoRollback | None = Field(None, description="Default: what its action undoes.")
-    approval: Literal["none", "operator"] = "none"
+    approval: Approval = Field(
+        "none", description="operator: a person has to agree before the step begins."
+    )
     modes: tuple[Mode, ...] = Field(
         ("failover", "drill"), min_length=1, description="The kinds of run that execute it."
     )

@@ -160,13 +160,39 @@ def test_what_does_not_fit_the_deployment_is_refused_before_anything_begins(worl
 
 def test_what_this_version_cannot_do_is_said_before_anything_begins(world: World) -> None:
     first, *rest = world.runbook.steps
-    for changed in (
-        first.model_copy(update={"approval": "operator"}),
-        first.model_copy(update={"with_": {"token": "${secret:TOKEN}"}}),
-    ):
-        world.runbook = world.runbook.model_copy(update={"steps": (changed, *rest)})
-        with pytest.raises(NotInThisVersion):
-            _make(world)
+    changed = first.model_copy(update={"with_": {"token": "${secret:TOKEN}"}})
+    world.runbook = world.runbook.model_copy(update={"steps": (changed, *rest)})
+    with pytest.raises(NotInThisVersion):
+        _make(world)
+
+
+def test_an_approval_is_frozen_with_its_step(world: World) -> None:
+    before = world.plan()
+    first, *rest = world.runbook.steps
+    changed = first.model_copy(update={"approval": "operator"})
+    world.runbook = world.runbook.model_copy(update={"steps": (changed, *rest)})
+    plan = world.plan()
+    assert [step.approval for step in plan.steps] == ["operator"] + ["none"] * len(rest)
+    assert plan.checksum != before.checksum
+    assert Plan.from_json(plan.to_json()) == plan
+
+
+def test_R6_a_plan_that_says_nothing_of_approvals_is_read_and_keeps_its_checksum(
+    world: World,
+) -> None:
+    text = world.plan().to_json()
+    assert "approval" not in text
+    assert Plan.from_json(text).to_json() == text
+
+
+@pytest.mark.parametrize("approval", ["two_person", "", None, 1])
+def test_R6_an_approval_that_this_version_does_not_know_is_refused(
+    world: World, approval: object
+) -> None:
+    values = json.loads(world.plan().to_json())
+    values["steps"][0]["approval"] = approval
+    with pytest.raises(ValueError, match="approval"):
+        Plan.from_json(json.dumps(values))
 
 
 def test_R11_a_drill_has_its_own_name_at_the_arbiter(world: World) -> None:

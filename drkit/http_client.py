@@ -45,17 +45,36 @@ def answering(place: str) -> Iterator[None]:
 
 
 def open_client(
-    base_url: str, deadline: Deadline, *, headers: dict[str, str] | None = None
+    base_url: str,
+    deadline: Deadline,
+    *,
+    headers: dict[str, str] | None = None,
+    trust: str | None = None,
 ) -> httpx.Client:
-    """A thread-safe client with pooled connections; the caller closes it. TLS is verified.
+    """A thread-safe client with pooled connections; the caller closes it. TLS is verified,
+    against the certificates in the PEM file `trust` where one is given (`NoAnswer` without it).
 
     Redirects are not followed and proxies come from the environment, but never for loopback.
     """
+    import ssl
+
     import httpx
 
+    verify: ssl.SSLContext | bool = True
+    if trust is not None:
+        try:
+            verify = ssl.create_default_context(cafile=trust)
+        except (OSError, ssl.SSLError) as error:
+            raise NoAnswer(
+                f"{trust} holds no certificate that could be trusted ({error})",
+                hint="name a PEM file with the server's certificate, or that of who issued it",
+                sent=False,
+                timed_out=False,
+            ) from error
     return httpx.Client(
         base_url=base_url,
         headers=headers,
+        verify=verify,
         timeout=httpx.Timeout(deadline.total_s, connect=deadline.connect_s),
         trust_env=not is_loopback(base_url),
     )

@@ -97,6 +97,7 @@ SECRET_LOOKUP = Deadline(connect_s=3, total_s=15)
 INTENT_COPY = Deadline(connect_s=3, total_s=10)
 PROBE_LIVENESS = Deadline(connect_s=3, total_s=5)
 PROBE_COMPLETION = Deadline(connect_s=3, total_s=15)
+WITNESS_CALL = Deadline(connect_s=3, total_s=5)
 ADMIN_CALL = Deadline(connect_s=3, total_s=10)
 DNS_QUERY = Deadline(connect_s=2, total_s=5)
 LONGEST_EFFECT_S = 60.0

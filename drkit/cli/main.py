@@ -26,6 +26,7 @@ from drkit.cli import (
     sandbox,
     soundness,
     watching,
+    witness,
 )
 
 app = typer.Typer(
@@ -60,7 +61,7 @@ _add("Keep", data.app, backup.app, restore.app, soundness.app, deletion.app)
 _add("Keep", repair=deletion.repair_app, key=keys.app)
 _add("Look into the repository", inspect.app, measure.app, keys.tags_app)
 _add("Bring the service back", recovery.app, runbook=runbook.app, sandbox=sandbox.app)
-_add("Watch and decide", watching.app, daemon.app, audit=watching.audit_app)
+_add("Watch and decide", watching.app, daemon.app, witness.app, audit=watching.audit_app)
 _add("The deployment", doctor.app, cost.app, bootstrap.app, config=config.app)
 
 

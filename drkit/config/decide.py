@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from drkit.config.fields import Name, Seconds, SecretRef, Strict
+from drkit.config.fields import LocalPath, Name, Seconds, SecretRef, Strict, check_url
+
+REFERENCE_HOSTS = ("1.1.1.1:443", "8.8.8.8:443", "9.9.9.9:443")
+
+
+def _check_verifying_key(value: str) -> str:
+    if not re.fullmatch(r"ed25519:[A-Za-z0-9+/]{43}=", value):
+        raise ValueError("write what `drkit witness --show-key` prints there: ed25519:...")
+    return value
 
 
 class Witness(Strict):
     """Another host that probes the same server: a second point of view."""
 
-    url: str
+    url: Annotated[str, AfterValidator(check_url)]
     token: SecretRef
+    verifying_key: Annotated[str, AfterValidator(_check_verifying_key)] = Field(
+        description="What the witness signs with; `drkit witness --show-key` prints it there."
+    )
+    trust: LocalPath | None = Field(
+        None, description="PEM file of a certificate to trust; default: this machine's own."
+    )
 
 
 class Decide(Strict):
@@ -36,6 +51,6 @@ class Decide(Strict):
     )
     witnesses: dict[Name, Witness] = {}
     reference_hosts: tuple[str, ...] = Field(
-        ("1.1.1.1:443", "8.8.8.8:443", "9.9.9.9:443"),
+        REFERENCE_HOSTS,
         description="host:port beyond this network; when none answers, drkit is blind.",
     )

@@ -40,6 +40,7 @@ def ask(
     clock: Clock,
     api_key: str | None = None,
     body: Mapping[str, Any] | None = None,
+    trust: str | None = None,
 ) -> Reply:
     """The answer. Raises `NoAnswer` at `deadline.total_s` at the latest, also when a server sends
     a byte now and then: the library's own limit counts from the last byte.
@@ -51,7 +52,7 @@ def ask(
         headers["Host"] = endpoint.host_header
     outcome: queue.Queue[Reply | BaseException] = queue.Queue()
 
-    with open_client(endpoint.url, deadline, headers=headers) as client:
+    with open_client(endpoint.url, deadline, headers=headers, trust=trust) as client:
 
         def work() -> None:
             try:

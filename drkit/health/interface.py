@@ -104,3 +104,15 @@ class Prober(Protocol):
         Never raises for what the server does: that is what the results say.
         """
         ...
+
+
+class Memory(Protocol):
+    """Where a watch keeps what it knew, from one round to the next; `Database` is one."""
+
+    def remember(self, name: str, value: object) -> None:
+        """Keeps a JSON value under `name`, in place of the former one, durably."""
+        ...
+
+    def recall(self, name: str) -> object:
+        """The JSON value kept under `name`; None where there is none."""
+        ...

@@ -7,27 +7,18 @@ schedule.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from drkit.clock import Clock
 from drkit.compute.interface import Endpoint
 from drkit.config.decide import Decide
 from drkit.config.places import Probe
-from drkit.health.interface import Observation, Prober, ProbeResult, ServiceHealth, ServiceState
+from drkit.health.interface import Memory, Observation, Prober, ServiceHealth, ServiceState
+from drkit.health.look import Reach, look
 from drkit.health.record import health_from, health_json
 from drkit.health.table import advance
 
 MOST_SUSPECT_ROUNDS = 30
-
-
-class Memory(Protocol):
-    """Where the watch keeps what it knew; `Database` is one."""
-
-    def remember(self, name: str, value: object) -> None: ...
-
-    def recall(self, name: str) -> object: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +42,7 @@ class Watch:
     probe: Probe
     decide: Decide
     prober: Prober
-    reach: Callable[[Sequence[str]], ProbeResult]
+    reach: Reach
     memory: Memory
     clock: Clock
 
@@ -72,10 +63,14 @@ class Watch:
         return replace(watched, changes=tuple(changes))
 
     def _once(self, site: str, endpoint: Endpoint, api_key: str | None) -> Watched:
-        observation = self.prober.observe(endpoint, model=self.model, api_key=api_key)
-        if not observation.alive:  # is it the service, or this machine's own network?
-            own = self.reach(self.decide.reference_hosts)
-            observation = replace(observation, results=(*observation.results, own))
+        observation = look(
+            self.prober,
+            self.reach,
+            endpoint,
+            model=self.model,
+            api_key=api_key,
+            reference_hosts=self.decide.reference_hosts,
+        )
         at_home = site == self.primary
         health = replace(
             self.health(),

@@ -10,7 +10,11 @@ HOMES: dict[str, tuple[str, ...]] = {
     "apscheduler": ("drkit/service/daemon.py",),
     "boto3": ("drkit/aws.py",),
     "botocore": ("drkit/aws.py",),
-    "cryptography": ("drkit/repository/sealing.py", "drkit/mirror/ticket.py"),
+    "cryptography": (
+        "drkit/health/signing.py",
+        "drkit/mirror/ticket.py",
+        "drkit/repository/sealing.py",
+    ),
     "dns": ("drkit/traffic/rfc2136.py", "drkit/standins/"),
     "google": ("drkit/google_cloud.py",),
     "google_crc32c": ("drkit/google_cloud.py",),

@@ -21,14 +21,13 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
-_SLICE_BYTES = 64 * 1024
-_MOST_HEAD_BYTES = 64 * 1024
+from http_streams import SLICE_BYTES, Asked, Head, Memory, body_length, drain, pieces, read_head
 
 
 class Fault(Enum):
@@ -51,29 +50,6 @@ class Fault(Enum):
 
 
 LOUD = frozenset(Fault) - {Fault.STALE_LIST, Fault.PARTIAL_LIST}
-
-
-@dataclass
-class Asked:
-    """One request's head."""
-
-    method: str
-    target: str
-    headers: dict[str, str]
-    raw: bytes
-
-    @property
-    def length(self) -> int:
-        return int(self.headers.get("content-length", 0))
-
-    @property
-    def is_list(self) -> bool:
-        """A list of objects, of S3 (a bucket's URL) or of Cloud Storage (`.../o?`)."""
-        parts = urlsplit(self.target)
-        query = parse_qs(parts.query)
-        if self.method != "GET" or "alt" in query:
-            return False
-        return parts.path.endswith("/o") or "list-type" in query
 
 
 Plan = Callable[[Asked], Fault | None]
@@ -201,15 +177,15 @@ class FaultProxy:
             self._open.add(client)
         try:
             self._go_on()
-            reader = client.makefile("rb", _SLICE_BYTES)
-            while (asked := _read_head(reader)) is not None:
+            reader = client.makefile("rb", SLICE_BYTES)
+            while (asked := read_head(reader)) is not None:
                 self._go_on()
                 with self._lock:
                     self.seen.requests[asked.method] += 1
                 time.sleep(self.latency_s)
                 fault = self.plan(asked) if self.plan else None
                 if fault in _ANSWERED:
-                    _drain(reader, asked.length)
+                    drain(reader, asked.length)
                     client.sendall(_ANSWERED[fault])
                     continue
                 if server is None:
@@ -247,7 +223,7 @@ class FaultProxy:
             return False
         server.sendall(asked.raw)
         half, sent = asked.length // 2, 0
-        for piece in _pieces(reader, asked.length):
+        for piece in pieces(reader, asked.length):
             self._go_on()
             self._up.wait(len(piece))
             if fault is Fault.RESET_IN_REQUEST and sent + len(piece) >= half:
@@ -257,11 +233,11 @@ class FaultProxy:
             server.sendall(piece)
             sent += len(piece)
             self.seen.bytes_up += len(piece)
-        answer = server.makefile("rb", _SLICE_BYTES)
-        head = _read_head(answer)
+        answer = server.makefile("rb", SLICE_BYTES)
+        head = read_head(answer)
         assert head is not None
         if fault is Fault.LOSE_ANSWER:
-            _drain(answer, _body_length(asked, head))
+            drain(answer, body_length(asked, head))
             return _reset(client)
         if asked.is_list and head.method_status == 200:
             return self._carry_list(asked, head, answer, client, fault)
@@ -270,15 +246,15 @@ class FaultProxy:
     def _answer(
         self,
         asked: Asked,
-        head: _Head,
+        head: Head,
         answer: object,
         client: socket.socket,
         fault: Fault | None,
     ) -> bool:
-        length = _body_length(asked, head)
+        length = body_length(asked, head)
         client.sendall(head.raw)
         half, sent = length // 2, 0
-        for piece in _pieces(answer, length):
+        for piece in pieces(answer, length):
             self._go_on()
             self._down.wait(len(piece))
             cut = sent <= half < sent + len(piece)
@@ -298,12 +274,12 @@ class FaultProxy:
     def _carry_list(
         self,
         asked: Asked,
-        head: _Head,
+        head: Head,
         answer: object,
         client: socket.socket,
         fault: Fault | None,
     ) -> bool:
-        body = b"".join(_pieces(answer, _body_length(asked, head)))
+        body = b"".join(pieces(answer, body_length(asked, head)))
         with self._lock:
             before = self._lists.setdefault(asked.target, body)
             if fault is not Fault.STALE_LIST:
@@ -317,8 +293,8 @@ class FaultProxy:
         resized = re.sub(
             rb"(?i)\r\ncontent-length: *\d+", b"\r\nContent-Length: %d" % len(body), head.raw
         )
-        again = _Head(resized, {**head.headers, "content-length": str(len(body))})
-        return self._answer(asked, again, _Memory(body), client, fault) and head.keeps
+        again = Head(resized, {**head.headers, "content-length": str(len(body))})
+        return self._answer(asked, again, Memory(body), client, fault) and head.keeps
 
     def _drip(self, client: socket.socket, piece: bytes) -> None:
         for at in range(len(piece)):
@@ -329,29 +305,6 @@ class FaultProxy:
     def _go_on(self) -> None:
         """Stands still while the proxy is hung."""
         self._moving.wait()
-
-
-@dataclass
-class _Head:
-    raw: bytes
-    headers: dict[str, str]
-
-    @property
-    def method_status(self) -> int:
-        return int(self.raw.split(b" ", 2)[1])
-
-    @property
-    def keeps(self) -> bool:
-        return self.raw.startswith(b"HTTP/1.1") and "content-length" in self.headers
-
-
-class _Memory:
-    def __init__(self, body: bytes) -> None:
-        self._body = memoryview(body)
-
-    def read(self, size: int) -> bytes:
-        piece, self._body = self._body[:size], self._body[size:]
-        return bytes(piece)
 
 
 def half_of_list(body: bytes) -> bytes:
@@ -372,50 +325,6 @@ _ANSWERED = {
     Fault.S500: b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n",
     Fault.S503: b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n",
 }
-
-
-def _read_head(reader: object) -> Asked | None:
-    """The next head: of a request, or (with the same fields) of an answer."""
-    lines: list[bytes] = []
-    while True:
-        line = reader.readline(_MOST_HEAD_BYTES)  # type: ignore[attr-defined]
-        if not line:
-            return None
-        lines.append(line)
-        if line in (b"\r\n", b"\n"):
-            break
-    pairs = (line.decode("latin-1").partition(":") for line in lines[1:-1])
-    headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
-    raw = b"".join(lines)
-    if lines[0].startswith(b"HTTP/"):
-        return _Head(raw, headers)  # type: ignore[return-value]
-    method, target, _ = lines[0].decode("latin-1").split(" ", 2)
-    return Asked(method, target, headers, raw)
-
-
-def _body_length(asked: Asked, head: _Head) -> int:
-    if asked.method == "HEAD" or head.method_status in (204, 304):
-        return 0
-    return int(head.headers.get("content-length", -1))
-
-
-def _pieces(reader: object, length: int) -> Iterator[bytes]:
-    """`length` bytes in slices, or with -1 all until the end."""
-    while length:
-        wanted = _SLICE_BYTES if length < 0 else min(length, _SLICE_BYTES)
-        read = getattr(reader, "read1", None) or reader.read  # type: ignore[attr-defined]
-        piece = read(wanted)
-        if not piece:
-            if length < 0:
-                return
-            raise EOFError
-        length -= len(piece) if length > 0 else 0
-        yield piece
-
-
-def _drain(reader: object, length: int) -> None:
-    for _ in _pieces(reader, length):
-        pass
 
 
 def _flipped(piece: bytes, at: int) -> bytes:

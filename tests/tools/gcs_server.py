@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import functools
-import hashlib
 import http.client
 import json
 import threading
@@ -21,12 +20,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from gcp_storage_emulator.server import RequestHandler, create_server
+from gcs_account import EMAIL, Account, Json, Refusal
 
 from drkit.clock import SystemClock
 from drkit.config.stores import GcsStore as GcsConfig
@@ -34,10 +31,8 @@ from drkit.http_wire import Route
 from drkit.io_policy import STORE_REQUEST, Deadline, Retry
 from drkit.stores.gcs import GcsStore, settings_of
 
-Json = dict[str, Any]
 # What the emulator does not keep of an object's metadata.
 _KEPT = ("retention", "temporaryHold", "eventBasedHold", "kmsKeyName", "metadata")
-EMAIL = "drkit@example.org"
 BRISK = Retry(tries=6, first_s=0.01, most_s=0.05)
 
 RequestHandler.disable_nagle_algorithm = True  # 40 ms an answer otherwise
@@ -54,13 +49,6 @@ class Rules:
     clock_ahead_s: float = 0
 
 
-@dataclass
-class Refusal(Exception):
-    status: int
-    reason: str
-    said: str
-
-
 class GcsServer:
     """The filter. `url` is the endpoint; `requests` counts (method, path) as they came."""
 
@@ -68,8 +56,7 @@ class GcsServer:
         self.bucket = bucket
         self.rules = Rules()
         self.requests: list[tuple[str, str]] = []
-        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        self._tokens: set[str] = set()
+        self.account = Account()
         self._lock = threading.RLock()
         self._objects: dict[str, Json] = {}
         self._versions: dict[tuple[str, str], tuple[Json, bytes]] = {}
@@ -91,21 +78,7 @@ class GcsServer:
 
     def key_file(self) -> str:
         """The text of a service account's key that this server takes."""
-        pem = self._key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        return json.dumps(
-            {
-                "type": "service_account",
-                "project_id": "p",
-                "private_key_id": "1",
-                "private_key": pem.decode(),
-                "client_email": EMAIL,
-                "token_uri": f"{self.url}/token",
-            }
-        )
+        return self.account.key_file(f"{self.url}/token")
 
     def store(
         self,
@@ -134,7 +107,7 @@ class GcsServer:
 
     def revoke(self) -> None:
         """No token that was given out is good any more."""
-        self._tokens.clear()
+        self.account.revoke()
 
     def versions(self, name: str) -> list[str]:
         """The generations of `name` that are not current any more."""
@@ -158,12 +131,14 @@ class GcsServer:
         parts = urlsplit(target)
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         if parts.path == "/token":
-            return self._token(body)
+            return _json(self.account.token(body))
         if "X-Goog-Signature" in query:
-            self._check_signature(method, parts.path, parts.query, headers)
+            self.account.check_signature(
+                method, parts.path, parts.query, headers["Host"], self.rules.clock_ahead_s
+            )
             return self._read(unquote(parts.path).split("/", 2)[2], target, headers, query)
         if self.rules.needs_token:
-            self._check_token(headers)
+            self.account.check_token(headers.get("Authorization", ""))
         path = parts.path.removeprefix("/upload").removeprefix("/storage/v1")
         bucket, _, rest = path.removeprefix("/b/").partition("/")
         if bucket != self.bucket:
@@ -345,55 +320,6 @@ class GcsServer:
         _, _, data = self._ask("GET", f"/storage/v1/b/{self.bucket}", {}, b"")
         return _json({**json.loads(data), **self.rules.extra})
 
-    # Who asks
-
-    def _token(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        assertion = parse_qs(body.decode())["assertion"][0]
-        signed, _, signature = assertion.rpartition(".")
-        try:
-            self._verify(_unpadded(signature), signed.encode())
-        except InvalidSignature:
-            return 400, {}, json.dumps({"error": "invalid_grant"}).encode()
-        token = f"token-{len(self._tokens)}-{time.monotonic_ns()}"
-        self._tokens.add(token)
-        return _json({"access_token": token, "expires_in": 3600, "token_type": "Bearer"})
-
-    def _check_token(self, headers: http.client.HTTPMessage) -> None:
-        if headers.get("Authorization", "").removeprefix("Bearer ") not in self._tokens:
-            raise Refusal(401, "authError", "Invalid Credentials")
-
-    def _check_signature(
-        self, method: str, path: str, query: str, headers: http.client.HTTPMessage
-    ) -> None:
-        """V4: the canonical request is signed with the service account's key, for a while."""
-        pairs = parse_qsl(query, keep_blank_values=True)
-        values = dict(pairs)
-        began = datetime.strptime(values["X-Goog-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-        age_s = (datetime.now(UTC) - began).total_seconds() + self.rules.clock_ahead_s
-        if age_s > float(values["X-Goog-Expires"]):
-            raise Refusal(400, "expired", "ExpiredToken")
-        rest = sorted((quote(k, safe="-_.~"), quote(v, safe="-_.~")) for k, v in pairs)
-        canonical = "\n".join(
-            (
-                method,
-                path,
-                "&".join(f"{k}={v}" for k, v in rest if k != "X-Goog-Signature"),
-                f"host:{headers['Host']}\n",
-                "host",
-                "UNSIGNED-PAYLOAD",
-            )
-        )
-        scope = values["X-Goog-Credential"].partition("/")[2]
-        digest = hashlib.sha256(canonical.encode()).hexdigest()
-        text = f"GOOG4-RSA-SHA256\n{values['X-Goog-Date']}\n{scope}\n{digest}"
-        try:
-            self._verify(bytes.fromhex(values["X-Goog-Signature"]), text.encode())
-        except (InvalidSignature, ValueError):
-            raise Refusal(403, "signature", "SignatureDoesNotMatch") from None
-
-    def _verify(self, signature: bytes, signed: bytes) -> None:
-        self._key.public_key().verify(signature, signed, padding.PKCS1v15(), hashes.SHA256())
-
     # The emulator
 
     def _ask(
@@ -439,10 +365,6 @@ def _resource_of(headers: http.client.HTTPMessage, body: bytes) -> Json:
     part = body.split(b"--" + boundary, 2)[1]
     values: Json = json.loads(part.partition(b"\r\n\r\n")[2])
     return values
-
-
-def _unpadded(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -73,7 +73,7 @@ class SecretManager(_Answering):
     }
 
     def do_GET(self) -> None:
-        if self.headers.get("Authorization", "").removeprefix("Bearer ") not in self.tokens._tokens:
+        if not self.tokens.account.knows(self.headers.get("Authorization", "")):
             self.say(401, {"error": {"code": 401}})
             return
         name = self.path.removeprefix("/v1/").removesuffix(":access")

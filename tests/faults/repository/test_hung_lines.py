@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import s3_servers
-from fault_proxy import Asked, Fault, FaultProxy
+from fault_proxy import Fault, FaultProxy
+from http_streams import Asked
 
 from drkit.clock import SystemClock
 from drkit.io_policy import Deadline, FanOutPolicy, Retry

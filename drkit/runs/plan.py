@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol, get_args
 
 from drkit import __version__
 from drkit.config.models import Config
 from drkit.config.places import Limits, Target
 from drkit.errors import ConfigError, GuardRefused, NotInThisVersion
-from drkit.runs.records import JSON, Effect, Namespace, RunKind
+from drkit.runs.records import EXTERNAL, JSON, Effect, Namespace, RunKind
 from drkit.runs.references import fill_target, names_secret
 from drkit.runs.schema import Approval, OnFailure, Phase, Runbook, Step
 
@@ -113,6 +113,23 @@ def _step_from(values: dict[str, Any]) -> PlannedStep:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """Who serves now: what a failback leaves. By the role record, and by the journal of the run
+    that moved traffic there.
+
+    `run_id`: that run. `instance`: its machine. `snapshot`: the point it restored. `brought`: what
+    it brought back to where, by source, as its restore step said.
+    """
+
+    site: str
+    endpoint_url: str | None = None
+    run_id: str | None = None
+    instance: str | None = None
+    snapshot: str | None = None
+    brought: Mapping[str, JSON] = field(default_factory=dict)
+
+
 class ActionFacts(Protocol):
     """What a plan freezes of an action."""
 
@@ -131,10 +148,13 @@ def make_plan(
     target: str,
     actions: Mapping[str, ActionFacts],
     point: str = "latest",
+    serving: Serving | None = None,
 ) -> Plan:
     """The runbook for this target and kind of run. Pure.
 
-    Raises `ConfigError` for what does not fit the configuration, and `NotInThisVersion`.
+    `target`: where the service is brought up; in a failback the place that is left, of which
+    `serving` says more; `EXTERNAL` where no machine takes part. Raises `ConfigError` for what does
+    not fit the configuration, and `NotInThisVersion`.
     """
     service = config.service
     if service is None:
@@ -147,16 +167,10 @@ def make_plan(
             f"and schedules.yaml describes {service.name!r}",
             hint="name the runbook that belongs to it, or leave `service` out of the runbook",
         )
-    place = config.targets.get(target)
-    if place is None:
-        raise ConfigError(
-            f"{target!r} is no target", hint=f"targets are {', '.join(config.targets) or 'none'}"
-        )
-    if target in runbook.lost:
-        raise GuardRefused(
-            f"runbook {runbook.name} takes {target!r} for lost", hint="choose another target"
-        )
-    limits = _tighter(runbook.limits, place.limits)
+    _refuse_other_kind(runbook, kind, serving)
+    place = _place(runbook, config, target, actions)
+    limits = _tighter(runbook.limits, place.limits) if place else runbook.limits
+    known = _target_fields(target, place, limits, serving)
     return Plan(
         runbook=runbook.name,
         kind=kind,
@@ -175,23 +189,66 @@ def make_plan(
         commit_after_min=runbook.commit.after_min,
         drkit_version=__version__,
         steps=tuple(
-            _plan_step(step, config, kind, target, place, actions) for step in runbook.steps
+            _plan_step(step, runbook, config, kind, known, actions) for step in runbook.steps
         ),
     )
 
 
+def kinds_of(runbook: Runbook) -> tuple[RunKind, ...]:
+    """The kinds of run that can execute it: its own, and a drill of a failover."""
+    return ("failover", "drill") if runbook.kind == "failover" else (runbook.kind,)
+
+
+def _refuse_other_kind(runbook: Runbook, kind: RunKind, serving: Serving | None) -> None:
+    if kind not in kinds_of(runbook):
+        raise ConfigError(
+            f"runbook {runbook.name} is a {runbook.kind} and is not executed as a {kind}",
+            hint=f"`drkit runbook run {runbook.name}` executes it as what it is",
+        )
+    if kind == "failback" and serving is None:
+        raise ConfigError(
+            "a failback needs to know who serves now", hint="`drkit failback` reads it"
+        )
+
+
+def buys(runbook: Runbook, actions: Mapping[str, ActionFacts]) -> bool:
+    """Whether a step of it costs money, so that it needs a target to buy from."""
+    return any(
+        (action := actions.get(step.action)) is not None and action.effect is Effect.PAID
+        for step in runbook.steps
+    )
+
+
+def _place(
+    runbook: Runbook, config: Config, target: str, actions: Mapping[str, ActionFacts]
+) -> Target | None:
+    """The target's configuration; None for a run that no machine takes part in."""
+    if target in runbook.lost:
+        raise GuardRefused(
+            f"runbook {runbook.name} takes {target!r} for lost", hint="choose another target"
+        )
+    if target == EXTERNAL and not buys(runbook, actions):
+        return None
+    place = config.targets.get(target)
+    if place is None:
+        raise ConfigError(
+            f"{target!r} is no target", hint=f"targets are {', '.join(config.targets) or 'none'}"
+        )
+    return place
+
+
 def _plan_step(
     step: Step,
+    runbook: Runbook,
     config: Config,
     kind: RunKind,
-    target: str,
-    place: Target,
+    target: Mapping[str, JSON],
     actions: Mapping[str, ActionFacts],
 ) -> PlannedStep:
     action = actions.get(step.action)
     if action is None:
         raise NotInThisVersion(f"action {step.action}", hint="update drkit, or change the runbook")
-    arguments = fill_target(step.with_, _target_fields(target, place))
+    arguments = fill_target(step.with_, target)
     if secret := names_secret(arguments):
         raise NotInThisVersion(
             f"{secret} in a runbook", hint="secrets belong into schedules.yaml, as references"
@@ -209,7 +266,7 @@ def _plan_step(
         timeout_s=step.timeout_s or default_s,
         retries=step.retries,
         on_failure=step.on_failure,
-        skip=_skip_reason(step, config, kind),
+        skip=_skip_reason(step, kinds_of(runbook), config, kind),
         keep=step.rollback.none if step.rollback else None,
         approval=step.approval,
     )
@@ -218,9 +275,11 @@ def _plan_step(
 _NEED_A_NAME = ("hold", "cutover", "verify_public")
 
 
-def _skip_reason(step: Step, config: Config, kind: RunKind) -> str | None:
-    if kind not in step.modes:
-        return f"the runbook gives this step to {', '.join(step.modes)} only"
+def _skip_reason(
+    step: Step, kinds: tuple[RunKind, ...], config: Config, kind: RunKind
+) -> str | None:
+    if kind not in (modes := step.modes or kinds):
+        return f"the runbook gives this step to {', '.join(modes)} only"
     if kind == "drill" and step.action in _NEED_A_NAME and not has_drill_name(config):
         return "no switch has a name of its own for drills (drill_record, drill_url)"
     return None
@@ -234,14 +293,26 @@ def has_drill_name(config: Config) -> bool:
     )
 
 
-def _target_fields(name: str, target: Target) -> dict[str, JSON]:
-    return {
+def _target_fields(
+    name: str, place: Target | None, limits: Limits, serving: Serving | None
+) -> dict[str, JSON]:
+    """What `${target.FIELD}` can ask for. In a failback the target is what is left."""
+    known: dict[str, JSON] = {
         "name": name,
-        "provider": target.provider.kind,
-        "usd_per_hour": target.limits.usd_per_hour,
-        "usd_per_run": target.limits.usd_per_run,
-        "ttl_min": target.limits.ttl_min,
+        "provider": place.provider.kind if place else None,
+        "usd_per_hour": limits.usd_per_hour,
+        "usd_per_run": limits.usd_per_run,
+        "ttl_min": limits.ttl_min,
     }
+    if serving is not None:
+        known |= {
+            "endpoint_url": serving.endpoint_url,
+            "run_id": serving.run_id,
+            "instance": serving.instance,
+            "snapshot": serving.snapshot,
+            "brought": serving.brought,
+        }
+    return known
 
 
 def _tighter(one: Limits, other: Limits) -> Limits:

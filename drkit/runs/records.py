@@ -12,6 +12,11 @@ JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON
 
 Namespace = Literal["production", "drill"]
 RunKind = Literal["failover", "switchover", "failback", "drill", "restore"]
+EXTERNAL = "external API"
+"""Where a run leads that only sends users to the declared external API, and the site that the role
+record then names. No site or target can be called so: a name has no spaces.
+"""
+
 EntryKind = Literal["state", "intent", "done", "failed", "skipped", "undone", "note", "resumed"]
 
 

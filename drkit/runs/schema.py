@@ -87,8 +87,10 @@ class Step(Strict):
     approval: Approval = Field(
         "none", description="operator: a person has to agree before the step begins."
     )
-    modes: tuple[Mode, ...] = Field(
-        ("failover", "drill"), min_length=1, description="The kinds of run that execute it."
+    modes: tuple[Mode, ...] | None = Field(
+        None,
+        min_length=1,
+        description="The kinds of run that execute it; default: the runbook's own, and drills.",
     )
 
 
@@ -99,7 +101,9 @@ class Runbook(Strict):
     name: Name
     kind: Mode
     service: str | None = Field(None, description="Default: the configuration's service.")
-    lost: tuple[Name, ...] = Field(min_length=1, description="Sites that are gone.")
+    lost: tuple[Name, ...] = Field(
+        (), description="Sites that are gone; a failover, drill or restore names at least one."
+    )
     targets: Objectives = Objectives()
     limits: Limits = Limits(usd_per_hour=None, usd_per_run=None)
     commit: Commit = Commit()
@@ -108,7 +112,10 @@ class Runbook(Strict):
 
     @model_validator(mode="after")
     def _steps_fit(self) -> Runbook:
-        if problems := [*_misfits(self.steps)]:
+        problems = [*_misfits(self.steps)]
+        if not self.lost and self.kind in ("failover", "drill", "restore"):
+            problems.append((("lost",), f"a {self.kind} names the sites that are gone", ()))
+        if problems:
             raise PydanticCustomError(
                 "unresolved_names", "steps do not fit together", {"problems": problems}
             )

@@ -21,10 +21,12 @@ def init(
 ) -> None:
     """Creates the repository in every store, or joins one store to it. Never rewrites one.
 
+    Where a service is watched, the arbiter is first seen comparing before it writes.
     Without a schedules.yaml it asks for one first, on a terminal.
     """
     from drkit.cli.dialogue import write_first_config
     from drkit.repository.repository import init_repository, join_store
+    from drkit.wiring.arbiter import leans_on_arbiter, prove_arbiter
 
     if store is None and not session.sandbox:
         write_first_config(session)
@@ -35,11 +37,13 @@ def init(
                 "joined", {"store": store}, f"{store} has joined; it catches up at the next backup"
             )
             return
+        proof = prove_arbiter(app) if leans_on_arbiter(app) else None
         report = init_repository(app.stores, app.password, clock=app.clock, hostname=app.hostname)
         words = [f"repository {report.repository_id[:8]}"]
         words += ["finished an init that was cut short"] if report.finished else []
         words += [f"created in {', '.join(report.created)}"] if report.created else []
         words += [f"already in {', '.join(report.already)}"] if report.already else []
+        words += [f"arbiter: {proof.seen}"] if proof else []
         session.terminal.result(
             "initialized",
             {
@@ -47,6 +51,7 @@ def init(
                 "created": report.created,
                 "already": report.already,
                 "finished": report.finished,
+                "arbiter": {"place": proof.place, "seen": proof.seen} if proof else None,
             },
             "; ".join(words),
         )

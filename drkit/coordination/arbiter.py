@@ -8,15 +8,19 @@ from dataclasses import replace
 from typing import Protocol
 
 from drkit.clock import Clock
-from drkit.coordination.interface import Lease, RoleRecord
+from drkit.coordination.interface import ClockSkewed, Holding, Lease, RoleRecord
 from drkit.coordination.rules import ServiceState, acquired, recorded, released, renewed
 from drkit.coordination.sightings import Sightings, left_s
+from drkit.units import format_duration
 
 Step = Callable[[ServiceState], ServiceState]
 
+MOST_SKEW_S = 300.0
+_ASK_CLOCK_EVERY_S = 600.0
+
 
 class Place(Protocol):
-    """Where the states lie. Both methods raise `ArbiterUnreachable`, and what `step` raises."""
+    """Where the states lie. All methods raise `ArbiterUnreachable`, `change` what `step` raises."""
 
     def read(self, service: str) -> ServiceState:
         """The state as it was last written whole; empty if there is none."""
@@ -28,6 +32,17 @@ class Place(Protocol):
         """
         ...
 
+    def prove(self) -> str:
+        """How it was seen to compare before it writes, in words; leaves no state behind (R1).
+
+        Raises `GuardRefused` naming what it let through.
+        """
+        ...
+
+    def skew_s(self) -> float | None:
+        """Seconds that the place's clock is ahead of this machine's; None: it has none."""
+        ...
+
 
 class PlacedArbiter:
     """`Arbiter`: the rules, this machine's count of time, and a place."""
@@ -36,11 +51,13 @@ class PlacedArbiter:
         self._place = place
         self._sightings = sightings
         self._clock = clock
+        self._clock_asked_s: float | None = None
 
     def read_role(self, service: str) -> RoleRecord | None:
         return self._place.read(service).role
 
     def acquire(self, service: str, holder: str, *, ttl_s: float) -> Lease:
+        self._refuse_skew()
         wanted = Lease(service, holder, ttl_s, _new_token())
         started_s = self._clock.elapsed_s()
         former: list[Lease | None] = []
@@ -53,6 +70,10 @@ class PlacedArbiter:
         (before,) = former
         taken_over = before is not None and before.holder != holder
         return self._own(replace(wanted, taken_over=taken_over), started_s)
+
+    def holding(self, service: str) -> Holding | None:
+        state = self._place.read(service)
+        return None if state.lease is None else Holding(state.lease.holder, self._left_s(state))
 
     def renew(self, lease: Lease) -> Lease:
         token = _new_token()
@@ -72,6 +93,22 @@ class PlacedArbiter:
             lease.service,
             lambda state: recorded(state, lease, record, left_s=self._left_s(state)),
         )
+
+    def _refuse_skew(self) -> None:
+        """Asks the place's clock now and then. What was refused is asked again at once."""
+        now_s = self._clock.elapsed_s()
+        asked_s = self._clock_asked_s
+        if asked_s is not None and now_s - asked_s < _ASK_CLOCK_EVERY_S:
+            return
+        skew_s = self._place.skew_s()
+        if skew_s is not None and abs(skew_s) > MOST_SKEW_S:
+            way = "behind" if skew_s > 0 else "ahead of"
+            raise ClockSkewed(
+                f"this machine's clock is {format_duration(abs(skew_s))} {way} the arbiter's; "
+                "it may not lead or start a run",
+                hint="set the clock (timedatectl set-ntp true), then try again",
+            )
+        self._clock_asked_s = now_s
 
     def _left_s(self, state: ServiceState) -> float:
         if state.lease is None:

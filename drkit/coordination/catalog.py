@@ -22,8 +22,9 @@ from drkit.config.stores import (
 from drkit.coordination.arbiter import Place, PlacedArbiter
 from drkit.coordination.folder import FolderPlace
 from drkit.coordination.in_store import StorePlace
-from drkit.coordination.interface import Arbiter
+from drkit.coordination.interface import Arbiter, ArbiterProof
 from drkit.coordination.mounts import network_filesystem, read_mountinfo
+from drkit.coordination.proof import ProofNote, ProvenPlace
 from drkit.coordination.sightings import FolderSightings
 from drkit.errors import ConfigError, NotInThisVersion
 from drkit.secrets.interface import Secrets
@@ -46,14 +47,80 @@ def open_arbiter(
     then `NotInThisVersion`, and `ConfigError` for a place that no arbiter may be on (R1).
     """
     sightings = FolderSightings(state_dir / "leases-seen")
-    if config is None:
-        config = FolderArbiter(kind="folder", path=str(state_dir / "arbiter"))
+    place = _open_place(config, stores, state_dir, secrets, clock)
+    return PlacedArbiter(place, sightings, clock)
+
+
+def prove_arbiter(
+    config: ArbiterConfig | None,
+    stores: Mapping[str, StoreConfig],
+    state_dir: Path,
+    secrets: Secrets,
+    clock: Clock,
+) -> ArbiterProof:
+    """Sees the arbiter compare before it writes, and keeps that in `state_dir`.
+
+    Raises what `open_arbiter` raises, `GuardRefused` for a place that does not compare, and
+    `ArbiterUnreachable`.
+    """
+    _open_place(config, stores, state_dir, secrets, clock).prove()
+    found = kept_proof(config, stores, state_dir)
+    assert found is not None
+    return found
+
+
+def kept_proof(
+    config: ArbiterConfig | None, stores: Mapping[str, StoreConfig], state_dir: Path
+) -> ArbiterProof | None:
+    """What this machine has seen of the configured arbiter; None: nothing yet."""
+    return _note(state_dir).load(configured_name(config, stores, state_dir))
+
+
+def configured_name(
+    config: ArbiterConfig | None, stores: Mapping[str, StoreConfig], state_dir: Path
+) -> str:
+    return place_name(_or_default(config, state_dir), stores)
+
+
+def place_name(config: ArbiterConfig, stores: Mapping[str, StoreConfig]) -> str:
+    """Which place it is, for people, and to tell one from another; no secret is in it."""
+    match config:
+        case FolderArbiter():
+            return f"folder {config.path}"
+        case PostgresArbiter():
+            return f"PostgreSQL by {', '.join(config.url)}"
+        case StoreArbiter():
+            store = stores[config.store]
+            where = (
+                folder_root(store).absolute()
+                if isinstance(store, FolderStore)
+                else "/".join(filter(None, (store.endpoint, store.bucket, store.prefix)))
+            )
+            return f"store {config.store} ({store.kind} {where})"
+
+
+def _or_default(config: ArbiterConfig | None, state_dir: Path) -> ArbiterConfig:
+    return config or FolderArbiter(kind="folder", path=str(state_dir / "arbiter"))
+
+
+def _note(state_dir: Path) -> ProofNote:
+    return ProofNote(state_dir / "arbiter-proof.json")
+
+
+def _open_place(
+    given: ArbiterConfig | None,
+    stores: Mapping[str, StoreConfig],
+    state_dir: Path,
+    secrets: Secrets,
+    clock: Clock,
+) -> ProvenPlace:
+    config = _or_default(given, state_dir)
     check_references(references(config, at="arbiter"), secrets.missing)
     if isinstance(config, StoreArbiter):
         store = stores[config.store]
         check_references(references(store, at=f"stores.{config.store}"), secrets.missing)
-    opener = OPENERS[config.kind]
-    return PlacedArbiter(opener(config, stores, secrets, clock), sightings, clock)
+    place = OPENERS[config.kind](config, stores, secrets, clock)
+    return ProvenPlace(place, place_name(config, stores), _note(state_dir), clock)
 
 
 def _open_folder(

@@ -18,10 +18,12 @@ from drkit.coordination.arbiter import Step
 from drkit.coordination.codec import MOST_BYTES, decode, encode
 from drkit.coordination.interface import ArbiterUnreachable
 from drkit.coordination.rules import ServiceState
+from drkit.errors import GuardRefused
 from drkit.io_policy import ADMIN_CALL
 from drkit.stores.durable import make_folders, write_file
 
 _PAUSE_S = 0.02
+_PROOF = ".proof"
 
 
 class FolderPlace:
@@ -42,6 +44,25 @@ class FolderPlace:
             if changed != state:
                 write_file(self._path(service, "json"), encode(changed))
             return changed
+
+    def prove(self) -> str:
+        """Two locks on one file: a file system that grants both has none."""
+        with self._explained("the arbiter"), self._locked(_PROOF):
+            path = self._path(_PROOF, "lock")
+            second = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                if _try_lock(second):
+                    raise GuardRefused(
+                        f"{self._root}: two processes get the same lock",
+                        hint="the file system there has no locks; name a local folder",
+                    )
+            finally:
+                os.close(second)
+                path.unlink(missing_ok=True)
+        return f"folder {self._root} gave a lock to one, and refused it to a second"
+
+    def skew_s(self) -> float | None:
+        return None  # one machine, one clock
 
     def _read(self, service: str) -> ServiceState:
         path = self._path(service, "json")

@@ -14,16 +14,17 @@ from drkit.coordination.arbiter import Step
 from drkit.coordination.codec import decode, encode
 from drkit.coordination.interface import ArbiterUnreachable
 from drkit.coordination.rules import ServiceState
-from drkit.errors import PlaceError
+from drkit.errors import GuardRefused, PlaceError
 from drkit.io_policy import ARBITER_RETRY
-from drkit.stores.conditional import ConditionalStore
+from drkit.stores.conditional import ConditionalStore, prove
+from drkit.stores.inspection import Dated
 from drkit.stores.interface import ObjectMissing, VersionChanged, Versioned
 
 FOLDER = "arbiter/"
 
 
 class StorePlace:
-    """`Place` in `store`, which `drkit.stores.conditional.prove` has seen comparing."""
+    """`Place` in `store`, which is believed only after `prove` has seen it comparing."""
 
     def __init__(self, store: ConditionalStore, clock: Clock) -> None:
         self._store = store
@@ -53,6 +54,27 @@ class StorePlace:
                 self._clock.sleep(pause_s)
             except PlaceError as error:
                 raise self._unreachable(service, error) from error
+
+    def prove(self) -> str:
+        try:
+            prove(self._store)
+        except VersionChanged as error:
+            raise GuardRefused(
+                f"{self._store.name}: a conditional write that must be taken was refused: "
+                f"{error.message}",
+                hint="it cannot hold lease and role; name another arbiter",
+            ) from error
+        except PlaceError as error:
+            raise self._unreachable("the arbiter", error) from error
+        return f"store {self._store.name} refused every write that came second"
+
+    def skew_s(self) -> float | None:
+        if not isinstance(self._store, Dated):
+            return None
+        try:
+            return self._store.clock_skew_s()
+        except PlaceError as error:
+            raise self._unreachable("the arbiter", error) from error
 
     def _found(self, service: str) -> Versioned | None:
         try:

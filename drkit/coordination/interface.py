@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from drkit.errors import NeedsOperator, PlaceError
+from drkit.errors import GuardRefused, NeedsOperator, PlaceError
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,33 @@ class RoleRecord:
     snapshots: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Who has a lease. `left_s`: until it ends, as this machine counts; not above 0: it ran out."""
+
+    holder: str
+    left_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ArbiterProof:
+    """`place`: which one, as the configuration names it. `seen`: what was seen, in words."""
+
+    place: str
+    seen: str
+    at: datetime
+
+
 class LeaseHeld(NeedsOperator):
     """Somebody else holds the lease."""
 
 
 class LeaseLost(NeedsOperator):
     """The lease was taken over or ran out; nothing may be done under it any more."""
+
+
+class ClockSkewed(GuardRefused):
+    """This machine's clock and the arbiter's differ so much that it may not lead (T1)."""
 
 
 class ArbiterUnreachable(PlaceError):
@@ -62,8 +83,13 @@ class Arbiter(Protocol):
         """The lease, if it is free, expired or already `holder`'s. Raises `LeaseHeld`.
 
         Expiry of another's lease is counted on this machine's own clock since it last saw that
-        lease change, never by comparing wall clocks (T1).
+        lease change, never by comparing wall clocks (T1). MUST refuse (`ClockSkewed`) when the
+        place's clock is known and differs by over five minutes.
         """
+        ...
+
+    def holding(self, service: str) -> Holding | None:
+        """Who has the lease now; None if nobody. One that ran out is shown until it is taken."""
         ...
 
     def renew(self, lease: Lease) -> Lease:

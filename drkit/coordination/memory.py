@@ -12,12 +12,13 @@ from drkit.coordination.sightings import MemorySightings
 
 
 class MemoryPlace:
-    """States by service. `down`: nothing can be read or written."""
+    """States by service. `down`: nothing can be read or written. `skew`: of its clock, in s."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._states: dict[str, ServiceState] = {}
         self.down = False
+        self.skew: float | None = None
 
     def read(self, service: str) -> ServiceState:
         self._answer()
@@ -29,6 +30,13 @@ class MemoryPlace:
             state = step(self._states.get(service, ServiceState()))
             self._states[service] = state
         return state
+
+    def prove(self) -> str:
+        return "one process, one lock"
+
+    def skew_s(self) -> float | None:
+        self._answer()
+        return self.skew
 
     def _answer(self) -> None:
         if self.down:

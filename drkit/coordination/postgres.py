@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+import secrets
+from contextlib import suppress
 
 from drkit.clock import Clock
 from drkit.coordination.arbiter import Step
 from drkit.coordination.codec import decode, encode
 from drkit.coordination.interface import ArbiterUnreachable
 from drkit.coordination.rules import ServiceState
-from drkit.errors import PlaceError
+from drkit.errors import GuardRefused, PlaceError
 from drkit.io_policy import ARBITER_RETRY
 from drkit.state.database import Conflict, Database, open_database
 
@@ -45,6 +47,35 @@ class PostgresPlace:
                 self._clock.sleep(pause_s)
             except PlaceError as error:
                 raise _unreachable(service, error) from error
+
+    def prove(self) -> str:
+        """Two transactions that read the same and write: the one that comes second is refused."""
+        name = _row(f".proof-{secrets.token_hex(8)}")
+        try:
+            try:
+                with self._opened().exchange(name) as second:
+                    with self._opened().exchange(name) as first:
+                        first.value = "first"
+                    second.value = "second"
+            except Conflict:
+                return "PostgreSQL refused the transaction that came second"
+            raise GuardRefused(
+                "the arbiter's database let two transactions overwrite each other",
+                hint="it needs serialisable transactions: is there a pooler in between? name the "
+                "database itself",
+            )
+        except PlaceError as error:
+            raise _unreachable("the arbiter", error) from error
+        finally:
+            with suppress(PlaceError):
+                self._opened().forget(name)
+
+    def skew_s(self) -> float | None:
+        try:
+            said = self._opened().server_now()
+        except PlaceError as error:
+            raise _unreachable("the arbiter", error) from error
+        return None if said is None else (said - self._clock.now()).total_seconds()
 
     def _opened(self) -> Database:
         if self._database is None:

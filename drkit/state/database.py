@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -118,6 +119,26 @@ class Database:
         except SQLAlchemyError as error:
             raise _explained(error) from error
         return None if row is None else json.loads(row.value)
+
+    @again_on_conflict
+    def forget(self, name: str) -> None:
+        """Keeps nothing under `name`; what is not there is no error."""
+        with self.write() as connection:
+            connection.execute(REMEMBERED.delete().where(REMEMBERED.c.name == name))
+
+    def server_now(self) -> datetime | None:
+        """What the database's server takes the time for; None: it has no clock of its own.
+
+        Raises `StateUnavailable`.
+        """
+        if self._engine.dialect.name != "postgresql":
+            return None
+        try:
+            with self.read() as connection:
+                said: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+        except SQLAlchemyError as error:
+            raise _explained(error) from error
+        return said
 
     @contextmanager
     def exchange(self, name: str) -> Iterator[Remembered]:

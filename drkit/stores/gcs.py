@@ -26,7 +26,7 @@ from drkit.http_wire import Route, Wire
 from drkit.io_policy import STORE_REQUEST, STORE_RETRY, Deadline, Retry
 from drkit.pace import Throttle
 from drkit.stores.gcs_calls import Calls, Unmet
-from drkit.stores.gcs_inspect import inspect_bucket
+from drkit.stores.gcs_inspect import inspect_bucket, skew_seen
 from drkit.stores.gcs_read import about, pages, read_range, read_whole, size_of, too_short
 from drkit.stores.gcs_upload import FIELDS, upload
 from drkit.stores.inspection import Inspection
@@ -88,7 +88,7 @@ def settings_of(config: GcsConfig) -> Settings:
 
 
 class GcsStore:
-    """`Store`, `Presigner`, `Conditional` and `Inspected` on the objects below a prefix."""
+    """`Store`, `Presigner`, `Conditional`, `Inspected` and `Dated` on objects below a prefix."""
 
     def __init__(
         self,
@@ -231,6 +231,9 @@ class GcsStore:
     def inspect(self) -> Inspection:
         locks = self.settings.lock_for is not None
         return inspect_bucket(self.calls, self.settings.prefix, self._clock, locks=locks)
+
+    def clock_skew_s(self) -> float | None:
+        return skew_seen(self.calls, self._clock)
 
     def _compare_and_write(self, name: str, data: bytes, version: str) -> str:
         """The new generation. `writer` tells our own write, whose answer was lost, from others'."""

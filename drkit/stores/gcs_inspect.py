@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -36,9 +36,8 @@ def inspect_bucket(calls: Calls, prefix: str, clock: Clock, *, locks: bool) -> I
     """
     needed = (*NEEDED, SETS_RETENTION) if locks else NEEDED
     known = Inspection(place=f"gs://{calls.bucket}/{prefix}", prefix=prefix)
-    url = f"{calls.endpoint}/storage/v1/b/{quote(calls.bucket, safe='')}"
-    wanted = [("permissions", one) for one in (*needed, READS_BUCKET, *TOO_MUCH)]
-    answer, skew_s = _asked(calls, f"{url}/iam/testPermissions?{urlencode(wanted)}", clock)
+    url = _url(calls)
+    answer, skew_s = _granted(calls, (*needed, READS_BUCKET, *TOO_MUCH), clock)
     granted = set(answer.get("permissions") or ())
     known = replace(
         known,
@@ -51,6 +50,22 @@ def inspect_bucket(calls: Calls, prefix: str, clock: Clock, *, locks: bool) -> I
     except DrkitError as error:
         return replace(known, unasked=(f"the bucket's settings ({READS_BUCKET}): {error}",))
     return _with_settings(known, bucket)
+
+
+def skew_seen(calls: Calls, clock: Clock) -> float | None:
+    """Seconds that the server's clock is ahead, by an answer that every credential gets."""
+    return _granted(calls, NEEDED, clock)[1]
+
+
+def _granted(
+    calls: Calls, permissions: Iterable[str], clock: Clock
+) -> tuple[dict[str, Any], float | None]:
+    wanted = urlencode([("permissions", one) for one in permissions])
+    return _asked(calls, f"{_url(calls)}/iam/testPermissions?{wanted}", clock)
+
+
+def _url(calls: Calls) -> str:
+    return f"{calls.endpoint}/storage/v1/b/{quote(calls.bucket, safe='')}"
 
 
 def _asked(calls: Calls, url: str, clock: Clock) -> tuple[dict[str, Any], float | None]:

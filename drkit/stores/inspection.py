@@ -6,7 +6,7 @@ Reading it changes nothing in the store. What could not be asked is None, and na
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 Action = Literal["delete", "thaw", "cool", "abort-uploads"]
 
@@ -54,4 +54,15 @@ class Inspected(Protocol):
 
     def inspect(self) -> Inspection:
         """Never raises for one question that is refused; raises for a store that is not there."""
+        ...
+
+
+@runtime_checkable
+class Dated(Protocol):
+    """A store whose server says what time it is."""
+
+    def clock_skew_s(self) -> float | None:
+        """Seconds that the server's clock is ahead of ours, by the Date of one small answer; None:
+        it said none.
+        """
         ...

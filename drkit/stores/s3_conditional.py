@@ -11,6 +11,7 @@ from drkit.stores.s3 import S3Store
 from drkit.stores.s3_bucket import S3Bucket
 from drkit.stores.s3_errors import TryAgain
 from drkit.stores.s3_upload import WRITER, put_whole, written_under
+from drkit.stores.server_clock import skew_of
 
 MOST_CONDITIONAL_BYTES = 1024 * 1024
 
@@ -49,6 +50,13 @@ class ConditionalS3Store(S3Store):
             raise VersionChanged(
                 f"{self.name}: {name} is gone", hint="another writer removed it; read it anew"
             ) from error
+
+    def clock_skew_s(self) -> float | None:
+        """`Dated`."""
+        bucket = self._bucket.bucket
+        answer = self._bucket.ask("look at", "the bucket", "head_bucket", Bucket=bucket)
+        headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
+        return skew_of(headers.get("date"), self._bucket.clock.now())
 
     def _write(self, name: str, data: bytes, **condition: str) -> str:
         """The new version. Where an answer was lost, a look at the object tells who wrote."""

@@ -24,6 +24,7 @@ from drkit.coordination.in_store import StorePlace
 from drkit.coordination.interface import (
     Arbiter,
     ArbiterUnreachable,
+    Holding,
     Lease,
     LeaseHeld,
     LeaseLost,
@@ -268,6 +269,7 @@ def test_R1_an_arbiter_that_cannot_be_read_is_never_taken_for_an_empty_one(
     break_it()
     for call in (
         lambda: arbiter.read_role("chat"),
+        lambda: arbiter.holding("chat"),
         lambda: arbiter.acquire("chat", "b", ttl_s=60),
         lambda: arbiter.renew(lease),
         lambda: arbiter.record_role(lease, role(2)),
@@ -319,6 +321,20 @@ def test_S14_the_record_keeps_which_snapshots_were_listed_when_the_epoch_began(
     assert found is not None
     assert found.snapshots == listed
     assert (found.endpoint_url, found.run_id) == (None, None)
+
+
+def test_who_has_the_lease_is_seen_by_all_with_what_is_left_of_it(machine: Machine) -> None:
+    mine, theirs = ManualClock(), ManualClock(datetime(2036, 1, 1, tzinfo=UTC))
+    holder, other = machine(mine), machine(theirs)
+    assert other.holding("chat") is None
+    lease = holder.acquire("chat", "a", ttl_s=60)
+    mine.advance(20)
+    assert holder.holding("chat") == Holding("a", 40)
+    assert other.holding("chat") == Holding("a", 60)
+    theirs.advance(61)
+    assert other.holding("chat") == Holding("a", -1)
+    holder.release(lease)
+    assert other.holding("chat") is None
 
 
 def test_two_at_a_barrier_get_one_lease(machine: Machine) -> None:

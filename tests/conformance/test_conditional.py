@@ -14,6 +14,7 @@ import s3_servers
 
 from drkit.errors import GuardRefused
 from drkit.stores.conditional import prove
+from drkit.stores.inspection import Dated
 from drkit.stores.interface import ObjectMissing, VersionChanged
 from drkit.stores.memory import MemoryStore
 
@@ -92,6 +93,14 @@ def test_a_store_that_compares_is_proved_and_left_as_it_was(store: Any) -> None:
     store.put("a", b"x", size_bytes=1)
     prove(store)
     assert [info.name for info in store.list("")] == ["a"]
+
+
+@pytest.mark.parametrize("store", ["gcs", "s3-moto"], indirect=True)
+def test_T1_a_server_says_what_time_it_is(store: Any) -> None:
+    assert isinstance(store, Dated)
+    skew_s = store.clock_skew_s()
+    assert skew_s is not None
+    assert abs(skew_s) < 60
 
 
 def test_a_server_that_ignores_conditions_is_found_out() -> None:

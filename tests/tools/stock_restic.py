@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from types import ModuleType
 
 from drkit.stores.folder import FolderStore
 from drkit.stores.memory import MemoryStore, Trouble
@@ -31,6 +32,19 @@ class Restic:
         )
         assert done.returncode == 0, (done.stdout + done.stderr).decode(errors="replace")
         return done.stdout
+
+
+def run(binary: Path, kit: ModuleType, store: Path, *arguments: str) -> str:
+    """All that restic said of the repository in the folder `store`."""
+    done = subprocess.run(
+        [str(binary), "-r", str(store / "repository"), "--no-cache", *arguments],
+        env={**os.environ, "RESTIC_PASSWORD": kit.PASSWORD},
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
 
 
 def prove_sound(binary: Path, password: str, store: MemoryStore, folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from stock_restic import run
 
 from drkit.clock import SystemClock
 from drkit.errors import DrkitError
@@ -287,15 +287,3 @@ def test_four_writers_in_four_processes_with_a_prune_between_lose_nothing(
     assert len(snapshots(tmp_path, "gcs")) >= 1 + 4 * 2 + 1
     assert pruned
     assert sound(kit, tmp_path)
-
-
-def run(restic: Path, kit: ModuleType, store: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [str(restic), "-r", str(store / "repository"), "--no-cache", *arguments],
-        env={**os.environ, "RESTIC_PASSWORD": kit.PASSWORD},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from stock_restic import run
 
 from drkit.clock import SystemClock
 from drkit.repository.layout import DATA, INDEX, LOCKS, SNAPSHOTS
@@ -130,15 +131,3 @@ def killed(prepared: Path, root: Path, folder: str, when: str, nth: int) -> None
         timeout=60,
     )
     assert writer.returncode == -9, writer.stdout + writer.stderr
-
-
-def run(restic: Path, kit: ModuleType, store: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [str(restic), "-r", str(store / "repository"), "--no-cache", *arguments],
-        env={**os.environ, "RESTIC_PASSWORD": kit.PASSWORD},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr

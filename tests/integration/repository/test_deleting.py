@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from stock_restic import run
 
 from drkit.clock import SystemClock
 from drkit.operations.prune import checker
@@ -37,18 +36,6 @@ class SkippingClock(SystemClock):
 def three(kit: ModuleType, tmp_path: Path) -> Any:
     stores = [FolderStore(name, tmp_path / name) for name in ROLES]
     return kit.Kit(stores, SkippingClock()).init()
-
-
-def run(restic: Path, kit: ModuleType, store: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [str(restic), "-r", str(store / "repository"), "--no-cache", *arguments],
-        env={**os.environ, "RESTIC_PASSWORD": kit.PASSWORD},
-        capture_output=True,
-        text=True,
-        timeout=90,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 def all_sound(restic: Path, kit: ModuleType, root: Path) -> bool:

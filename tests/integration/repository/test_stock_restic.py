@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from stock_restic import run
 
 from drkit.clock import SystemClock
 from drkit.repository.check import check_repository
@@ -23,18 +24,6 @@ NAMES = ("gcs", "s3", "b2")
 def three(kit: ModuleType, tmp_path: Path) -> Any:
     stores = [FolderStore(name, tmp_path / name) for name in NAMES]
     return kit.Kit(stores, SystemClock()).init()
-
-
-def run(restic: Path, kit: ModuleType, store: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [str(restic), "-r", str(store / "repository"), "--no-cache", *arguments],
-        env={**os.environ, "RESTIC_PASSWORD": kit.PASSWORD},
-        capture_output=True,
-        text=True,
-        timeout=90,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 def test_restic_finds_no_error_in_any_store_and_restores_the_very_tree(

@@ -77,6 +77,16 @@ ProviderConfig = Annotated[
 ]
 
 
+RANDOM_PORT_KINDS = ("runpod", "vast")
+
+
+def has_fixed_port(provider: ProviderConfig) -> bool:
+    """Whether servers on it answer on a port that was chosen, so that DNS alone can lead there."""
+    if isinstance(provider, LocalProvider):
+        return provider.port is not None
+    return provider.kind not in RANDOM_PORT_KINDS
+
+
 class Candidate(Strict):
     """A GPU that will do, where, and the most it may cost."""
 

@@ -11,10 +11,13 @@ from drkit.points.find import listed_ids
 from drkit.runs.actions.deploy import endpoint_of
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
 from drkit.runs.actions.pointing import (
+    Home,
     Proven,
-    alive_primary,
+    alive_home,
     fresh,
     holds_traffic,
+    note_home,
+    noted_home,
     plan_json,
     point_to,
     unset,
@@ -103,44 +106,46 @@ def _record_role(call: StepCall, context: Context, endpoint: Endpoint) -> None:
         run_id=call.run_id,
         snapshots=listed,
     )
+    note_home(call, context, role)
     call.guard.check()
     context.arbiter.record_role(call.guard.lease(), record)
 
 
 def _undo(call: StepCall, _done: Done | None, context: Context) -> str:
-    """Back to the primary if it answers now; else users go to the external API, and names that
-    cannot lead there name nothing: never an unproven place (R8).
+    """Back to who served before if it answers now; else users go to the external API, and names
+    that cannot lead there name nothing: never an unproven place (R8).
     """
     role = context.arbiter.read_role(context.plan.service_key)
     if role is None or role.run_id != call.run_id:
         return "traffic had not moved"
-    primary = alive_primary(context)
+    home = noted_home(call, context)
+    server = alive_home(context, home)
     said = []
     for switch in sorted(context.switches, key=holds_traffic, reverse=True):
-        if primary is not None and switch.refusal(ToSite(primary.site, primary.endpoint)) is None:
-            point_to(switch, primary, call, context)
-            said.append(f"{switch.record} leads to {primary.site} again")
+        if server is not None and switch.refusal(ToSite(server.site, server.endpoint)) is None:
+            point_to(switch, server, call, context)
+            said.append(f"{switch.record} leads to {server.site} again")
         elif holds_traffic(switch):
             point_to(switch, ToExternal(), call, context)
             said.append(f"{switch.record} leads to the external API")
         else:
             unset(switch, call)
             said.append(f"{switch.record} names nothing")
-    _give_role_back(call, context, role, primary)
+    _give_role_back(call, context, role, home, server)
     return "; ".join(said) or "there is no switch"
 
 
 def _give_role_back(
-    call: StepCall, context: Context, role: RoleRecord, primary: Proven | None
+    call: StepCall, context: Context, role: RoleRecord, home: Home, server: Proven | None
 ) -> None:
-    """The target serves no more: the next epoch is the primary's site again."""
-    if role.site != context.plan.target:
+    """Where this run led to serves no more: the next epoch is the former site's again."""
+    if role.site == home.site:
         return
     record = RoleRecord(
         service=role.service,
         epoch=role.epoch + 1,
-        site=context.plan.primary,
-        endpoint_url=primary.endpoint.url if primary else None,
+        site=home.site,
+        endpoint_url=server.endpoint.url if server else None,
         since=context.clock.now(),
         run_id=call.run_id,
         snapshots=listed_ids(context.repository()),

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
-from drkit.runs.actions.pointing import alive_primary, holds_traffic, plan_json, point_to
-from drkit.runs.records import JSON, Effect
+from drkit.runs.actions.pointing import (
+    alive_home,
+    holds_traffic,
+    home_of,
+    plan_json,
+    point_to,
+)
+from drkit.runs.records import EXTERNAL, JSON, Effect
 from drkit.traffic.interface import Switch, ToExternal
 
 
@@ -20,7 +26,7 @@ def _look(call: StepCall, context: Context) -> Done | None:
     already moved to its target is not held any more.
     """
     role = context.arbiter.read_role(context.plan.service_key)
-    if role is not None and role.run_id == call.run_id:
+    if role is not None and role.run_id == call.run_id and role.site != EXTERNAL:
         return Done("traffic is on the target already", {"held": []})
     holders = _holders(context)
     if not holders or not all(switch.read().held for switch in holders):
@@ -40,18 +46,19 @@ def _run(call: StepCall, context: Context) -> Done:
 
 
 def _undo(call: StepCall, _done: Done | None, context: Context) -> str:
-    """Released only if the primary answers again; otherwise the external API is where users are
-    best off (R8).
+    """Released only if who served before answers again; otherwise the external API is where users
+    are best off (R8).
     """
     holders = [switch for switch in _holders(context) if switch.read().held]
     if not holders:
         return "nothing is held"
-    primary = alive_primary(context)
-    if primary is None:
-        return "they stay on the external API: the primary does not verify"
+    home = home_of(context, context.arbiter.read_role(context.plan.service_key))
+    server = alive_home(context, home)
+    if server is None:
+        return f"they stay on the external API: {home.site} does not verify"
     for switch in holders:
-        point_to(switch, primary, call, context)
-    return f"released to {primary.site}, which answers again"
+        point_to(switch, server, call, context)
+    return f"released to {server.site}, which answers again"
 
 
 ACTION = Action("hold", 1, Effect.TRAFFIC, _run, look=_look, undo=_undo)

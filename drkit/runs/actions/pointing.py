@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from urllib.parse import urlsplit
 
 from drkit.compute.interface import Endpoint
+from drkit.config.places import has_fixed_port
+from drkit.coordination.interface import RoleRecord
 from drkit.errors import GuardRefused
 from drkit.runs.actions.interface import Context, StepCall
 from drkit.runs.records import JSON
@@ -67,17 +70,67 @@ def _apply(switch: Switch, plan: SwitchPlan, call: StepCall) -> None:
     switch.apply(plan)
 
 
-def alive_primary(context: Context) -> Proven | None:
-    """The primary, if it answers now by its own address; production only (R11)."""
-    if context.primary is None or context.config.service is None:
+def alive(context: Context, site: str, endpoint: Endpoint | None) -> Proven | None:
+    """The server, if it answers now by its own address; production only (R11)."""
+    if endpoint is None or context.config.service is None:
         return None
     if context.namespace != "production":
         return None
     model = context.config.service.model
-    seen = context.prober.observe(context.primary, model=model, api_key=context.api_key())
+    seen = context.prober.observe(endpoint, model=model, api_key=context.api_key())
     if not seen.alive or seen.answered_by not in (None, model):
         return None
-    return Proven(context.plan.primary, context.primary, context.clock.now())
+    return Proven(site, endpoint, context.clock.now())
+
+
+def alive_home(context: Context, home: Home) -> Proven | None:
+    """The server that is to serve again when this run is taken back, if it answers now (R2, R8)."""
+    if home.site == context.plan.primary:
+        return alive(context, home.site, context.primary)
+    return alive(context, home.site, _endpoint_of(context, home))
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Who served before this run, by the role record: a site and where it answered."""
+
+    site: str
+    endpoint_url: str | None
+    run_id: str | None
+
+    def to_json(self) -> dict[str, JSON]:
+        return {"site": self.site, "endpoint_url": self.endpoint_url, "run_id": self.run_id}
+
+
+def home_of(context: Context, role: RoleRecord | None) -> Home:
+    """Who serves by `role`; the primary, where nothing was ever recorded."""
+    if role is None:
+        return Home(context.plan.primary, context.primary.url if context.primary else None, None)
+    return Home(role.site, role.endpoint_url, role.run_id)
+
+
+def note_home(call: StepCall, context: Context, role: RoleRecord | None) -> None:
+    """Writes down who serves now, before the role is recorded anew: a rollback goes back there."""
+    home = home_of(context, role)
+    call.guard.note({"former": home.to_json(), "text": f"{home.site} served until now"})
+
+
+def noted_home(call: StepCall, context: Context) -> Home:
+    """What `note_home` wrote first in this run."""
+    for noted in call.guard.notes("former"):
+        url, run_id = noted.get("endpoint_url"), noted.get("run_id")
+        return Home(str(noted["site"]), str(url) if url else None, str(run_id) if run_id else None)
+    return home_of(context, None)
+
+
+def _endpoint_of(context: Context, home: Home) -> Endpoint | None:
+    """The endpoint that a role record named; None for a place that is no target any more."""
+    place = context.config.targets.get(home.site)
+    parts = urlsplit(home.endpoint_url or "")
+    if place is None or not parts.hostname or parts.port is None:
+        return None
+    stable = has_fixed_port(place.provider)
+    return Endpoint(parts.scheme, parts.hostname, parts.port, stable)
 
 
 def holds_traffic(switch: Switch) -> bool:

@@ -11,10 +11,9 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
-import numpy as np
-
 from drkit.errors import DrkitError
 from drkit.events import Emit
+from drkit.repository.arrays import np
 from drkit.repository.check_objects import (
     Known,
     check_identity,

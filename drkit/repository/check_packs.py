@@ -9,10 +9,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
-
 from drkit.errors import DamagedData, DrkitError
 from drkit.events import Emit, Progress
+from drkit.repository.arrays import np
 from drkit.repository.index import Index
 from drkit.repository.index_columns import IS_TREE, OFFSET, PACK, Columns
 from drkit.repository.layout import pack_name

@@ -8,9 +8,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
 from drkit.errors import DamagedData
+from drkit.repository.arrays import np
 from drkit.repository.browse import Entry, entries
 from drkit.repository.check_values import LostFile
 from drkit.repository.index import Index

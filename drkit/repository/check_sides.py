@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from drkit.errors import DrkitError
+from drkit.repository.arrays import np
 from drkit.repository.check_objects import Known
 from drkit.repository.check_packs import PackTable
 from drkit.repository.check_reach import Forest, any_copy

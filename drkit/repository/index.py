@@ -6,9 +6,9 @@ import threading
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import orjson
 
+from drkit.repository.arrays import np
 from drkit.repository.index_columns import read_columns
 from drkit.repository.index_part import (
     LENGTH,

@@ -12,10 +12,10 @@ import struct
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import orjson
 
 from drkit.errors import DamagedData
+from drkit.repository.arrays import np
 from drkit.repository.index import Index
 from drkit.repository.index_part import Columns, IndexPart
 from drkit.repository.local_cache import LocalCache

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from operator import itemgetter
 
-import numpy as np
 import orjson
 
 from drkit.errors import DamagedData
+from drkit.repository.arrays import np
 from drkit.repository.index_part import (
     IS_TREE,
     LENGTH,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+from drkit.repository.arrays import np
 
 Columns = np.ndarray[Any, Any]
 

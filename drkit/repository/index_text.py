@@ -7,8 +7,7 @@ any other way is left to a JSON parser, which takes twice the time and six times
 
 from __future__ import annotations
 
-import numpy as np
-
+from drkit.repository.arrays import np
 from drkit.repository.index_part import (
     IS_TREE,
     LENGTH,

@@ -32,6 +32,8 @@ ActionName = Literal[
     "verify_public",
     "observe",
     "commit",
+    "verify_held",
+    "record_hold",
 ]
 Value = str | bool | int | float
 

@@ -15,7 +15,15 @@ def ask_gateway(url: str, model: str, api_key: str | None) -> str | None:
     The request names `model` and forbids the fallback; a gateway that does not know the header
     is still seen through, because the answer names who gave it.
     """
-    headers = {"x-no-fallback": "1"}
+    return _ask(url, model, api_key, {"x-no-fallback": "1"})
+
+
+def ask_as_user(url: str, model: str, api_key: str | None) -> str | None:
+    """The model that answers users who ask for `model` there, whoever that is; None: nobody."""
+    return _ask(url, model, api_key, {})
+
+
+def _ask(url: str, model: str, api_key: str | None, headers: dict[str, str]) -> str | None:
     if api_key:
         headers["authorization"] = f"Bearer {api_key}"
     body = {

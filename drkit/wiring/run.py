@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from drkit.compute.none import NoCompute
 from drkit.config.places import HttpGatewaySwitch
 from drkit.config.sources import QdrantSource
 from drkit.errors import ConfigError, DrkitError
@@ -19,7 +20,7 @@ from drkit.runs.evidence.as_json import evidence_json
 from drkit.runs.evidence.build import build_evidence
 from drkit.runs.evidence.values import Evidence
 from drkit.runs.journal import Journal
-from drkit.runs.records import Entry, RunRecord
+from drkit.runs.records import EXTERNAL, Entry, RunRecord
 from drkit.sandbox.overrides import OVERRIDES, SANDBOX_PACE
 from drkit.stores.durable import write_file
 from drkit.wiring.app import App
@@ -69,7 +70,7 @@ def run_context(app: App, journal: Journal, run_id: str) -> Context:
         emit=app.emit,
         work_dir=work_dir,
         namespace=run.namespace,
-        compute=app.compute(plan.target),
+        compute=NoCompute() if plan.target == EXTERNAL else app.compute(plan.target),
         switches=switches,
         arbiter=app.arbiter,
         holder=f"{app.hostname}/{run.id}",

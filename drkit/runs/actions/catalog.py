@@ -14,8 +14,10 @@ from drkit.runs.actions import (
     observe,
     point,
     preflight,
+    record_hold,
     restore,
     verify,
+    verify_held,
     verify_public,
 )
 from drkit.runs.actions.interface import Action
@@ -33,4 +35,6 @@ ACTIONS: Mapping[str, Action] = {
     "verify_public": verify_public.ACTION,
     "observe": observe.ACTION,
     "commit": commit.ACTION,
+    "verify_held": verify_held.ACTION,
+    "record_hold": record_hold.ACTION,
 }

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from drkit.clock import Clock, SystemClock
@@ -57,6 +58,21 @@ class App:
     @property
     def state_dir(self) -> Path:
         return Path(self.config.state.path)
+
+    @cached_property
+    def machine(self) -> str:
+        """The name of this installation: its state folder makes it another one than the next,
+        also where two machines have the same host name.
+        """
+        from drkit.stores.durable import write_file
+
+        path = self.state_dir / "machine"
+        try:
+            return path.read_text().strip()
+        except FileNotFoundError:
+            name = f"{self.hostname}-{token_hex(3)}"
+            write_file(path, f"{name}\n".encode())
+            return name
 
     @cached_property
     def secrets(self) -> Secrets:

@@ -1,14 +1,15 @@
 """The journal: what a run is about to do and what it did, durable before it goes on.
 
 Every method is one serialisable transaction that has reached the disk when it returns. Only the
-process that claimed a run last may write to it; one that lost its claim gets `ClaimLost`.
+process that claimed a run last may write to it; one that lost its claim gets `ClaimLost`. What an
+operator says (`ask`, `approve`) needs no claim: it changes nothing that a process has begun.
 """
 
 from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,42 +18,66 @@ from sqlalchemy.exc import IntegrityError
 
 from drkit import __version__
 from drkit.clock import Clock
-from drkit.errors import ConfigError, DamagedData, NeedsOperator
+from drkit.errors import ConfigError, NeedsOperator
+from drkit.runs.lines import Lines
+from drkit.runs.opening import Opener, Right, RunOpen, may_open, open_already
 from drkit.runs.plan import Plan
 from drkit.runs.process import lives, own_mark
-from drkit.runs.records import JSON, Entry, EntryKind, RunRecord, RunState
-from drkit.runs.rows import entry_bytes, entry_from, payload_text, run_from
+from drkit.runs.reading import ReadableJournal, row_of
+from drkit.runs.records import JSON, Ask, Entry, EntryKind, RunRecord, RunState
+from drkit.runs.rows import (
+    ask_text,
+    entry_values,
+    payload_text,
+    run_from,
+    run_values,
+)
+from drkit.runs.sealed import SealedRun
+from drkit.runs.sealing import Copy, Sealing, must_be_sealed
 from drkit.runs.states import RUN_TABLE
 from drkit.state.database import Database, again_on_conflict
 from drkit.state.schema import RUN_ENTRIES, RUNS
 
-Copy = Callable[[str, bytes], bool]
-"""(name below the store, content) -> whether one store holds it now; never raises, bounded."""
+__all__ = ["ClaimLost", "Copy", "Journal", "RunOpen"]
 
-
-class RunOpen(NeedsOperator):
-    """The service has an open run, which has to end first (R4)."""
+Notes = Sequence[tuple[EntryKind, Mapping[str, JSON]]]
 
 
 class ClaimLost(NeedsOperator):
     """Another process executes this run now; this one may not go on."""
 
 
-class Journal:
-    def __init__(self, database: Database, clock: Clock, copies: Copy | None = None) -> None:
-        self._database = database
+class Journal(ReadableJournal):
+    """`copies` puts an object into one store; `machine` is the name of this one."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        copies: Copy | None = None,
+        *,
+        machine: str | None = None,
+    ) -> None:
+        super().__init__(database)
         self._clock = clock
-        self._copies = copies
+        self._machine = machine
+        self._sealing = Sealing(copies, clock)
         self._claims: dict[str, int] = {}
-        self._anchors: dict[str, tuple[float, float]] = {}
+        self._lines = Lines(clock)
         self._lock = threading.Lock()
 
     def open_run(
-        self, plan: Plan, *, sandbox: bool, first_failed_probe_at: datetime | None = None
+        self,
+        plan: Plan,
+        *,
+        sandbox: bool,
+        first_failed_probe_at: datetime | None = None,
+        opener: Opener | None = None,
     ) -> RunRecord:
-        """A new run of `plan`, PLANNED. A failover tells the service's drill to give way (R4).
+        """A new run of `plan`, PLANNED. A run of production tells the service's drill to give way,
+        and a drill does not begin beside one (R4).
 
-        Raises `RunOpen`, naming the run that is open; then nothing was written.
+        Raises `RunOpen`, naming the run that is open, or `NotNow`; then nothing was written.
         """
         now = self._clock.now()
         run_id = f"{plan.kind}-{now:%Y%m%dt%H%M%S}-{secrets.token_hex(3)}"
@@ -72,30 +97,45 @@ class Journal:
             "first_failed_probe_at": first_failed_probe_at,
             "claim": 0,
             "drkit_version": __version__,
+            "opened_by": opener.who if opener else None,
+            "unattended": opener is not None and opener.right is Right.UNATTENDED,
+            "machine": self._machine,
         }
         try:
-            self._open(row)
+            self._open(row, opener)
         except IntegrityError:
             raise self._refusal(plan) from None
-        payload: dict[str, JSON] = {
-            "from": None,
-            "to": RunState.PLANNED.value,
-            "plan_checksum": plan.checksum,
-        }
-        self.append(run_id, "state", payload=payload)
         return self.run(run_id)
 
     @again_on_conflict
-    def _open(self, row: Mapping[str, Any]) -> None:
+    def _open(self, row: Mapping[str, Any], opener: Opener | None) -> None:
+        """The row and its first entry, if nothing stands against it, all in one transaction."""
+        production = row["namespace"] == "production"
+        payload: dict[str, JSON] = {
+            "from": None,
+            "to": row["state"],
+            "plan_checksum": row["plan_checksum"],
+        }
         with self._database.write() as connection:
+            of_service = (RUNS.c.service == row["service"], RUNS.c.ended_at.is_(None))
+            if production and opener is not None:
+                passed_over = may_open(connection, row["service"], opener, row["created_at"])
+                payload |= {"who": opener.who, "right": opener.right.name.lower()}
+                payload |= {"passed_over": list(passed_over)} if passed_over else {}
             connection.execute(RUNS.insert().values(row))
-            if row["namespace"] == "production":
+            if production:
                 connection.execute(
                     RUNS.update()
-                    .where(RUNS.c.service == row["service"], RUNS.c.ended_at.is_(None))
+                    .where(*of_service)
                     .where(RUNS.c.namespace == "drill", RUNS.c.interrupted_by.is_(None))
                     .values(interrupted_by=row["id"])
                 )
+            elif found := connection.execute(
+                select(RUNS).where(*of_service, RUNS.c.namespace == "production")
+            ).first():
+                raise open_already(run_from(found), "drill")
+            inserted = row_of(connection, row["id"])
+            self._lines.insert(connection, inserted, "state", None, 0, payload_text(payload))
 
     @again_on_conflict
     def claim(self, run_id: str, pid: int | None = None) -> RunRecord:
@@ -105,13 +145,10 @@ class Journal:
         """
         own_pid, mark = own_mark()
         with self._database.write() as connection:
-            row = _row(connection, run_id)
+            row = row_of(connection, run_id)
             elsewhere = (row.pid, row.pid_started) != (own_pid, mark)
             if elsewhere and lives(row.pid, row.pid_started):
-                raise ClaimLost(
-                    f"run {run_id} is being executed by process {row.pid}",
-                    hint=f"wait for it, or stop it: kill {row.pid}",
-                )
+                raise _executed(row)
             values = {"pid": pid or own_pid, "pid_started": mark, "claim": row.claim + 1}
             if row.started_at is None:
                 values["started_at"] = self._clock.now()
@@ -139,12 +176,11 @@ class Journal:
         attempt: int = 0,
         payload: Mapping[str, JSON] | None = None,
     ) -> Entry:
-        """One more line, on the disk when this returns. An intent is then copied to a store too;
-        where that fails the run is marked local-only (R3). Raises `ClaimLost`.
+        """One more line, on the disk when this returns. What must be sealed is in a store then,
+        too; where that fails the run is marked local-only (R3). Raises `ClaimLost`.
         """
-        row, entry = self._append(run_id, kind, step, attempt, payload_text(payload or {}))
-        if kind == "intent":
-            self._copy(run_from(row), entry)
+        _, entry = self._append(run_id, kind, step, attempt, payload_text(payload or {}))
+        self._seal(run_id, entry)
         return entry
 
     @again_on_conflict
@@ -153,23 +189,36 @@ class Journal:
     ) -> tuple[Row[Any], Entry]:
         with self._lock, self._database.write() as connection:
             row = self._held(connection, run_id)
-            return row, self._insert(connection, row, kind, step, attempt, text)
+            return row, self._lines.insert(connection, row, kind, step, attempt, text)
+
+    def set_state(
+        self, run_id: str, state: RunState, answers: bool = False, /, **payload: JSON
+    ) -> RunRecord:
+        """Moves the run; an ended state closes it. `answers`: what was asked is done by this.
+
+        ValueError: the table knows no such move.
+        """
+        self._seal(run_id, self._set_state(run_id, state, answers, payload))
+        return self.run(run_id)
 
     @again_on_conflict
-    def set_state(self, run_id: str, state: RunState, **payload: JSON) -> RunRecord:
-        """Moves the run; an ended state closes it. ValueError: the table knows no such move."""
+    def _set_state(
+        self, run_id: str, state: RunState, answers: bool, payload: Mapping[str, JSON]
+    ) -> Entry:
         with self._lock, self._database.write() as connection:
             row = self._held(connection, run_id)
             before = RunState(row.state)
             if state is not before and state not in _AFTER.get(before, frozenset()):
                 raise ValueError(f"a run does not go from {before.name} to {state.name}")
             text = payload_text({**payload, "from": before.value, "to": state.value})
-            entry = self._insert(connection, row, "state", None, 0, text)
+            entry = self._lines.insert(connection, row, "state", None, 0, text)
             values: dict[str, Any] = {"state": state.value}
             if state.ended:
                 values |= {"ended_at": entry.at, "pid": None, "pid_started": None}
+            if answers or state.ended:
+                values |= {"asked": None}
             connection.execute(RUNS.update().where(RUNS.c.id == run_id).values(values))
-        return self.run(run_id)
+        return entry
 
     @again_on_conflict
     def record(
@@ -188,132 +237,142 @@ class Journal:
             connection.execute(RUNS.update().where(RUNS.c.id == run_id).values(values))
         return self.run(run_id)
 
+    @again_on_conflict
+    def ask(self, run_id: str, ask: Ask | None, *, who: str) -> RunRecord:
+        """Tells an open run what an operator wants of it; None withdraws what was asked before.
+
+        Raises `ConfigError` when it has ended: then there is nobody to ask.
+        """
+        with self._lock, self._database.write() as connection:
+            row = row_of(connection, run_id)
+            if RunState(row.state).ended:
+                raise ConfigError(
+                    f"run {run_id} has ended: it is {row.state}",
+                    hint="`drkit runs list` shows those that are open",
+                )
+            if row.asked == ask_text(ask):
+                return run_from(row)
+            said: dict[str, JSON] = {"asked": ask.what if ask else None, "who": who}
+            said["text"] = f"{who} asks for {ask.what}" if ask else f"{who} withdrew what was asked"
+            self._lines.insert(connection, row, "note", None, 0, payload_text(said))
+            values = {"asked": ask_text(ask)}
+            connection.execute(RUNS.update().where(RUNS.c.id == run_id).values(values))
+        return self.run(run_id)
+
+    @again_on_conflict
+    def approve(self, run_id: str, step: str, *, who: str) -> Entry:
+        """Lets a step begin that waits for an operator."""
+        text = payload_text({"approved": who, "text": f"approved by {who}"})
+        with self._lock, self._database.write() as connection:
+            return self._lines.insert(connection, row_of(connection, run_id), "note", step, 0, text)
+
+    def replan(self, run_id: str, plan: Plan, **payload: JSON) -> RunRecord:
+        """The run goes on by another plan, and what was asked of it is done by this."""
+        self._seal(run_id, self._replan(run_id, plan, payload))
+        return self.run(run_id)
+
+    @again_on_conflict
+    def _replan(self, run_id: str, plan: Plan, payload: Mapping[str, JSON]) -> Entry:
+        with self._lock, self._database.write() as connection:
+            row = self._held(connection, run_id)
+            said = {**payload, "from": row.plan_checksum, "to": plan.checksum}
+            entry = self._lines.insert(connection, row, "replanned", None, 0, payload_text(said))
+            values = {
+                "plan": plan.to_json(),
+                "plan_checksum": plan.checksum,
+                "target": plan.target,
+                "asked": None,
+            }
+            connection.execute(RUNS.update().where(RUNS.c.id == run_id).values(values))
+            return entry
+
+    def adopt(
+        self,
+        sealed: SealedRun,
+        generation: int,
+        notes: Notes,
+    ) -> RunRecord:
+        """The run of another machine is this one's from now on, as the stores knew it; what this
+        machine had of it gives way. `notes` are its first entries here.
+        """
+        run_id = sealed.run.id
+        entry = self._adopt(sealed, generation, notes)
+        self._sealing.forget(run_id)
+        self._seal(run_id, entry)
+        return self.run(run_id)
+
+    @again_on_conflict
+    def _adopt(
+        self,
+        sealed: SealedRun,
+        generation: int,
+        notes: Notes,
+    ) -> Entry:
+        run_id = sealed.run.id
+        with self._lock, self._database.write() as connection:
+            former = connection.execute(select(RUNS).where(RUNS.c.id == run_id)).first()
+            if former is not None and lives(former.pid, former.pid_started):
+                raise _executed(former)
+            connection.execute(RUN_ENTRIES.delete().where(RUN_ENTRIES.c.run_id == run_id))
+            connection.execute(RUNS.delete().where(RUNS.c.id == run_id))
+            values = run_values(sealed.run) | {
+                "plan": sealed.plan.to_json(),
+                "machine": self._machine,
+                "generation": generation,
+                "claim": (former.claim if former is not None else 0) + 1,
+            }
+            try:
+                connection.execute(RUNS.insert().values(values))
+            except IntegrityError:
+                raise self._refusal(sealed.plan) from None
+            for entry in sealed.entries:
+                connection.execute(RUN_ENTRIES.insert().values(entry_values(run_id, entry)))
+            self._claims[run_id] = values["claim"]
+            self._lines.forget(run_id)
+            row = row_of(connection, run_id)
+            for kind, payload in notes:
+                last = self._lines.insert(connection, row, kind, None, 0, payload_text(payload))
+            return last
+
     def holds(self, run_id: str) -> bool:
         """Whether this process still has the claim: asked directly before every effect (R5)."""
         with self._database.read() as connection:
-            return bool(_row(connection, run_id).claim == self._claims.get(run_id))
-
-    def runs(self) -> list[RunRecord]:
-        """All runs, the newest first."""
-        query = select(RUNS).order_by(RUNS.c.created_at.desc(), RUNS.c.id.desc())
-        with self._database.read() as connection:
-            return [run_from(row) for row in connection.execute(query)]
-
-    def run(self, selector: str) -> RunRecord:
-        """The run with that id or unique prefix of one, or "latest". Raises `ConfigError`."""
-        runs = self.runs()
-        found = [run for run in runs if run.id == selector] or (
-            runs[:1] if selector == "latest" else [r for r in runs if r.id.startswith(selector)]
-        )
-        if len(found) == 1:
-            return found[0]
-        if found:
-            several = ", ".join(run.id for run in found[:5])
-            raise ConfigError(f"{selector!r} fits several runs: {several}", hint="write more of it")
-        raise ConfigError(f"there is no run {selector!r}", hint="`drkit runs list` shows them")
-
-    def entries(self, run_id: str, after_seq: int = 0) -> list[Entry]:
-        """The lines after `after_seq`, in their order."""
-        query = (
-            select(RUN_ENTRIES)
-            .where(RUN_ENTRIES.c.run_id == run_id, RUN_ENTRIES.c.seq > after_seq)
-            .order_by(RUN_ENTRIES.c.seq)
-        )
-        with self._database.read() as connection:
-            return [entry_from(row) for row in connection.execute(query)]
-
-    def plan(self, run_id: str) -> Plan:
-        """The frozen plan. Raises `DamagedData` when it is not what was frozen (R6)."""
-        with self._database.read() as connection:
-            row = _row(connection, run_id)
-        try:
-            plan = Plan.from_json(row.plan)
-        except (ValueError, KeyError, TypeError) as error:
-            raise _changed_plan(run_id, f"it cannot be read: {error}") from error
-        if plan.checksum != row.plan_checksum:
-            raise _changed_plan(run_id, "its checksum differs")
-        return plan
-
-    def open_run_of(self, service: str, namespace: str) -> RunRecord | None:
-        """The run that is open, if one is."""
-        query = select(RUNS).where(
-            RUNS.c.service == service, RUNS.c.namespace == namespace, RUNS.c.ended_at.is_(None)
-        )
-        with self._database.read() as connection:
-            row = connection.execute(query).first()
-        return None if row is None else run_from(row)
+            return bool(row_of(connection, run_id).claim == self._claims.get(run_id))
 
     def _refusal(self, plan: Plan) -> RunOpen:
         open_run = self.open_run_of(plan.service, plan.namespace)
-        name = open_run.id if open_run else "(just ended)"
-        state = f" in {open_run.state.value}" if open_run else ""
-        return RunOpen(
-            f"{plan.service} has an open {plan.kind}: {name}{state}; nothing was started",
-            hint=f"`drkit runs show {name}` says where it stands, "
-            f"`drkit runs resume {name}` brings it to an end",
-        )
+        if open_run is None:
+            return RunOpen(
+                f"{plan.service} had an open {plan.kind} that just ended; nothing was started",
+                hint="`drkit runs list` shows it; try again",
+            )
+        return open_already(open_run, plan.kind)
 
     def _held(self, connection: Connection, run_id: str) -> Row[Any]:
         """The run's row. A run that nobody claimed yet takes entries from whoever opened it."""
-        row = _row(connection, run_id)
+        row = row_of(connection, run_id)
         if row.claim != self._claims.get(run_id, 0):
             raise ClaimLost(
                 f"run {run_id} is executed by another process now", hint="leave it to that one"
             )
         return row
 
-    def _insert(
-        self,
-        connection: Connection,
-        row: Row[Any],
-        kind: EntryKind,
-        step: str | None,
-        attempt: int,
-        text: str,
-    ) -> Entry:
-        last = connection.execute(
-            select(RUN_ENTRIES)
-            .where(RUN_ENTRIES.c.run_id == row.id)
-            .order_by(RUN_ENTRIES.c.seq.desc())
-            .limit(1)
-        ).first()
-        now = self._clock.now()
-        values = {
-            "run_id": row.id,
-            "seq": last.seq + 1 if last else 1,
-            "at": now,
-            "elapsed_s": self._elapsed_s(row, last, now),
-            "step": step,
-            "attempt": attempt,
-            "kind": kind,
-            "payload": text,
-        }
-        connection.execute(RUN_ENTRIES.insert().values(values))
-        inserted = select(RUN_ENTRIES).where(
-            RUN_ENTRIES.c.run_id == row.id, RUN_ENTRIES.c.seq == values["seq"]
-        )
-        return entry_from(connection.execute(inserted).one())
+    def seal(self, run_id: str) -> bool:
+        """Whether all entries of the run are in a store now."""
+        return self._sealing.send(run_id, self._last_seq(run_id), lambda seq: self._of(run_id, seq))
 
-    def _elapsed_s(self, row: Row[Any], last: Row[Any] | None, now: datetime) -> float:
-        """Seconds since creation: counted on the steady clock within a process, and by the wall
-        clock from the last entry of a former process to the first of this one; never backwards.
-        """
-        if row.id not in self._anchors:
-            since = last.at if last else row.created_at
-            before_s = last.elapsed_s if last else 0.0
-            start_s = before_s + max(0.0, (now - since).total_seconds())
-            self._anchors[row.id] = (start_s, self._clock.elapsed_s())
-        start_s, mark_s = self._anchors[row.id]
-        elapsed_s = start_s + self._clock.elapsed_s() - mark_s
-        return max(elapsed_s, last.elapsed_s if last else 0.0)
+    def _seal(self, run_id: str, entry: Entry) -> None:
+        if not self._sealing.wanted(entry.kind, entry.payload):
+            return
+        sealed = self._sealing.send(run_id, entry.seq, lambda seq: self._of(run_id, seq))
+        if not sealed and must_be_sealed(entry.kind, entry.payload):
+            self._mark_local_only(run_id)
 
-    def _copy(self, run: RunRecord, entry: Entry) -> None:
-        if run.local_only:
-            return
-        name = f"runs/{run.id}/{entry.seq:06d}-{entry.step}-intent"
-        if self._copies is not None and self._copies(name, entry_bytes(run, entry)):
-            return
-        self._mark_local_only(run.id)
+    def _of(self, run_id: str, after_seq: int) -> tuple[RunRecord, Plan, Sequence[Entry]]:
+        return self.run(run_id), self.plan(run_id), self.entries(run_id, after_seq)
+
+    def _last_seq(self, run_id: str) -> int:
+        return max((entry.seq for entry in self.entries(run_id)), default=0)
 
     @again_on_conflict
     def _mark_local_only(self, run_id: str) -> None:
@@ -331,15 +390,8 @@ def _after_table() -> dict[RunState, frozenset[RunState]]:
 _AFTER = _after_table()
 
 
-def _row(connection: Connection, run_id: str) -> Row[Any]:
-    row = connection.execute(select(RUNS).where(RUNS.c.id == run_id)).first()
-    if row is None:
-        raise ConfigError(f"there is no run {run_id!r}", hint="`drkit runs list` shows them")
-    return row
-
-
-def _changed_plan(run_id: str, why: str) -> DamagedData:
-    return DamagedData(
-        f"the frozen plan of run {run_id} is not what was frozen: {why}",
-        hint=f"it will not be executed; `drkit runs show {run_id}` shows what was done so far",
+def _executed(row: Row[Any]) -> ClaimLost:
+    return ClaimLost(
+        f"run {row.id} is being executed by process {row.pid}",
+        hint=f"look on: drkit runs attach {row.id}; stop it: drkit runs abort {row.id}",
     )

@@ -17,7 +17,9 @@ EXTERNAL = "external API"
 record then names. No site or target can be called so: a name has no spaces.
 """
 
-EntryKind = Literal["state", "intent", "done", "failed", "skipped", "undone", "note", "resumed"]
+EntryKind = Literal[
+    "state", "intent", "done", "failed", "skipped", "undone", "note", "resumed", "replanned"
+]
 
 
 class Effect(Enum):
@@ -141,8 +143,14 @@ class Entry:
     skipped  {"reason", "who"}
     undone   {"proof"}
     note     {"paid": {...}} a paid resource, see `paid_resources`; {"effect_unknown": why};
-             {"undo_failed": why, "hint"}; {"text": ...} anything else a person should read
+             {"undo_failed": why, "hint"}; {"text": ...} anything else a person should read;
+             {"approved": who} the step may begin; {"asked": what, "who"} see `Ask`;
+             {"taken_over": {"from", "to", "generation"}} the run belongs to another machine now;
+             {"former_holder": true} effects wait for what that one sent (T3), {"outwaited": true}
+             no longer
     resumed  {"pid", "unknown": [ids of steps whose effect is unknown]}
+    replanned {"reset": [ids of steps that begin anew], "why"}; with {"from", "to": checksums,
+             "target", "who", "kept": [ids]} when the plan is another one from here on
     """
 
     seq: int

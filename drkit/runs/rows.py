@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from sqlalchemy import Row
@@ -64,23 +64,12 @@ def payload_text(payload: Mapping[str, JSON]) -> str:
     return json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def entry_bytes(run: RunRecord, entry: Entry) -> bytes:
-    """An entry as it is copied to a store: enough for another machine to see what was begun."""
-    return payload_text(
-        {
-            "drkit_journal": 1,
-            "run": run.id,
-            "service": run.service,
-            "namespace": run.namespace,
-            "target": run.target,
-            "plan_checksum": run.plan_checksum,
-            "epoch": run.epoch,
-            "seq": entry.seq,
-            "at": entry.at.isoformat(timespec="microseconds"),
-            "elapsed_s": entry.elapsed_s,
-            "step": entry.step,
-            "attempt": entry.attempt,
-            "kind": entry.kind,
-            "payload": entry.payload,
-        }
-    ).encode()
+def run_values(run: RunRecord) -> dict[str, Any]:
+    """The columns of a run that nobody executes; its plan and claim are not among them."""
+    values = {field.name: getattr(run, field.name) for field in fields(run)}
+    return values | {"state": run.state.value, "pid": None, "asked": ask_text(run.asked)}
+
+
+def entry_values(run_id: str, entry: Entry) -> dict[str, Any]:
+    values = {field.name: getattr(entry, field.name) for field in fields(entry)}
+    return {"run_id": run_id} | values | {"payload": payload_text(entry.payload)}

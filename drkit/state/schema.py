@@ -73,7 +73,6 @@ RUNS = Table(
     Column("asked", Text),
     Column("machine", String(190)),
     Column("generation", Integer, nullable=False, default=0),
-    Column("sealed_seq", Integer, nullable=False, default=0),
 )
 
 # One open run per service and namespace (R4): the database refuses the second one, whoever asks.

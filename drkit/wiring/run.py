@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from drkit.compute.none import NoCompute
@@ -13,6 +15,7 @@ from drkit.config.places import HttpGatewaySwitch
 from drkit.config.sources import QdrantSource
 from drkit.errors import ConfigError, DrkitError
 from drkit.events import Note
+from drkit.io_policy import INTENT_COPY
 from drkit.operations.status import proof_content, proof_name
 from drkit.runs.actions.interface import Context
 from drkit.runs.evidence.as_html import evidence_html
@@ -23,6 +26,7 @@ from drkit.runs.journal import Journal
 from drkit.runs.records import EXTERNAL, Entry, RunRecord
 from drkit.sandbox.overrides import OVERRIDES, SANDBOX_PACE
 from drkit.stores.durable import write_file
+from drkit.stores.interface import Store
 from drkit.wiring.app import App
 
 _OBSERVE_S = 1800.0
@@ -30,22 +34,41 @@ _SETTLE_S = 30.0
 
 
 def open_journal(app: App) -> Journal:
-    """The journal of the deployment; each intent is also sealed into one store."""
+    """The journal of the deployment; what must be is also sealed into one store (R3)."""
 
     def copy(name: str, content: bytes) -> bool:
         try:
             sealed = app.repository.key.seal(content)
         except DrkitError:
             return False
-        for store in app.stores:
-            try:
-                store.put(name, sealed, size_bytes=len(sealed))
+        for store in sorted(app.stores, key=lambda each: each.name in slow):
+            if within(INTENT_COPY.total_s, partial(_put, store, name, sealed)):
                 return True
-            except DrkitError:
-                continue
+            slow.add(store.name)
         return False
 
-    return Journal(app.database, app.clock, copy)
+    slow: set[str] = set()
+    return Journal(app.database, app.clock, copy, machine=app.machine)
+
+
+def within(seconds: float, work: Callable[[], bool]) -> bool:
+    """What `work` returns; False when it did not return in time. It may still end later: what it
+    does must be safe to happen then.
+    """
+    answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
+    threading.Thread(target=lambda: answers.put(work()), daemon=True).start()
+    try:
+        return answers.get(timeout=seconds)
+    except queue.Empty:
+        return False
+
+
+def _put(store: Store, name: str, sealed: bytes) -> bool:
+    try:
+        store.put(name, sealed, size_bytes=len(sealed))
+    except DrkitError:
+        return False
+    return True
 
 
 def run_context(app: App, journal: Journal, run_id: str) -> Context:
@@ -73,7 +96,7 @@ def run_context(app: App, journal: Journal, run_id: str) -> Context:
         compute=NoCompute() if plan.target == EXTERNAL else app.compute(plan.target),
         switches=switches,
         arbiter=app.arbiter,
-        holder=f"{app.hostname}/{run.id}",
+        holder=f"{app.machine}/{run.id}",
         prober=app.prober,
         repository=lambda: app.repository,
         stores=app.stores,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from drkit.runs.records import JSON, Entry
 
@@ -29,8 +29,17 @@ def entry_words(entry: Entry) -> str:
             return str(payload.get("proof", ""))
         case "resumed":
             return f"taken up by process {payload.get('pid')}"
+        case "replanned":
+            anew = ", ".join(str(each) for each in _listed(payload.get("reset")))
+            return (
+                f"{payload.get('why') or 'planned anew'}; from the beginning: {anew or 'nothing'}"
+            )
         case "note":
             return _note_words(payload)
+
+
+def _listed(value: JSON) -> Sequence[JSON]:
+    return value if isinstance(value, list | tuple) else ()
 
 
 def _note_words(payload: Mapping[str, JSON]) -> str:

@@ -10,7 +10,6 @@ _COLUMNS = (
     "asked TEXT",
     "machine VARCHAR(190)",
     "generation INTEGER NOT NULL DEFAULT 0",
-    "sealed_seq INTEGER NOT NULL DEFAULT 0",
 )
 
 

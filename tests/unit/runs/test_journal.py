@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from conftest import World
 
 
+def lines_of(content: bytes) -> list[dict]:
+    return json.loads(content)["entries"]
+
+
 def test_R3_an_intent_is_durable_before_its_copy_and_the_copy_before_the_effect(
     world: World,
 ) -> None:
@@ -31,25 +35,31 @@ def test_R3_an_intent_is_durable_before_its_copy_and_the_copy_before_the_effect(
             for e in Journal(other, world.clock).entries(call.run_id)
             if e.step == call.step_id
         ]
-        copied = any(f"-{call.step_id}-intent" in name for name in world.copied)
+        sealed = [line for content in world.copied.values() for line in lines_of(content)]
+        copied = any((line["step"], line["kind"]) == (call.step_id, "intent") for line in sealed)
         seen[call.step_id] = [kinds == ["intent"], copied]
         other.close()
 
     world.marks.during = dict.fromkeys(world.fakes, acts)
     run = world.start()
     assert set(seen) == set(world.fakes)
-    assert all(all(each) for each in seen.values()), seen
+    assert all(durable for durable, _ in seen.values()), seen
+    careful = {name for name, action in world.fakes.items() if action.effect.must_look}
+    assert careful == {"hold", "acquire", "fence", "cutover"}
+    assert all(seen[name][1] for name in careful), seen
     assert run.local_only is False
 
 
-def test_R3_a_copy_tells_another_machine_what_was_begun(world: World) -> None:
+def test_R3_a_copy_tells_another_machine_all_that_was_begun(world: World) -> None:
     run = world.start()
-    (name,) = [name for name in world.copied if "-acquire-" in name]
-    assert name.startswith(f"runs/{run.id}/")
-    content = json.loads(world.copied[name])
-    assert (content["run"], content["step"], content["kind"]) == (run.id, "acquire", "intent")
-    assert content["plan_checksum"] == run.plan_checksum
-    assert content["payload"]["effect"] == "paid"
+    journal = world.journal()
+    seen = [line for _, content in sorted(world.copied.items()) for line in lines_of(content)]
+    assert [line["seq"] for line in seen] == [e.seq for e in journal.entries(run.id)]
+    for name, content in world.copied.items():
+        record = json.loads(content)["run"]
+        assert name.startswith(f"runs/{run.id}/000-")
+        assert (record["id"], record["plan_checksum"]) == (run.id, run.plan_checksum)
+        assert record["plan"] == journal.plan(run.id).to_json()
 
 
 def test_R3_a_run_whose_intent_reached_no_store_is_marked_local_only(world: World) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from drkit.errors import ConfigError, MissingCredential, PlaceError
 from drkit.events import Note, discard
+from drkit.io_policy import Deadline
 from drkit.operations.status import status_of
 from drkit.runs.actions.catalog import ACTIONS
 from drkit.runs.plan import Plan, make_plan
@@ -43,7 +45,31 @@ def test_R3_an_intent_is_sealed_into_one_store(app: App) -> None:
     assert names(app, "two") == set()
     sealed = app.store("one").get(name)
     assert b"acquire" not in sealed
-    assert json.loads(app.repository.key.open(sealed))["step"] == "acquire"
+    content = json.loads(app.repository.key.open(sealed))
+    assert content["entries"][-1]["step"] == "acquire"
+    assert content["run"]["machine"] == app.machine
+    assert not journal.run(run.id).local_only
+
+
+def test_R3_a_store_that_hangs_is_not_waited_for_and_not_asked_first_again(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert app.repository
+    asked = []
+    monkeypatch.setattr("drkit.wiring.run.INTENT_COPY", Deadline(connect_s=1, total_s=0.05))
+    over = threading.Event()
+
+    def hang(name: str, *_arguments: object, **_settings: object) -> None:
+        asked.append(name)
+        over.wait(20)
+
+    journal, run = opened(app)
+    monkeypatch.setattr(app.store("one"), "put", hang)
+    for _ in range(2):
+        journal.append(run.id, "intent", step="acquire", attempt=1)
+    over.set()
+    assert len(asked) == 1
+    assert len(names(app, "two")) == 2
     assert not journal.run(run.id).local_only
 
 

@@ -1,6 +1,6 @@
 """`python -m drkit` is the `drkit` command."""
 
-from drkit.cli.main import main
+from drkit.cli.start import main
 
 if __name__ == "__main__":
     main()

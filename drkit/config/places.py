@@ -94,6 +94,10 @@ class Candidate(Strict):
     region: str | None = None
     quantization: str | None = None
     max_usd_per_hour: float = Field(gt=0)
+    tier: Literal["same", "lower"] = Field(
+        "same",
+        description="lower: it may answer otherwise than the primary did, and is not compared.",
+    )
 
 
 class Limits(Strict):
@@ -148,6 +152,11 @@ class _Dns(Strict):
     record: str
     ttl_s: int = Field(60, ge=0)
     drill_record: str | None = Field(None, description="A name of its own for drills.")
+    tls: Literal["none", "edge", "gateway", "endpoint"] | None = Field(
+        None,
+        description="Who terminates TLS for the name: nobody (plain HTTP), an edge in front of it, "
+        "the gateway, or the server itself.",
+    )
 
 
 class CloudflareSwitch(_Dns):

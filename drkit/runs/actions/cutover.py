@@ -154,4 +154,4 @@ def _give_role_back(
     context.arbiter.record_role(call.guard.lease(), record)
 
 
-ACTION = Action("cutover", 1, Effect.TRAFFIC, _run, look=_look, undo=_undo)
+ACTION = Action("cutover", 1, Effect.TRAFFIC, _run, look=_look, undo=_undo, to_site=True)

@@ -36,4 +36,4 @@ def _look(_call: StepCall, _context: Context) -> Done | None:
     return None
 
 
-ACTION = Action("fence", 1, Effect.FENCE, _run, look=_look)
+ACTION = Action("fence", 1, Effect.FENCE, _run, look=_look, fences=True)

@@ -146,6 +146,9 @@ class Action:
     nothing is; every step whose effect is paid, fences or moves traffic has one. `undo` takes back
     what `run` began (its result is None if it never returned), checks that it is gone, and says
     so in one line. All raise `DrkitError`s.
+
+    What lints ask: `proves` that a site is the real thing; `fences` what may still write; `data`:
+    it chooses or writes what users own; `to_site`: it leads traffic to a site.
     """
 
     name: str
@@ -154,3 +157,7 @@ class Action:
     run: Run
     look: Look | None = None
     undo: Undo | None = None
+    proves: bool = False
+    fences: bool = False
+    data: bool = False
+    to_site: bool = False

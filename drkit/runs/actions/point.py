@@ -61,4 +61,4 @@ def _oldest_cut(context: Context, found: FoundPoint) -> datetime:
     return min(measured or every, default=found.point.created_at)
 
 
-ACTION = Action("point", 1, Effect.READ, _run)
+ACTION = Action("point", 1, Effect.READ, _run, data=True)

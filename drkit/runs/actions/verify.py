@@ -17,4 +17,4 @@ def _run(call: StepCall, context: Context) -> Done:
     return Done(f"{len(proofs)} proofs passed at {endpoint.url}", output, proofs)
 
 
-ACTION = Action("verify", 1, Effect.READ, _run)
+ACTION = Action("verify", 1, Effect.READ, _run, proves=True)

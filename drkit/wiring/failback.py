@@ -1,0 +1,94 @@
+"""Who serves now and what was brought there: what a failback has to bring home."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from drkit.coordination.interface import RoleRecord
+from drkit.errors import ConfigError, GuardRefused, NeedsOperator
+from drkit.runs.journal import Journal
+from drkit.runs.plan import Serving
+from drkit.runs.records import EXTERNAL, JSON, Entry
+from drkit.wiring.app import App
+
+_MOST_RUNS_BACK = 20
+
+
+def serving_now(app: App, journal: Journal) -> Serving:
+    """Who serves by the role record (R2), with what the journal knows of the run that began it.
+
+    `EXTERNAL` as the site: users are held, and no target has anything of theirs. Raises
+    `GuardRefused` when the primary serves already, `NeedsOperator` when this machine does not know
+    what the target was given.
+    """
+    service = app.config.service
+    if service is None:
+        raise ConfigError("schedules.yaml describes no service", hint="add its `service` section")
+    role = app.arbiter.read_role(service.name)
+    if role is None or role.site == service.primary:
+        if any(switch.read().held for switch in app.switches("production")):
+            return Serving(EXTERNAL)
+        raise GuardRefused(
+            f"{service.name} is at home: {service.primary} serves it, and nobody is held",
+            hint="`drkit status` shows who serves",
+        )
+    return _came_there(app, journal, role, service.primary)
+
+
+def _came_there(app: App, journal: Journal, role: RoleRecord, primary: str) -> Serving:
+    """Back through runs that held users or were taken back, to the one that moved traffic there."""
+    site, url, run_id = role.site, role.endpoint_url, role.run_id
+    for _ in range(_MOST_RUNS_BACK):
+        entries = journal.entries(run_id) if run_id else []
+        if site in app.config.targets and run_id and _moved_to(journal, run_id, site):
+            return _serving(journal, run_id, entries, site, url)
+        former = _former(entries)
+        if former is None:
+            break
+        site, url, run_id = former
+        if site == primary:
+            return Serving(EXTERNAL)
+    raise NeedsOperator(
+        f"this machine has no journal of run {run_id}, which brought the service to {site}, and "
+        "does not know what data lives there now",
+        hint="fail back from the machine that has its state, or fetch that run's journal first",
+    )
+
+
+def _moved_to(journal: Journal, run_id: str, site: str) -> bool:
+    return any(
+        run.id == run_id and run.kind in ("failover", "switchover") and run.target == site
+        for run in journal.runs()
+    )
+
+
+def _former(entries: list[Entry]) -> tuple[str, str | None, str | None] | None:
+    """Who served before a run recorded itself, as it noted."""
+    for entry in entries:
+        noted = entry.payload.get("former") if entry.kind == "note" else None
+        if isinstance(noted, Mapping):
+            url, run_id = noted.get("endpoint_url"), noted.get("run_id")
+            return str(noted["site"]), str(url) if url else None, str(run_id) if run_id else None
+    return None
+
+
+def _serving(
+    journal: Journal, run_id: str, entries: list[Entry], site: str, url: str | None
+) -> Serving:
+    actions = {step.id: step.action for step in journal.plan(run_id).steps}
+    outputs: dict[str, Mapping[str, JSON]] = {}
+    for entry in entries:
+        output = entry.payload.get("output")
+        if entry.kind == "done" and entry.step in actions and isinstance(output, Mapping):
+            outputs[actions[entry.step]] = output
+    instance = outputs.get("acquire", {}).get("instance_id")
+    snapshot = outputs.get("point", {}).get("snapshot_id")
+    brought = outputs.get("restore", {}).get("restored")
+    return Serving(
+        site=site,
+        endpoint_url=url,
+        run_id=run_id,
+        instance=str(instance) if instance else None,
+        snapshot=str(snapshot) if snapshot else None,
+        brought=brought if isinstance(brought, Mapping) else {},
+    )

@@ -8,20 +8,30 @@ from datetime import datetime
 from pathlib import Path
 
 from drkit.clock import Clock
+from drkit.coordination.leadership import STANDING_BY
 from drkit.events import Emit, Note
 from drkit.service.children import Child, End, ProcessChild, supervise
 from drkit.service.jobs import PlannedJob
+from drkit.service.leading import Leading
 from drkit.service.overdue import ReadCuts, cuts_of
 
 _STATUS_S = 60.0
 
 
-def launcher(config_path: Path, *, sandbox: bool) -> Callable[[PlannedJob, Path], Child]:
-    """Starts a job as `python -m drkit ...` on the same configuration, and keeps what it says."""
+def launcher(
+    config_path: Path, *, sandbox: bool, leading: Leading | None = None
+) -> Callable[[PlannedJob, Path], Child]:
+    """Starts a job as `python -m drkit ...` on the same configuration, and keeps what it says.
+
+    The command is told whether the daemon that starts it leads: it may act only if it does.
+    """
 
     def launch(job: PlannedJob, log: Path) -> Child:
         argv = [sys.executable, "-m", "drkit", *job.arguments, "--config", str(config_path)]
-        return ProcessChild([*argv, "--quiet", *(["--sandbox"] if sandbox else [])], log)
+        given = leading.given() if leading else None
+        environment = given.environment() if given else STANDING_BY
+        quiet = ["--quiet", *(["--sandbox"] if sandbox else [])]
+        return ProcessChild([*argv, *quiet], log, environment)
 
     return launch
 

@@ -21,6 +21,7 @@ from drkit.errors import GuardRefused
 from drkit.events import Emit, Note
 from drkit.service.children import GRACE_S, Child, End, Ended, supervise
 from drkit.service.jobs import LeftOut, PlannedJob
+from drkit.service.leading import Leading
 from drkit.service.overdue import Known, ReadCuts, first_time
 from drkit.stores.durable import write_file
 
@@ -34,9 +35,10 @@ _LINES_TOLD = 20
 class Daemon:
     """Runs `jobs` at their times until it is told to stop. One per `folder`, where logs are kept.
 
-    `launch(job, log)` starts a job. At the start `read_cuts` says when each source was last cut
-    (None: the stores did not say), so that what is overdue runs at once; until it has answered
-    only backups wait. `rpo_s` names every source, with its limit.
+    `launch(job, log)` starts a job, unless `leading` says that it is not this daemon's. At the
+    start `read_cuts` says when each source was last cut (None: the stores did not say), so that
+    what is overdue runs at once; until it has answered only backups wait. `rpo_s` names every
+    source, with its limit.
     """
 
     def __init__(
@@ -51,7 +53,9 @@ class Daemon:
         read_cuts: ReadCuts = lambda _stopping: None,
         rpo_s: Mapping[str, float | None] | None = None,
         grace_s: float = GRACE_S,
+        leading: Leading | None = None,
     ) -> None:
+        self._leading = leading or Leading(None)
         self._jobs = jobs
         self._left_out = left_out
         self._launch = launch
@@ -70,7 +74,7 @@ class Daemon:
     def run(self) -> None:
         """Until `stop`; then waits for the children. `GuardRefused` when one runs already."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        with _only_one(self._folder / "lock"):
+        with _only_one(self._folder / "lock"), self._leading:
             scheduler = self._scheduler()
             for left in self._left_out:
                 self._tell("warning", left.name, f"left out: {left.reason}")
@@ -97,7 +101,7 @@ class Daemon:
 
     def run_job(self, job: PlannedJob) -> None:
         """One time of one job, from start to end, in words."""
-        if self._stopping:
+        if self._stopping or self._leading.why_not(job.run) is not None:
             return
         log = self._folder / f"{job.name}.log"
         try:

@@ -34,12 +34,24 @@ def opened(
 
     config = session.load_config()
     if not session.sandbox:
-        app = App(config, session.root, sandbox=False, emit=session.terminal.emit)
+        app = App(
+            config,
+            session.root,
+            sandbox=False,
+            emit=session.terminal.emit,
+            retry_lock_s=session.retry_lock_s,
+        )
         check_references(references(config, only=parts), app.secrets.missing)
         yield app
         return
     with sandbox_running(session, servers=servers, keep=keep_servers, data=data) as sandbox:
-        app = App(sandbox.config, session.root, sandbox=True, emit=session.terminal.emit)
+        app = App(
+            sandbox.config,
+            session.root,
+            sandbox=True,
+            emit=session.terminal.emit,
+            retry_lock_s=session.retry_lock_s,
+        )
         app.ensure_repository()
         yield app
 

@@ -21,7 +21,7 @@ _NEEDS_OPERATOR = 25
 _Patterns = list[str] | None
 
 
-@command(app, changes=True)
+@command(app, changes=True, locks=True)
 def backup(
     session: Session,
     source: Annotated[

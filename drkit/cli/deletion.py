@@ -25,7 +25,7 @@ Within = Annotated[
 StoreNames = Annotated[list[str] | None, typer.Option("--store", help="Only there. [repeat]")]
 
 
-@command(app, changes=True)
+@command(app, changes=True, locks=True)
 def forget(
     session: Session,
     snapshots: Snapshots = None,
@@ -116,7 +116,7 @@ def _show(session: Session, plan: ForgetPlan) -> None:
     session.terminal.table("fate", columns, forget_rows(plan, long_ids=session.json_lines))
 
 
-@command(app, changes=True)
+@command(app, changes=True, locks=True)
 def prune(
     session: Session,
     now: Annotated[
@@ -182,7 +182,7 @@ def prune(
     return 3 if any(one.failed for one in renewed.values()) else 0
 
 
-@command(app, changes=True)
+@command(app, changes=True, locks=True)
 def copy(
     session: Session,
     snapshots: Snapshots = None,
@@ -249,7 +249,7 @@ def unlock(
     return 3 if missing else 0
 
 
-@command(repair_app, changes=True)
+@command(repair_app, changes=True, locks=True)
 def reconcile(
     session: Session,
     store: Annotated[str, typer.Argument(help="The store that stands apart.")],

@@ -54,7 +54,7 @@ def list_(session: Session) -> int:
     return 3 if partial else 0
 
 
-@command(app, "add")
+@command(app, "add", locks=True)
 def add(
     session: Session,
     new_password_file: NewPasswordFile = None,
@@ -74,7 +74,7 @@ def add(
     )
 
 
-@command(app, "remove")
+@command(app, "remove", locks=True)
 def remove(
     session: Session, key: Annotated[str, typer.Argument(help="The start of its id.")]
 ) -> None:
@@ -86,7 +86,7 @@ def remove(
     session.terminal.result("key_removed", {"id": key_id}, f"key {key_id[:8]} is gone everywhere")
 
 
-@command(app, "passwd")
+@command(app, "passwd", locks=True)
 def passwd(session: Session, new_password_file: NewPasswordFile = None) -> None:
     """Replaces the password in use by a new one, in every store.
 
@@ -109,7 +109,7 @@ def passwd(session: Session, new_password_file: NewPasswordFile = None) -> None:
     )
 
 
-@command(tags_app, "tag", changes=True)
+@command(tags_app, "tag", changes=True, locks=True)
 def tag(
     session: Session,
     snapshot: Snapshots = None,

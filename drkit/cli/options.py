@@ -38,6 +38,13 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", "-n", help="Show what would be done, and do nothing.")
 ]
 
+RetryLock = Annotated[
+    str,
+    typer.Option(
+        "--retry-lock", metavar="DURATION", help="Wait so long for another's lock: 5m, 2h."
+    ),
+]
+
 
 @dataclass(slots=True)
 class Session:
@@ -51,6 +58,8 @@ class Session:
     terminal: Terminal
     state_dir: Path
     """Where a log of an unexpected error goes; wiring sets it once it knows better."""
+    retry_lock_s: float | None = None
+    """How long a lock that somebody else holds is tried again; None: the command takes none."""
 
     @property
     def root(self) -> Path:
@@ -71,24 +80,39 @@ Body = Callable[..., int | None]
 
 
 def command(
-    app: typer.Typer, name: str | None = None, *, changes: bool = False, **settings: Any
+    app: typer.Typer,
+    name: str | None = None,
+    *,
+    changes: bool = False,
+    locks: bool = False,
+    **settings: Any,
 ) -> Callable[[Body], Body]:
     """Registers `body(session, ...)` as a command with the shared options.
 
-    `changes` adds --dry-run. The body returns its exit status, None for 0, or raises a
-    `DrkitError`; nothing else decides an exit status. SIGTERM ends it as Ctrl-C does.
+    `changes` adds --dry-run, `locks` --retry-lock. The body returns its exit status, None for 0,
+    or raises a `DrkitError`; nothing else decides an exit status. SIGTERM ends it as Ctrl-C does.
     """
 
     def register(body: Body) -> Body:
         @functools.wraps(body)
         def run(**arguments: Any) -> None:
-            session = _open_session({key: arguments.pop(key, False) for key in _SHARED})
-            raise typer.Exit(_guarded(session, lambda: body(session, **arguments)))
+            shared = {key: arguments.pop(key, False) for key in _SHARED}
+            session = _open_session(shared)
+            retry_lock = shared["retry_lock"]
 
-        run.__signature__ = _signature(body, changes)  # type: ignore[attr-defined]
+            def work() -> int | None:
+                if locks:
+                    session.retry_lock_s = _seconds(retry_lock)
+                    _outlive_restic()
+                return body(session, **arguments)
+
+            raise typer.Exit(_guarded(session, work))
+
+        left_out = {"" if changes else "dry_run", "" if locks else "retry_lock"}
+        signature = _signature(body, left_out)
+        run.__signature__ = signature  # type: ignore[attr-defined]
         run.__annotations__ = {
-            parameter.name: parameter.annotation
-            for parameter in _signature(body, changes).parameters.values()
+            parameter.name: parameter.annotation for parameter in signature.parameters.values()
         }
         app.command(name, **settings)(run)
         return body
@@ -103,10 +127,11 @@ _SHARED: dict[str, tuple[Any, Any]] = {
     "quiet": (Quiet, False),
     "verbose": (Verbose, 0),
     "dry_run": (DryRun, False),
+    "retry_lock": (RetryLock, "0s"),
 }
 
 
-def _signature(body: Body, changes: bool) -> inspect.Signature:
+def _signature(body: Body, left_out: set[str]) -> inspect.Signature:
     """The command's own parameters, then the shared ones; annotations resolved for typer."""
     hints = typing.get_type_hints(body, localns={"Session": Session}, include_extras=True)
     own = [
@@ -116,7 +141,7 @@ def _signature(body: Body, changes: bool) -> inspect.Signature:
     shared = [
         inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
         for key, (kind, default) in _SHARED.items()
-        if changes or key != "dry_run"
+        if key not in left_out
     ]
     return inspect.Signature([*own, *shared])
 
@@ -137,6 +162,24 @@ def _open_session(shared: dict[str, Any]) -> Session:
         terminal=open_terminal(json_lines=shared["json_lines"], verbosity=verbosity),
         state_dir=config_path.parent / ".drkit",
     )
+
+
+def _outlive_restic() -> None:
+    """`restic unlock` sends SIGHUP to whoever holds a lock on its machine, to see whether it lives.
+    Programs that are started from here are not concerned.
+    """
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, lambda _signal, _frame: None)
+
+
+def _seconds(duration: str) -> float:
+    from drkit.errors import ConfigError
+    from drkit.units import parse_duration
+
+    try:
+        return parse_duration(duration)
+    except ValueError as error:
+        raise ConfigError(f"--retry-lock: {error}", hint="restic writes it as 5m or 2h") from None
 
 
 def _guarded(session: Session, body: Callable[[], int | None]) -> int:

@@ -18,7 +18,7 @@ from drkit.cli.selection import Hosts, Paths, Snapshots, Tags
 app = typer.Typer()
 
 
-@command(app, "index", changes=True)
+@command(app, "index", changes=True, locks=True)
 def index(
     session: Session,
     read_all_packs: Annotated[
@@ -59,7 +59,7 @@ def index(
     return 3 if any(plan.bad_packs or plan.dropped for plan in plans.values()) else 0
 
 
-@command(app, "packs", changes=True)
+@command(app, "packs", changes=True, locks=True)
 def packs(
     session: Session,
     pack: Annotated[
@@ -97,7 +97,7 @@ def packs(
     return 22 if any(each.lost for each in done) else 0
 
 
-@command(app, "snapshots", changes=True)
+@command(app, "snapshots", changes=True, locks=True)
 def snapshots(
     session: Session,
     snapshot: Snapshots = None,

@@ -23,7 +23,7 @@ app = typer.Typer()
 Stores = Annotated[list[str] | None, typer.Option("--store", help="Only this store. [repeat]")]
 
 
-@command(app)
+@command(app, locks=True)
 def check(
     session: Session,
     read_data: Annotated[

@@ -114,7 +114,9 @@ def write_point(
     `RepositoryLocked` when no store could be locked.
     """
     repository.refuse_format_1()
-    locks = locks or take_locks(repository, exclusive=False, need_all=False, emit=emit)
+    locks = locks or take_locks(
+        repository, exclusive=False, need_all=False, emit=emit, needed=min_copies
+    )
     fan_out: FanOut | None = None
     try:
         repository.forget_index()  # loaded under the lock: no prune can run from here on

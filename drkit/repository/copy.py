@@ -45,7 +45,7 @@ def copy_snapshots(
     when the source cannot give a blob; what was copied before that stays.
     """
     target.refuse_format_1()
-    locks = take_locks(target, exclusive=False, need_all=False, emit=emit)
+    locks = take_locks(target, exclusive=False, need_all=False, emit=emit, needed=min_copies)
     fan_out: FanOut | None = None
     try:
         target.forget_index()

@@ -69,11 +69,12 @@ def ask_each(
     question: Callable[[Store], T],
     *,
     patience_s: float = READS.open_patience_s,
+    needed: int = 1,
 ) -> dict[Store, T | DrkitError]:
     """What each store answered, or why it did not, in the order of `stores`.
 
-    Once one has given an answer that is no `PlaceError`, the others have `patience_s` left; then
-    they are `StoreUnreachable`.
+    Once `needed` of them have given an answer that is no `PlaceError`, the others have `patience_s`
+    left; then they are `StoreUnreachable`. Those that are needed have their own deadlines.
     """
     if len(stores) == 1:
         return {stores[0]: _met(_answer(question, stores[0]))}
@@ -81,14 +82,14 @@ def ask_each(
     for store in stores:
         _threads.start(lambda store=store: answers.put((store, _answer(question, store))))  # type: ignore[misc]
     found: dict[Store, T | DrkitError] = {}
-    good = False
+    good = 0
     while len(found) < len(stores):
         try:
-            store, answer = answers.get(timeout=patience_s if good else None)
+            store, answer = answers.get(timeout=patience_s if good >= needed else None)
         except queue.Empty:
             break
         found[store] = answer
-        good = good or not isinstance(answer, PlaceError)
+        good += not isinstance(answer, PlaceError)
     for answer in found.values():
         _met(answer)  # an interrupt: once the others, too, have come to rest
     return {

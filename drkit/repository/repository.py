@@ -61,18 +61,21 @@ def open_repository(
     hostname: str,
     cache_dir: Path | None = None,
     patience_s: float = READS.open_patience_s,
+    needed: int = 1,
+    retry_lock_s: float = 0.0,
 ) -> Repository:
     """The repository, as long as one store answers; `stores` are in the order to read from.
 
-    A store that says nothing for `patience_s` after another has answered is `unreachable` in this
-    run. Below `cache_dir` lies what is safe to delete at any time. Raises `NoRepository`,
-    `WrongKey`, and `GuardRefused` for a store that holds another repository or came back empty
-    (S12).
+    A store that says nothing for `patience_s` after `needed` others have answered is `unreachable`
+    in this run: who must write to several waits for as many. For `retry_lock_s` a lock that
+    somebody else holds is tried again. Below `cache_dir` lies what is safe to delete at any time.
+    Raises `NoRepository`, `WrongKey`, and `GuardRefused` for a store that holds another repository
+    or came back empty (S12).
     """
     configs: dict[Store, bytes] = {}
     unreachable: dict[str, str] = {}
     empty: list[Store] = []
-    for store, answer in ask_each(stores, _config_of, patience_s=patience_s).items():
+    for store, answer in ask_each(stores, _config_of, patience_s=patience_s, needed=needed).items():
         if isinstance(answer, bytes):
             configs[store] = answer
         elif isinstance(answer, ObjectMissing):
@@ -121,6 +124,8 @@ def open_repository(
         hostname=hostname,
         version=version,
         cache=LocalCache(cache_dir / repository_id[:16], emit) if cache_dir else None,
+        needed=needed,
+        retry_lock_s=retry_lock_s,
     )
 
 
@@ -174,8 +179,12 @@ class Repository:
         hostname: str,
         version: int = 2,
         cache: LocalCache | None = None,
+        needed: int = 1,
+        retry_lock_s: float = 0.0,
     ) -> None:
         self.id = repository_id
+        self.needed = needed
+        self.retry_lock_s = retry_lock_s
         self.version = version
         """restic's format; `refuse_format_1` stands before whatever writes packs."""
         self.key = key

@@ -34,7 +34,9 @@ class Survey:
 def list_stores(repository: Repository, emit: Emit) -> dict[Store, Listing]:
     """A listing of every store that answers."""
     found = {}
-    for store, answer in ask_each(repository.stores, take_listing).items():
+    for store, answer in ask_each(
+        repository.stores, take_listing, needed=repository.needed
+    ).items():
         if isinstance(answer, Listing):
             found[store] = answer
         else:

@@ -45,8 +45,18 @@ class App:
     """
 
     def __init__(
-        self, config: Config, root: Path, *, sandbox: bool, emit: Emit, clock: Clock | None = None
+        self,
+        config: Config,
+        root: Path,
+        *,
+        sandbox: bool,
+        emit: Emit,
+        clock: Clock | None = None,
+        retry_lock_s: float | None = None,
     ) -> None:
+        """`retry_lock_s`: what is done takes locks, and tries again for so long; None: it does not,
+        and needs one store only.
+        """
         self.written = config
         self.config = with_absolute_paths(config, root.absolute())
         self.root = root
@@ -54,6 +64,7 @@ class App:
         self.emit = emit
         self.clock: Clock = clock or SystemClock()
         self.hostname = socket.gethostname()
+        self._retry_lock_s = retry_lock_s
 
     @property
     def state_dir(self) -> Path:
@@ -103,6 +114,8 @@ class App:
             hostname=self.hostname,
             cache_dir=self.state_dir / "cache" / "repository",
             patience_s=patience_s,
+            needed=1 if self._retry_lock_s is None else self.config.min_copies,
+            retry_lock_s=self._retry_lock_s or 0.0,
         )
 
     def ensure_repository(self) -> None:

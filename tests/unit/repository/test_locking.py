@@ -11,7 +11,7 @@ import pytest
 from stores_seen import Recorder, content, names, sound
 
 from drkit.errors import GuardRefused, RepositoryLocked, TooFewCopies
-from drkit.repository import locks
+from drkit.repository import lock_files
 from drkit.repository.layout import DATA, INDEX, LOCKS, SNAPSHOTS
 from drkit.repository.repository import init_repository, join_store
 from drkit.stores.interface import Buffer
@@ -50,15 +50,33 @@ def test_S9_a_store_whose_lock_is_lost_gets_no_snapshot(kit: ModuleType, source:
     assert not names(stores[1], SNAPSHOTS)
 
 
-def test_S9_a_lock_too_old_to_be_trusted_is_no_lock(kit: ModuleType, source: Path) -> None:
+def test_S9_a_lock_too_old_to_be_trusted_that_another_replaced_is_no_lock(
+    kit: ModuleType, source: Path
+) -> None:
     store = Recorder("gcs")
     alone = kit.Kit([store]).init()
-    store.before = lambda name: alone.clock.advance(
-        locks.LOST_AFTER_S if name.startswith(INDEX) else 0
-    )
+
+    def sleep_while_another_prunes(name: str) -> None:
+        if name.startswith(INDEX):
+            alone.clock.advance(lock_files.LOST_AFTER_S)
+            exclusive(alone, 0)
+
+    store.before = sleep_while_another_prunes
     with pytest.raises(TooFewCopies, match="lock was lost"):
         alone.backup(source)
     assert not names(store, SNAPSHOTS)
+
+
+def test_S9_a_machine_that_slept_goes_on_where_nobody_took_its_locks(
+    kit: ModuleType, source: Path
+) -> None:
+    store = Recorder("gcs")
+    alone = kit.Kit([store]).init()
+    store.before = lambda name: alone.clock.advance(
+        lock_files.LOST_AFTER_S if name.startswith(INDEX) else 0
+    )
+    assert alone.backup(source).stores[0].complete
+    assert not names(store, LOCKS)
 
 
 def test_S9_the_index_is_read_under_the_lock_even_if_it_was_read_before(

@@ -37,19 +37,15 @@ _LOOK_EVERY_S = 2.0
 
 
 def _look(call: StepCall, context: Context) -> Done | None:
-    """The instance that an earlier attempt made. After a request without an answer it is looked
-    for as long as a provider may take to list it.
-    """
-    open_requests = [each for each in _paid(call) if each.state != "CONFIRMED_GONE"]
-    found = _found(call, context, context.settle_s if open_requests else 0.0)
+    """The instance that an earlier attempt made."""
+    found = _found(call, context)
     usable = [each for each in found if each.state is not InstanceState.FAILED]
     for extra in [each for each in found if each not in usable[:1]]:
         destroy_own(call, context, extra)
     if usable:
         return _adopt(call, usable[0])
-    for request in _paid(call):
-        if request.state != "CONFIRMED_GONE":
-            close_paid(call, request)
+    for request in _open(call):
+        close_paid(call, request)
     return None
 
 
@@ -101,7 +97,7 @@ def _create(
         return context.compute.create(offer, spec, tags_of(call, context.plan, attempt))
     except EffectUnknown:
         # Looked for right away: the next attempt would find it too, but later.
-        found = _found(call, context, context.settle_s)
+        found = _found(call, context)
         if found:
             return found[0]
         raise
@@ -112,14 +108,23 @@ def _create(
         raise
 
 
-def _found(call: StepCall, context: Context, within_s: float) -> Sequence[Instance]:
-    """What carries this step's tags, looked for until there is something or the time is over."""
-    end_s = context.clock.elapsed_s() + within_s
+def _found(call: StepCall, context: Context) -> Sequence[Instance]:
+    """What this step made: what it knows by id, listed or not, and what carries its tags. For a
+    request that got no answer it looks as long as a provider may take to list what it made.
+    """
+    asked = _open(call)
+    known = dict.fromkeys(each.instance_id for each in asked if each.instance_id)
+    own = [context.compute.get(instance_id) for instance_id in known]
+    there = {each.id: each for each in own if each.state is not InstanceState.GONE}
+    unanswered = {each.key for each in asked if each.instance_id is None}
+    end_s = context.clock.elapsed_s() + context.settle_s
     while True:
-        found = context.compute.find({RUN_TAG: call.run_id, STEP_TAG: call.step_id})
+        listed = context.compute.find({RUN_TAG: call.run_id, STEP_TAG: call.step_id})
+        found = there | {each.id: each for each in listed}
+        keys = {f"{call.step_id}/{each.tags.get(ATTEMPT_TAG)}" for each in found.values()}
         rest_s = end_s - context.clock.elapsed_s()
-        if found or rest_s <= 0:
-            return found
+        if unanswered <= keys or rest_s <= 0:
+            return list(found.values())
         call.guard.pause(min(rest_s, _LOOK_EVERY_S / context.time_scale))
 
 
@@ -138,19 +143,19 @@ def _adopt(call: StepCall, instance: Instance) -> Done:
     return Done(f"{offer.gpu}{where} as {instance.id}, ${offer.usd_per_hour:.2f} an hour", output)
 
 
-def _paid(call: StepCall) -> list[PaidResource]:
-    return [each for each in call.guard.paid() if each.key.startswith(f"{call.step_id}/")]
+def _open(call: StepCall) -> list[PaidResource]:
+    """What this step asked for and is not confirmed gone."""
+    mine = (each for each in call.guard.paid() if each.key.startswith(f"{call.step_id}/"))
+    return [each for each in mine if each.state != "CONFIRMED_GONE"]
 
 
-def _undo(call: StepCall, done: Done | None, context: Context) -> str:
-    """Destroys what this step made. Without a recorded result it is looked for, and long enough."""
-    asked = [each for each in _paid(call) if each.state != "CONFIRMED_GONE"]
-    unsure = done is None and bool(asked)
-    for instance in _found(call, context, context.settle_s if unsure else 0.0):
+def _undo(call: StepCall, _done: Done | None, context: Context) -> str:
+    """Destroys what this step made."""
+    asked = _open(call)
+    for instance in _found(call, context):
         destroy_own(call, context, instance)
-    for request in _paid(call):
-        if request.state != "CONFIRMED_GONE":
-            close_paid(call, request)
+    for request in _open(call):
+        close_paid(call, request)
     if not asked:
         return "nothing was asked for"
     return f"{context.plan.target} lists nothing with this step's tags any more"

@@ -236,3 +236,12 @@ def test_R11_a_teardown_that_leaves_an_instance_does_not_end_the_drill(world: Wo
     world.compute.destroy = destroy  # type: ignore[method-assign]
     assert world.resume(run.id).state is RunState.DONE
     assert world.compute.find({}) == []
+
+
+def test_R9_an_instance_that_is_not_listed_yet_is_destroyed_by_its_id(world: World) -> None:
+    world.compute.listing_lag = 1000
+    world.marks.fail["verify"] = [VerificationFailed("wrong", hint="look")]
+    run = world.start()
+    assert run.state is RunState.ROLLED_BACK
+    assert _paid(world, run.id) == [("CONFIRMED_GONE", "L40 in ORD1")]
+    assert world.compute.get("memory-1").state is InstanceState.GONE

@@ -7,6 +7,7 @@ raised: an error raised within an action would be taken for the action's own.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -204,12 +205,24 @@ class Rules:
         busy = (StepState.INTENT, StepState.EFFECT_UNKNOWN)
         begun = [each for each, progress in steps.items() if progress.state in busy]
         self._must(step in begun if step else bool(begun), f"R3: {kind} without an intent")
-        intents = [e for e in entries if e.kind == "intent" and e.step in begun]
-        copied = all(self._is_copied(run.id, entry) for entry in intents)
+        intents = [
+            entry.seq
+            for entry in entries
+            if entry.kind == "intent"
+            and entry.step in begun
+            and entry.payload["effect"] in ("paid", "traffic", "fence")
+        ]
+        copied = self._copied(run.id).issuperset(intents)
         self._must(copied or run.local_only, f"R3: {kind} with an intent that no store has")
 
-    def _is_copied(self, run_id: str, entry: Entry) -> bool:
-        return any(name.startswith(f"runs/{run_id}/{entry.seq:06d}") for name in self._world.copies)
+    def _copied(self, run_id: str) -> set[int]:
+        """Numbers of the entries that the store has."""
+        copies = [
+            json.loads(content)
+            for name, content in self._world.copies.items()
+            if name.startswith(f"runs/{run_id}/")
+        ]
+        return {entry["seq"] for copy in copies for entry in copy.get("entries", [copy])}
 
     def _skip_is_said(self, entries: list[Entry], step: str) -> bool:
         said = [e.payload for e in entries if e.kind == "skipped" and e.step == step]

@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,6 +41,7 @@ from sqlalchemy import Connection, event
 from drkit.clock import ManualClock
 from drkit.compute.interface import Endpoint
 from drkit.compute.memory import MemoryCompute
+from drkit.compute.none import NoCompute
 from drkit.config.load import load_config
 from drkit.config.models import Config
 from drkit.config.sources import TreeSource as TreeConfig
@@ -51,12 +52,12 @@ from drkit.coordination.sightings import MemorySightings
 from drkit.operations.backup import Due, back_up
 from drkit.repository.keys import ScryptCost
 from drkit.repository.repository import Repository, init_repository, open_repository
-from drkit.runs import engine, lease, stepper, walk
+from drkit.runs import engine, guard, lease, stepper, walk
 from drkit.runs.actions.catalog import ACTIONS
 from drkit.runs.actions.interface import Context
 from drkit.runs.journal import Journal
 from drkit.runs.plan import Plan, make_plan
-from drkit.runs.records import RunRecord
+from drkit.runs.records import EXTERNAL, RunRecord
 from drkit.runs.schema import Runbook, load_runbook
 from drkit.runs.signals import StopRequest
 from drkit.sources.interface import Cut
@@ -64,12 +65,14 @@ from drkit.state.database import Database, open_database
 from drkit.stores.folder import FolderStore
 from drkit.traffic.interface import Setting
 from drkit.traffic.memory import MemorySwitch
+from drkit.verify import model as asked_model  # imported late by actions, and stood in for here
 
 PROJECT = Path(__file__).parents[2]
 MODEL = "Qwen3-4B"
 PRIMARY = Endpoint("http", "203.0.113.10", 8000)
 AT_HOME = Setting(False, PRIMARY.url)
 SERVICE = "assistant"
+GATEWAY, DRILL_GATEWAY = "http://127.0.0.1:8080", "http://127.0.0.1:8081"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +109,13 @@ class Stack:
             lives_on="lambda",
             stores=("gcs", "s3"),
         )
-        self.config = load_config(PROJECT / "schedules.yaml").model_copy(
-            update={"sources": {**trees, "weights": weights}}
+        config = load_config(PROJECT / "schedules.yaml")
+        drill_gateway = config.switch["gateway"].model_copy(update={"drill_url": DRILL_GATEWAY})
+        self.config = config.model_copy(
+            update={
+                "sources": {**trees, "weights": weights},
+                "switch": {**config.switch, "gateway": drill_gateway},
+            }
         )
         init_repository(self.stores, "pw", clock=clock, hostname="h", cost=ScryptCost(1024, 8, 1))
         back_up(
@@ -129,8 +137,21 @@ class Stack:
             emit=lambda _event: None,
         )
         self.repository = self._open(clock)
+        self.runbooks: dict[str, Runbook] = {
+            path.stem: load_runbook(path) for path in sorted((PROJECT / "runbooks").glob("*.yaml"))
+        }
         self.state = folder / "state.sqlite"
         open_database(self.state, clock=clock).close()
+
+    def plan(self, runbook: str, kind: str | None = None, target: str = "coreweave") -> Plan:
+        book = self.runbooks[runbook]
+        return make_plan(
+            book,
+            config=self.config,
+            kind=kind or book.kind,  # type: ignore[arg-type]
+            target=target if any(step.action == "acquire" for step in book.steps) else EXTERNAL,
+            actions=ACTIONS,
+        )
 
     def _open(self, clock: ManualClock) -> Repository:
         emit: Callable[[Any], None] = lambda _event: None  # noqa: E731
@@ -172,11 +193,11 @@ class World:
         self.provider = Provider(MemoryCompute(self.true_clock))
         self.switches = (
             MemorySwitch("dns", "llm.example.org", carries_external=False, setting=AT_HOME),
-            MemorySwitch("gateway", "http://127.0.0.1:8080", setting=AT_HOME),
+            MemorySwitch("gateway", GATEWAY, setting=AT_HOME),
         )
         self.drill_switches = (
             MemorySwitch("drill-dns", "drill-llm.example.org", carries_external=False),
-            MemorySwitch("drill-gateway", "http://127.0.0.1:8081"),
+            MemorySwitch("drill-gateway", DRILL_GATEWAY),
         )
         self.primary_up = False
         self.arbiter_down = False
@@ -218,6 +239,18 @@ class World:
             if each.id not in self.provider.dumb
         )
 
+    def ask_gateway(self, url: str, model: str, _api_key: str | None) -> str | None:
+        """The model that answers through the gateway, which may not fall back."""
+        gateway = next(s for s in (*self.switches, *self.drill_switches) if s.record == url)
+        now = gateway.history[-1]
+        return model if not now.held and now.value and self.answers(now.value) else None
+
+    def ask_as_user(self, url: str, model: str, api_key: str | None) -> str | None:
+        """The model that answers a user: the external one where the own one does not."""
+        service = self.config.service
+        assert service is not None and service.external is not None
+        return self.ask_gateway(url, model, api_key) or service.external.model
+
     def journal(self, drkit: Drkit | None = None) -> Journal:
         """The journal as `drkit` opens it; without one, as the judge reads it."""
         if drkit is None:
@@ -230,18 +263,6 @@ class World:
 
         clock = self.clock_of(drkit.machine)
         return Journal(_ProcessDatabase(self, drkit, clock), clock, copy)
-
-    def runbook(self, name: str) -> Runbook:
-        return load_runbook(PROJECT / "runbooks" / f"{name}.yaml")
-
-    def plan(self, runbook: Runbook, kind: str | None = None, target: str = "coreweave") -> Plan:
-        return make_plan(
-            runbook,
-            config=self.config,
-            kind=kind or runbook.kind,  # type: ignore[arg-type]
-            target=target,
-            actions=ACTIONS,
-        )
 
     def open_run(self, plan: Plan, machine: str = "one", **settings: Any) -> RunRecord:
         """Opens a run as a command on that machine does. Raises what it raises."""
@@ -293,7 +314,7 @@ class World:
             "emit": lambda _event: None,
             "work_dir": self.folder / drkit.run_id,
             "namespace": plan.namespace,
-            "compute": ProcessCompute(self, drkit),
+            "compute": NoCompute() if plan.target == EXTERNAL else ProcessCompute(self, drkit),
             "switches": tuple(
                 ProcessSwitch(self, drkit, switch)
                 for switch in (self.drill_switches if drill else self.switches)
@@ -305,11 +326,11 @@ class World:
             "stores": self.stack.stores,
             "api_key": lambda: None,
             "primary": PRIMARY,
-            "gateway_url": None,
+            "gateway_url": (self.drill_switches if drill else self.switches)[1].record,
             "public_record": "llm.example.org",
             "restore_qdrant_to": lambda _name: None,
             "time_scale": 1.0,
-            "observe_s": 60.0,
+            "observe_s": 30.0,
             "settle_s": 30.0,
             "breakpoint": lambda step, point: self._breakpoint(drkit, step, point),
             "write_evidence": dict,
@@ -415,6 +436,7 @@ def inhabited(world: World) -> Iterator[World]:
         patch.setattr(walk, "threading", threads)
         patch.setattr(walk, "monotonic", lambda: sim.now_s)
         patch.setattr(lease, "threading", threads)
+        patch.setattr(guard, "_SLICE_S", 10.0)  # who is told to stop in mid-pause notices later
         patch.setattr(engine, "Walk", make_walk)
         patch.setattr(engine, "stop_requests", lambda: _no_signals(world))
         patch.setattr(stepper, "random", chance)
@@ -460,7 +482,9 @@ def _stand_ins(world: World) -> Mapping[str, Callable[[Any], Any]]:
         "own_mark": lambda _real: world.own_mark,
         "lives": lambda _real: world.lives,
         "prove_target": proved,
+        "ask_gateway": lambda _real: world.ask_gateway,
+        "ask_as_user": lambda _real: world.ask_as_user,
     }
 
 
-__all__ = ["AT_HOME", "PRIMARY", "Drkit", "Stack", "World", "inhabited", "replace", "field"]
+__all__ = ["AT_HOME", "PRIMARY", "Drkit", "Stack", "World", "asked_model", "inhabited"]

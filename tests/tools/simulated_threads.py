@@ -54,6 +54,13 @@ class Process:
         return all(task.over for task in self.tasks)
 
 
+def _taken_lock() -> threading.Lock:
+    """A turn: who acquires it waits until somebody else releases it."""
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
+
+
 class Task:
     """One thread of a process, or its main one."""
 
@@ -64,7 +71,7 @@ class Task:
         self.error: BaseException | None = None
         self._sim = sim
         self._target = target
-        self._turn = threading.Semaphore(0)
+        self._turn = _taken_lock()
         self._until: Callable[[], bool] | None = None
         self._wakes_s: float | None = None
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -121,7 +128,7 @@ class Simulation:
         self.random = random.Random(seed)
         self.now_s = 0.0
         self.tasks: list[Task] = []
-        self.back = threading.Semaphore(0)
+        self.back = _taken_lock()
         self.current: Task | None = None
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_count = 0
@@ -134,10 +141,18 @@ class Simulation:
     def start(self, process: Process, target: Callable[[], Any]) -> Task:
         return Task(self, process, target)
 
-    def run(self, until: Callable[[], bool] = lambda: False, *, ends_s: float = 1e12) -> None:
-        """Lets everybody do what they do, until `until`, `ends_s`, or nobody can do anything."""
+    def run(
+        self,
+        until: Callable[[], bool] = lambda: False,
+        *,
+        ends_s: float = 1e12,
+        turns: int = MOST_TURNS,
+    ) -> None:
+        """Lets everybody do what they do, until `until`, `ends_s`, `turns` are over, or nobody can
+        do anything.
+        """
         assert self.current is None, "a simulated thread cannot run the simulation"
-        for _ in range(MOST_TURNS):
+        for _ in range(turns):
             if until():
                 return
             ready = [task for task in self.tasks if task.ready(self.now_s)]
@@ -145,7 +160,7 @@ class Simulation:
                 self._let(self.random.choice(ready))
             elif not self._jump(ends_s):
                 return
-        raise AssertionError("this never ends")
+        assert turns < MOST_TURNS, "this never ends"
 
     def kill(self, process: Process) -> None:
         """Ends every thread of it now. May be called by one of them, which has to raise `Dead`."""

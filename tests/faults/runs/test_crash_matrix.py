@@ -1,0 +1,39 @@
+"""The crash matrix: a run dies at every point of every step of every runbook there is.
+
+In process, with the real engine, journal and actions in the run world; runbooks are those of the
+folder, and the ones added tomorrow join by themselves. Whatever happened, it ends with one owner,
+traffic on a permitted place, nothing left that costs money, and nothing done twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from run_story import POINTS, Story, crash_points, kinds, told
+from run_world import PROJECT, Stack, World, inhabited
+
+from drkit.runs.records import RunState
+
+ENDINGS = ("resumed", "rolled back")
+RUNBOOKS = sorted(path.stem for path in (PROJECT / "runbooks").glob("*.yaml"))
+CASES = [(runbook, kind) for runbook in RUNBOOKS for kind in kinds(runbook)]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize(("runbook", "kind"), CASES)
+def test_a_run_that_dies_at_any_point_of_any_step_ends_well(
+    stack: Stack, tmp_path: Path, runbook: str, kind: str, ending: str
+) -> None:
+    failed = []
+    points = crash_points(stack, runbook, kind)
+    for number, at in enumerate(points):
+        with inhabited(World(stack, tmp_path / str(number), number)) as world:
+            story = Story(world, runbook, kind)
+            died = story.execute(dies_at=at)
+            assert died.dead, f"{at} was not reached"
+            run = story.end(ending)
+            failed += told(world, run, ending, at)
+    assert len(points) == len(POINTS) * len({step for step, _ in points})
+    assert not failed, "\n".join(failed)

@@ -1,0 +1,174 @@
+"""Random lives of runs: whatever happens in whatever order, the rules of runs hold.
+
+A hypothesis state machine on the run world. Probes fail and recover, operators open, resume, take
+back and pause runs on two machines, processes are killed, stopped and continued at any turn,
+providers lose answers, list late and sell out, switches and the arbiter go away, clocks are set,
+the old primary comes back. After each act `run_rules` looks; at the end all is mended, every run is
+brought to its end, and it looks again. Seeded: a time-boxed share in CI, 20,000 in `make soak`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import run_state_machine_as_test as run_machine
+from run_life import Life
+from run_world import Stack
+
+SECONDS_IN_CI = 30.0
+WANTED_IN_CI = 500
+SECONDS_IN_SOAK = 1800.0
+WANTED_IN_SOAK = 20_000
+SEQUENCES_A_ROUND = 20
+MEMORY = Path(__file__).parents[3] / ".drkit" / "tests" / "run-sequences.json"
+MACHINES = st.sampled_from(["one", "two"])
+ANSWERS = st.sampled_from(["lost", "late", "never", "OUT_OF_CAPACITY", "QUOTA", "TRANSIENT"])
+
+
+class RunModel(RuleBasedStateMachine):
+    """One life; `stack` and `folder` are set once for all."""
+
+    stack: ClassVar[Stack]
+    folder: ClassVar[Path]
+    lives: ClassVar[int] = 0
+    acts: ClassVar[int] = 0
+    runs: ClassVar[int] = 0
+
+    @initialize(number=st.integers(0, 1 << 30))
+    def begin(self, number: int) -> None:
+        type(self).lives += 1
+        self.life = Life(self.stack, self.folder / str(number), number)
+
+    @rule(kind=st.sampled_from(["failover", "failover", "drill"]), machine=MACHINES)
+    def open_run(self, kind: str, machine: str) -> None:
+        self.life.open_run(kind, machine)
+
+    @rule(turns=st.integers(1, 60))
+    def work(self, turns: int) -> None:
+        self.life.work(turns)
+
+    @rule(seconds=st.sampled_from([1.0, 20.0, 100.0, 700.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.life.time_passes(seconds)
+
+    @rule(machine=MACHINES)
+    def resume(self, machine: str) -> None:
+        self.life.resume(machine)
+
+    @rule(which=st.integers(0, 9), how=st.sampled_from(["kill", "stop", "go on", "tell"]))
+    def signal(self, which: int, how: str) -> None:
+        self.life.signal(which, how)
+
+    @rule(writes=st.integers(0, 40))
+    def dies_soon(self, writes: int) -> None:
+        self.life.dies_soon(writes)
+
+    @rule(answer=ANSWERS)
+    def next_create(self, answer: str) -> None:
+        self.life.world.provider.answers.append(answer)
+
+    @rule(lag_s=st.sampled_from([0.0, 5.0, 29.0]))
+    def lists_late(self, lag_s: float) -> None:
+        self.life.world.provider.lag_s = lag_s
+
+    @rule(what=st.sampled_from(["provider", "arbiter", "answer", "dns", "gateway", "store"]))
+    def goes_away(self, what: str) -> None:
+        self.life.goes_away(what)
+
+    @rule(name=st.sampled_from(["dns", "gateway"]), seconds=st.sampled_from([1.0, 9.0]))
+    def switch_is_slow(self, name: str, seconds: float) -> None:
+        self.life.world.slow_switches[name] = seconds
+
+    @rule()
+    def everything_works_again(self) -> None:
+        self.life.world.heal()
+
+    @rule(up=st.booleans())
+    def primary(self, up: bool) -> None:
+        self.life.world.primary_up = up
+
+    @rule(which=st.integers(0, 3), how=st.sampled_from(["dumb", "gone"]))
+    def target_dies(self, which: int, how: str) -> None:
+        self.life.target_dies(which, how)
+
+    @rule(machine=MACHINES, seconds=st.sampled_from([-200.0, -20.0, 20.0, 200.0]))
+    def clock_is_set(self, machine: str, seconds: float) -> None:
+        self.life.world.machines[machine].skew_s = seconds
+
+    @rule(machine=MACHINES)
+    def cut_off(self, machine: str) -> None:
+        self.life.world.cut_off.add(machine)
+
+    @invariant()
+    def nothing_is_broken(self) -> None:
+        if hasattr(self, "life"):
+            type(self).acts += 1
+            self.life.look()
+
+    def teardown(self) -> None:
+        if hasattr(self, "life"):
+            try:
+                self.life.conclude()
+            finally:
+                type(self).runs += len(self.life.world.drkits)
+                self.life.over()
+
+
+def live(number: int, *, rounds: int = SEQUENCES_A_ROUND) -> int:
+    """The lives of one round; how many there were."""
+    before = RunModel.lives
+    seed(number)(RunModel)
+    run_machine(
+        RunModel,
+        settings=settings(
+            max_examples=rounds,
+            stateful_step_count=20,
+            deadline=None,
+            database=None,
+            derandomize=False,
+            suppress_health_check=list(HealthCheck),
+            phases=(Phase.generate,),
+            report_multiple_bugs=False,
+        ),
+    )
+    return RunModel.lives - before
+
+
+@pytest.mark.timeout(SECONDS_IN_CI * 4)
+def test_whatever_happens_the_rules_of_runs_hold(
+    stack: Stack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    RunModel.stack, RunModel.folder = stack, tmp_path
+    ends_at = time.monotonic() + SECONDS_IN_CI
+    lived, number = 0, 0
+    while lived < WANTED_IN_CI and time.monotonic() < ends_at:
+        number += 1
+        lived += live(number)
+    with capsys.disabled():
+        print(f"\nruns: {lived} sequences, {RunModel.acts} acts, {RunModel.runs} processes")
+    assert lived >= SEQUENCES_A_ROUND
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(SECONDS_IN_SOAK * 2)
+def test_twenty_thousand_sequences(
+    stack: Stack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Goes on where the last soak ended, with other seeds: the count adds up."""
+    RunModel.stack, RunModel.folder = stack, tmp_path
+    known = json.loads(MEMORY.read_text()) if MEMORY.exists() else {"sequences": 0, "rounds": 0}
+    ends_at = time.monotonic() + SECONDS_IN_SOAK
+    while known["sequences"] < WANTED_IN_SOAK and time.monotonic() < ends_at:
+        known["rounds"] += 1
+        known["sequences"] += live(1000 + known["rounds"], rounds=100)
+        MEMORY.parent.mkdir(parents=True, exist_ok=True)
+        MEMORY.write_text(json.dumps(known))
+    with capsys.disabled():
+        print(f"\nruns: {known['sequences']} sequences in {known['rounds']} rounds in all")

@@ -1,0 +1,129 @@
+"""What operators, processes and the world do in one random life of the run world."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from run_world import Drkit, Stack, World, inhabited
+
+from drkit.compute.interface import InstanceState
+from drkit.errors import DrkitError
+from drkit.runs.records import RunRecord
+
+MOST_RESUMES = 6
+
+
+class Life:
+    def __init__(self, stack: Stack, folder: Path, seed: int) -> None:
+        self._entered = inhabited(World(stack, folder, seed))
+        self.world = self._entered.__enter__()
+        self.log: list[str] = []
+
+    def open_run(self, kind: str, machine: str) -> None:
+        """A command on that machine; it starts the process that executes the run."""
+        world = self.world
+        try:
+            run = world.open_run(world.stack.plan("primary-gpu-down", kind), machine)
+        except DrkitError as error:
+            self.log.append(f"{kind} not opened: {error.message}")
+            return
+        world.execute(run.id, machine)
+
+    def resume(self, machine: str) -> None:
+        for run in self.open_runs():
+            self.world.execute(run.id, machine)
+
+    def work(self, turns: int) -> None:
+        self.world.sim.run(turns=turns)
+
+    def time_passes(self, seconds: float) -> None:
+        self.world.sim.run(ends_s=self.world.sim.now_s + seconds)
+
+    def signal(self, which: int, how: str) -> None:
+        living = self.living()
+        if not living:
+            return
+        drkit = living[which % len(living)]
+        match how:
+            case "kill":
+                self.world.sim.kill(drkit)
+            case "stop":
+                drkit.stopped = True
+            case "go on":
+                drkit.stopped = False
+            case _:
+                drkit.told = "SIGTERM"
+
+    def dies_soon(self, writes: int) -> None:
+        """One that lives dies before one of its next writes."""
+        if living := self.living():
+            living[-1].dies_before_write = living[-1].writes + writes
+
+    def goes_away(self, what: str) -> None:
+        world = self.world
+        match what:
+            case "provider":
+                world.provider.down = True
+            case "arbiter":
+                world.arbiter_down = True
+            case "answer":
+                world.arbiter_mute = 1
+            case "store":
+                world.copies_work = False
+            case name:
+                world.switches_down.add(name)
+
+    def target_dies(self, which: int, how: str) -> None:
+        instances = self.world.provider.alive()
+        if instances and how == "gone":
+            instance = instances[which % len(instances)]
+            self.world.provider.inner.set_state(instance.id, InstanceState.FAILED)
+        elif instances:
+            self.world.provider.dumb.add(instances[which % len(instances)].id)
+
+    def look(self) -> None:
+        self.world.rules.always()
+        self._must_be_sound()
+
+    def conclude(self) -> None:
+        """All is mended, who lives ends, and operators bring every open run to its end."""
+        world = self.world
+        world.heal()
+        world.sim.run(lambda: not self.living())
+        for _ in range(MOST_RESUMES):
+            if not (runs := self.open_runs()):
+                break
+            for run in runs:
+                world.finish(world.execute(run.id))
+            self.time_passes(120.0)  # a lease that another machine left behind runs out
+        world.rules.at_the_end()
+        self._must_be_sound()
+
+    def over(self) -> None:
+        self._entered.__exit__(None, None, None)
+
+    def open_runs(self) -> list[RunRecord]:
+        return [run for run in self.world.journal().runs() if run.ended_at is None]
+
+    def living(self) -> list[Drkit]:
+        return [drkit for drkit in self.world.drkits if not drkit.over and not drkit.dead]
+
+    def _must_be_sound(self) -> None:
+        world = self.world
+        bugs = [
+            f"{drkit.mark}: {drkit.error!r}"
+            for drkit in world.drkits
+            if drkit.error is not None
+            and not isinstance(drkit.error, DrkitError)
+            and not drkit.dead
+        ]
+        assert not world.rules.broken + bugs, "\n".join([*world.rules.broken, *bugs, self.story()])
+
+    def story(self) -> str:
+        done = [f"{d.at_s:8.1f} {d.process} {d.run_id} {d.kind} {d.what}" for d in self.world.done]
+        entries = [
+            f"{e.seq:3d} {e.elapsed_s:7.1f} {e.step} {e.kind} {str(e.payload)[:160]}"
+            for run in self.world.journal().runs()
+            for e in [*self.world.journal().entries(run.id)]
+        ]
+        return "\n".join([*self.log, *done, *entries])

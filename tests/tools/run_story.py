@@ -1,0 +1,68 @@
+"""One run of one runbook in the run world, from what comes before it to its end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from run_world import PROJECT, Drkit, Stack, World
+
+from drkit.runs.plan import Plan
+from drkit.runs.records import RunRecord, RunState
+from drkit.runs.schema import load_runbook
+
+POINTS = ("before-intent", "after-intent", "after-effect", "after-record")
+MOST_RESUMES = 4
+
+
+def kinds(runbook: str) -> list[str]:
+    """The kinds of run that this runbook is executed as."""
+    own = load_runbook(PROJECT / "runbooks" / f"{runbook}.yaml").kind
+    return [own, "drill"] if own == "failover" else [own]
+
+
+def crash_points(stack: Stack, runbook: str, kind: str) -> list[tuple[str, str]]:
+    """Every (step, point) of the steps that such a run executes."""
+    steps = [step.id for step in stack.plan(runbook, kind).steps if step.skip is None]
+    return [(step, point) for step in steps for point in POINTS]
+
+
+class Story:
+    """The world as such a run finds it, and the run."""
+
+    def __init__(self, world: World, runbook: str, kind: str) -> None:
+        self.world = world
+        self.plan: Plan = world.stack.plan(runbook, kind)
+        self.run_id = world.open_run(self.plan).id
+
+    def execute(self, **how: Any) -> Drkit:
+        """A process takes the run up, and lives until it is over."""
+        return self.world.finish(self.world.execute(self.run_id, **how))
+
+    def end(self, ending: str) -> RunRecord:
+        """The run as it ends: resumed, or (an operator says so) rolled back."""
+        if ending == "rolled back":
+            self.world.ask_to_roll_back(self.run_id)
+        for _ in range(MOST_RESUMES):
+            if self.world.run(self.run_id).state.ended:
+                break
+            self.execute()
+        return self.world.run(self.run_id)
+
+
+def told(world: World, run: RunRecord, ending: str, at: object) -> list[str]:
+    """What is wrong with how the story ended, in words."""
+    world.rules.at_the_end()
+    wanted = {
+        "resumed": (RunState.COMMITTED, RunState.DONE),
+        "rolled back": (RunState.ROLLED_BACK, RunState.DONE),
+    }[ending]
+    broken = list(world.rules.broken)
+    if run.state not in wanted:
+        broken.append(f"it ended {run.state.value}: {reason(world, run)}")
+    return [f"{at}: {each}" for each in broken]
+
+
+def reason(world: World, run: RunRecord) -> str:
+    said = [e.payload["reason"] for e in world.journal().entries(run.id) if "reason" in e.payload]
+    errors = [str(drkit.error) for drkit in world.drkits if drkit.error is not None]
+    return "; ".join([*map(str, said), *errors])

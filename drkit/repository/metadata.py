@@ -90,16 +90,22 @@ def describes(entry: Entry, status: os.stat_result) -> bool:
     attributes included, moves the time of change (ctime).
     """
     kind, mode = _kind(status.st_mode)
+    ctime, mtime = entry["ctime"], entry["mtime"]
+    uid, gid, mtime_ns = status.st_uid, status.st_gid, status.st_mtime_ns
     if (
         entry["mode"] != mode
         or entry.get("inode") != status.st_ino
-        or entry["uid"] != status.st_uid
-        or entry["gid"] != status.st_gid
-        or not _is_time(entry["ctime"], status.st_ctime_ns)
-        or not _is_time(entry["mtime"], status.st_mtime_ns)
-        or entry["atime"] != entry["mtime"]
-        or entry.get("user", "") != _user(status.st_uid)
-        or entry.get("group", "") != _group(status.st_gid)
+        or entry["uid"] != uid
+        or entry["gid"] != gid
+        or not _is_time(mtime, mtime_ns)
+        # a file that was written and left alone has one time for both
+        or (
+            not (ctime == mtime and status.st_ctime_ns == mtime_ns)
+            and not _is_time(ctime, status.st_ctime_ns)
+        )
+        or entry["atime"] != mtime
+        or entry.get("user", "") != _user(uid)
+        or entry.get("group", "") != _group(gid)
     ):
         return False
     if kind in ("dir", "fifo"):

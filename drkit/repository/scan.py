@@ -7,44 +7,27 @@ former tree without being encoded again.
 from __future__ import annotations
 
 import os
-import stat
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import orjson
-
-from drkit.errors import DamagedData
 from drkit.events import Emit, Progress
 from drkit.repository.blob_writer import BlobWriter
 from drkit.repository.excludes import Rules
 from drkit.repository.file_reader import FileReader, ReadFiles, SeenFile
-from drkit.repository.metadata import Entry, describes, entry_of, is_unchanged
+from drkit.repository.look import BY_ALL as BY_ALL
+from drkit.repository.look import Compare as Compare
+from drkit.repository.look import LoadBlob, Looker, is_described
+from drkit.repository.metadata import Entry, entry_of
 from drkit.repository.pack import BlobKind
-from drkit.repository.quoting import quote
 from drkit.repository.tree import Node, decode_node, encode_entries
 from drkit.sources.interface import NOTHING_EXCLUDED, Excludes
-from drkit.sources.patterns import BadPattern
 
 _BATCH = 128
 _BATCH_BYTES = 4 << 20
 _PENDING_FOLDERS = 512
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-LoadBlob = Callable[[bytes], bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Compare:
-    """How a file is found to be as it was: by size, times and inode, as restic does."""
-
-    ignore_inode: bool = False
-    ignore_ctime: bool = False
-    force: bool = False
-
-
-BY_ALL = Compare()
 
 
 @dataclass
@@ -114,11 +97,12 @@ class Scanner:
         """
         self._count = ScanCount()
         resolved = os.fsencode(root.resolve(strict=True))
-        status = os.stat(resolved)  # noqa: PTH116  (bytes: names need not be text)
         shown = excludes.shown or os.path.abspath(root)  # noqa: PTH100  (links are not followed)
-        rules = Rules(excludes, shown, status.st_dev)
+        load, compare = self._load_blob, self._compare
+        looker = Looker(resolved, excludes, shown, load_blob=load, compare=compare)
         entry: Entry = {"type": "dir", "subtree": former} if former else {}
-        top = _Folder(resolved, os.fsencode(root.name), status, None, rules, entry or None)
+        name = os.fsencode(root.name)
+        top = _Folder(resolved, name, looker.status, None, looker.rules, entry or None)
         os.scandir(resolved).close()
         pending: deque[_Folder] = deque()
         stack: list[tuple[_Folder, bool]] = [(top, False)]
@@ -126,7 +110,7 @@ class Scanner:
             folder, is_read = stack.pop()
             if not is_read:
                 stack.append((folder, True))
-                stack += [(child, False) for child in self._read_folder(folder, shown, resolved)]
+                stack += [(child, False) for child in self._read_folder(folder, looker)]
                 continue
             pending.append(folder)  # after all folders below it
             while pending and (len(pending) > _PENDING_FOLDERS or _is_done(pending[0])):
@@ -135,67 +119,25 @@ class Scanner:
             entry = self._close(pending.popleft())
         return decode_node(entry), self._count
 
-    def _read_folder(self, folder: _Folder, shown: str, resolved: bytes) -> list[_Folder]:
+    def _read_folder(self, folder: _Folder, looker: Looker) -> list[_Folder]:
         """Compares what is in the folder and sends off what must be read; the folders in it."""
-        former = self._former_entries(folder)
-        folder.kept, folder.held = bool(folder.former), len(former)
-        below: list[_Folder] = []
-        unknown: list[SeenFile] = []
-        same: list[tuple[bytes, Entry, bool, os.stat_result]] = []
-        names = self._names(folder, shown, resolved)
-        for name, status in names.items():
-            earlier = former.get(quote(name))
-            path = folder.path + b"/" + name
-            if stat.S_ISDIR(status.st_mode):
-                below.append(_Folder(path, name, status, folder, folder.rules, earlier))
-            elif stat.S_ISSOCK(status.st_mode):
-                continue  # as restic: a socket is nothing without its program
-            elif not stat.S_ISREG(status.st_mode):
-                self._add_special(folder, path, name, status, earlier)
-            elif earlier is None or self._compare.force:
-                unknown.append(SeenFile(path, name, status.st_size, earlier is not None))
-            elif _describes(earlier, status) and isinstance(earlier.get("content"), list):
-                same.append((name, earlier, True, status))
-            elif self._is_unchanged(earlier, status):
-                same.append((name, earlier, False, status))
-            else:
-                unknown.append(SeenFile(path, name, status.st_size, earlier is not None))
-        unknown += self._keep(folder, same)
+        looked = looker.look(folder.path, folder.status, folder.rules, folder.former)
+        folder.rules, folder.readable = looked.rules, looked.readable
+        if not looked.former:
+            folder.former = None
+        folder.kept, folder.held = looked.former, looked.held
+        for path, error in looked.unreadable:
+            self._unreadable(path, error)
+        for name, status, earlier in looked.special:
+            self._add_special(folder, folder.path + b"/" + name, name, status, earlier)
+        unknown = looked.unknown + self._keep(folder, looked.same)
         folder.kept = folder.kept and not unknown
         for batch in _batches(unknown):
             folder.batches.append(self._pool.submit(self._reader.read, batch))
-        return below
-
-    def _names(self, folder: _Folder, shown: str, resolved: bytes) -> dict[bytes, os.stat_result]:
-        """What the folder holds and is not left out."""
-        found: dict[bytes, os.stat_result] = {}
-        if folder.parent and not folder.rules.enters(folder.status):
-            return found
-        try:
-            handle = os.open(folder.path, _FOLDER)
-        except OSError as error:
-            folder.readable = False
-            self._unreadable(folder.path, error)
-            return found
-        try:
-            with os.scandir(handle) as entries:
-                for entry in entries:
-                    name = os.fsencode(entry.name)
-                    try:
-                        found[name] = entry.stat(follow_symlinks=False)
-                    except OSError as error:
-                        self._unreadable(folder.path + b"/" + name, error)
-            path = shown + os.fsdecode(folder.path[len(resolved) :])
-            try:
-                folder.rules = folder.rules.inside(handle, path, found)
-            except (OSError, BadPattern) as error:
-                self._unreadable(folder.path + b"/.drkitignore", error)
-            return folder.rules.kept(handle, path, found)
-        except OSError as error:
-            self._unreadable(folder.path, error)
-            return found
-        finally:
-            os.close(handle)
+        return [
+            _Folder(folder.path + b"/" + name, name, status, folder, folder.rules, earlier)
+            for name, status, earlier in looked.folders
+        ]
 
     def _keep(
         self, folder: _Folder, same: list[tuple[bytes, Entry, bool, os.stat_result]]
@@ -233,7 +175,7 @@ class Scanner:
         former: Entry | None,
     ) -> None:
         try:
-            if former is not None and _describes(former, status):
+            if former is not None and is_described(former, status):
                 folder.add(name, former, former)
             else:
                 folder.add(name, entry_of(path, name, status), former)
@@ -255,11 +197,11 @@ class Scanner:
         if not folder.readable:
             return {}
         former = folder.former or {}
-        if folder.kept and folder.held == len(folder.entries):
-            tree = former["subtree"]
-        else:
+        tree = former.get("subtree", "")
+        kept = folder.kept and folder.held == len(folder.entries)
+        if not kept or bytes.fromhex(tree) not in self._writer.index:
             tree = self._writer.save(BlobKind.TREE, encode_entries(folder.entries)).hex()
-        if folder.parent is None or not former or not _describes(former, folder.status):
+        if folder.parent is None or not former or not is_described(former, folder.status):
             entry = entry_of(folder.path, folder.name, folder.status, subtree=tree)
         elif former.get("subtree") == tree:
             entry = former
@@ -270,31 +212,6 @@ class Scanner:
             folder.parent.add(folder.name, entry, folder.former)
         self._emit(Progress("scan", count.bytes, None, "bytes", os.fsdecode(folder.path)))
         return entry
-
-    def _former_entries(self, folder: _Folder) -> dict[str, Entry]:
-        """The former entries by their quoted names; what cannot be compared is read again."""
-        former = folder.former
-        if former is None or former.get("type") != "dir" or not former.get("subtree"):
-            folder.former = None
-            return {}
-        try:
-            nodes = orjson.loads(self._load_blob(bytes.fromhex(former["subtree"])))["nodes"]
-            return {node["name"]: node for node in nodes}
-        except (DamagedData, ValueError, KeyError, TypeError):
-            folder.former = None
-            return {}
-
-    def _is_unchanged(self, entry: Entry, status: os.stat_result) -> bool:
-        compare = self._compare
-        try:
-            return isinstance(entry.get("content"), list) and is_unchanged(
-                entry,
-                status,
-                ignore_inode=compare.ignore_inode,
-                ignore_ctime=compare.ignore_ctime,
-            )
-        except (KeyError, TypeError, ValueError):  # a tree that is none of ours
-            return False
 
     def _has_all(self, blobs: list[str]) -> bool:
         """Whether the repository still has every one of `blobs`."""
@@ -311,13 +228,6 @@ class Scanner:
         self._count.unreadable.append(
             (os.fsdecode(path), getattr(error, "strerror", None) or str(error))
         )
-
-
-def _describes(entry: Entry, status: os.stat_result) -> bool:
-    try:
-        return describes(entry, status)
-    except (KeyError, TypeError, ValueError):
-        return False
 
 
 def _is_done(folder: _Folder) -> bool:

@@ -46,6 +46,13 @@ def load_document(path: Path, model: type[Model], *, absent: str, invalid: str) 
 
     Raises `InvalidDocument` with all problems, or `ConfigError` when there is nothing to read.
     """
+    return load_with_lines(path, model, absent=absent, invalid=invalid)[0]
+
+
+def load_with_lines(
+    path: Path, model: type[Model], *, absent: str, invalid: str
+) -> tuple[Model, Document]:
+    """As `load_document`, and the document, which knows the line of every value."""
     text = _read(path, absent)
     try:
         document = parse(text)
@@ -57,7 +64,7 @@ def load_document(path: Path, model: type[Model], *, absent: str, invalid: str) 
     validated, problems = _validate(document, model)
     if problems or validated is None:
         raise InvalidDocument(path, problems, hint=invalid)
-    return validated
+    return validated, document
 
 
 def render_config(config: Config) -> str:

@@ -11,8 +11,9 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from drkit.config.fields import Name, Strict
-from drkit.config.load import load_document
+from drkit.config.load import load_with_lines
 from drkit.config.places import Limits
+from drkit.config.yaml_text import Document
 from drkit.runs.references import REFERENCE, upstream
 
 Phase = Literal["dns", "deploy", "restore", "verify", "other"]
@@ -161,7 +162,12 @@ def load_runbook(path: Path) -> Runbook:
     """The runbook at `path`. Raises `ConfigError` with every problem: file, line, field, and what
     was probably meant.
     """
-    return load_document(
+    return load_written(path)[0]
+
+
+def load_written(path: Path) -> tuple[Runbook, Document]:
+    """The runbook at `path`, and the document, which knows the line of every value."""
+    return load_with_lines(
         path,
         Runbook,
         absent="runbooks lie in the folder that `runbooks` in schedules.yaml names",

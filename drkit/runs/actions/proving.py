@@ -56,7 +56,7 @@ def _proofs(
 ) -> Iterator[Proof]:
     yield _prove_identity(context, service, endpoint)
     yield _prove_weights(context, found, instance)
-    if found.point.golden is not None:
+    if found.point.golden is not None and not _is_lower_tier(context, instance):
         yield verify_golden(
             found.point.golden, endpoint, model=service.model, api_key=context.api_key()
         )
@@ -67,6 +67,17 @@ def _proofs(
             yield from _prove_source(context, found, name, place)
         else:
             yield from _prove_in_place(context, name)
+
+
+def _is_lower_tier(context: Context, instance: Instance) -> bool:
+    """Whether the configuration says that this kind of machine may answer otherwise."""
+    offer = instance.offer
+    return any(
+        candidate.tier == "lower"
+        and (candidate.gpu, candidate.region, candidate.quantization)
+        == (offer.gpu, offer.region, offer.quantization)
+        for candidate in context.config.targets[context.plan.target].candidates
+    )
 
 
 def _prove_identity(context: Context, service: Service, endpoint: Endpoint) -> Proof:

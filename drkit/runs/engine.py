@@ -7,7 +7,8 @@ EFFECT_UNKNOWN, and is looked at before anything is done again.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from typing import assert_never
 
 from drkit.errors import DrkitError, NeedsOperator
 from drkit.events import Note
@@ -15,21 +16,29 @@ from drkit.runs.actions.interface import Action, Context
 from drkit.runs.failures import Meaning, failure_payload
 from drkit.runs.guard import StepGuard
 from drkit.runs.journal import Journal
-from drkit.runs.lease import KeptLease
+from drkit.runs.lease import KeptLease, ttl_of
 from drkit.runs.plan import Plan
 from drkit.runs.process import own_mark
-from drkit.runs.records import JSON, RunRecord, RunState, StepState
-from drkit.runs.rollback import Rollback
+from drkit.runs.records import JSON, Ask, RunRecord, RunState, StepState
+from drkit.runs.retarget import begin_anew
+from drkit.runs.rollback import Rollback, StepByStep
 from drkit.runs.signals import StopRequest, stop_requests
 from drkit.runs.states import MILESTONE_OF, MILESTONES, RUN_TABLE, RunEvent, replay, run_after
 from drkit.runs.stepper import StepFailure, Stepper
-from drkit.runs.walk import GiveWay, Walk
+from drkit.runs.walk import Asked, GiveWay, Halted, Walk
 
 
 def execute(
-    journal: Journal, run_id: str, actions: Mapping[str, Action], context: Context
+    journal: Journal,
+    run_id: str,
+    actions: Mapping[str, Action],
+    context: Context,
+    *,
+    one_step: bool = False,
 ) -> RunRecord:
-    """Brings the run as far as it gets, and returns it: ended, or waiting for an operator.
+    """Brings the run as far as it gets, and returns it: ended, or waiting for an operator; with
+    `one_step`, one step further. A run that comes back with another plan, because it was told to
+    go elsewhere, is to be executed again, in the context of that one.
 
     Raises `Interrupted` on SIGTERM and Ctrl-C (`drkit runs resume` goes on), `ClaimLost` and
     `LeaseHeld` or `LeaseLost` when somebody else acts, `ArbiterUnreachable` when nobody may (R1).
@@ -42,9 +51,18 @@ def execute(
     try:
         if unknown := _unknown_actions(plan, actions):
             return _ask_about(journal, run, unknown)
-        with KeptLease(context.arbiter, plan.service_key, context.holder, context.clock) as lease:
+        with KeptLease(
+            context.arbiter,
+            plan.service_key,
+            context.holder,
+            context.clock,
+            run_id=run.id,
+            ttl_s=ttl_of(context.time_scale),
+        ) as lease:
             with stop_requests() as stop:
-                return _Execution(journal, run.id, plan, actions, context, lease, stop).run()
+                return _Execution(
+                    journal, run.id, plan, actions, context, lease, stop, one_step
+                ).run()
     finally:
         journal.release(run.id)
 
@@ -84,6 +102,7 @@ class _Execution:
         context: Context,
         lease: KeptLease,
         stop: StopRequest,
+        one_step: bool,
     ) -> None:
         self._journal = journal
         self._run_id = run_id
@@ -92,16 +111,20 @@ class _Execution:
         self._context = context
         self._lease = lease
         self._stop = stop
+        self._one_step = one_step
         self._lock = threading.Lock()
         self._epoch = self._own_epoch()
 
     def run(self) -> RunRecord:
         self._note_resumed()
+        self._outwait_former_holder()
         run = self._journal.run(self._run_id)
         if run.state in (RunState.ROLLING_BACK, RunState.ROLLBACK_FAILED):
             return self._roll_back({})
         if run.outcome is not None:
             return self._end_drill(run.outcome, {})
+        if run.asked is not None:
+            return self._obey(run.asked)
         if run.state is RunState.PLANNED:
             self._fire(RunEvent.START)
         elif run.state is RunState.NEEDS_OPERATOR:
@@ -111,9 +134,46 @@ class _Execution:
             failure = self._walk().run()
         except GiveWay:
             return self._end_drill("interrupted", {"reason": "a failover of this service began"})
+        except Asked as asked:
+            return self._obey(asked.ask)
+        except Halted as halted:
+            return self._fire(RunEvent.ASK, halted.answers, reason=halted.reason, hint=halted.hint)
         if failure is None:
             return self._succeed()
         return self._fail(failure)
+
+    def _obey(self, ask: Ask) -> RunRecord:
+        """Does what an operator asked for while nothing of the run is under way."""
+        why: dict[str, JSON] = {"reason": f"{ask.who} asked for {ask.what}"}
+        match ask.what:
+            case "stop" | "abort":
+                hint = f"`drkit runs resume {self._run_id}` goes on where it stands"
+                return self._fire(RunEvent.ASK, True, **why, hint=hint)
+            case "rollback" if self._plan.kind == "drill":
+                return self._end_drill("interrupted", why)
+            case "rollback":
+                return self._roll_back(why)
+            case "retarget":
+                return self._retarget(ask)
+            case _:
+                assert_never(ask.what)
+
+    def _retarget(self, ask: Ask) -> RunRecord:
+        """Gives back what was taken on the old target, then goes by the new plan. What stays to be
+        given back keeps the run where it is, and it tries again when it is resumed.
+        """
+        plan = Plan.from_json(ask.plan or "")
+        steps = replay(self._journal.entries(self._run_id), [each.id for each in self._plan.steps])
+        anew = begin_anew(self._plan, steps)
+        why = f"{ask.who} leads it to {plan.target}"
+        self._fire(RunEvent.ASK, reason=why)
+        if left := self._undo_all(frozenset(anew)):
+            return self._fire(RunEvent.ASK, **_left(left))
+        kept = [each.id for each in plan.steps if each.id in steps and each.id not in anew]
+        kept = [each for each in kept if steps[each].began]
+        return self._journal.replan(
+            self._run_id, plan, reset=anew, kept=kept, why=why, who=ask.who, target=plan.target
+        )
 
     def _succeed(self) -> RunRecord:
         if self._plan.kind == "drill":
@@ -140,8 +200,12 @@ class _Execution:
         return self._fire(RunEvent.ASK, **why)
 
     def _roll_back(self, why: Mapping[str, JSON]) -> RunRecord:
-        self._fire(RunEvent.ROLL_BACK, **why)
-        left = self._undo_all()
+        self._fire(RunEvent.ROLL_BACK, True, **why)
+        try:
+            left = self._undo_all()
+        except StepByStep as waits:
+            self._context.emit(Note("info", "run", f"{waits} is undone next"))
+            return self._journal.run(self._run_id)
         self._write_evidence()
         if left:
             return self._fire(RunEvent.STUCK, **_left(left))
@@ -152,7 +216,7 @@ class _Execution:
         """Report first, then the teardown that no runbook can forget, then its proof (R11)."""
         run = self._journal.record(self._run_id, outcome=outcome)
         if run.state is not RunState.TEARDOWN:
-            self._fire(RunEvent.REPORT, outcome=outcome, **why)
+            self._fire(RunEvent.REPORT, True, outcome=outcome, **why)
             self._write_evidence()
         self._fire(RunEvent.TEAR_DOWN)
         if left := self._undo_all():
@@ -160,7 +224,8 @@ class _Execution:
         interrupted = outcome == "interrupted"
         return self._fire(RunEvent.GIVE_WAY if interrupted else RunEvent.END, outcome=outcome)
 
-    def _undo_all(self) -> list[str]:
+    def _undo_all(self, only: Set[str] | None = None) -> list[str]:
+        step_by_step = self._one_step and only is None and self._plan.kind != "drill"
         return Rollback(
             self._journal,
             self._run_id,
@@ -168,6 +233,8 @@ class _Execution:
             self._actions,
             self._context,
             self._make_guard,
+            only,
+            1 if step_by_step else None,
         ).run()
 
     def _write_evidence(self) -> None:
@@ -192,6 +259,7 @@ class _Execution:
             stepper,
             self._make_guard,
             self._stop,
+            one_step=self._one_step,
         )
 
     def _make_guard(self, step_id: str) -> StepGuard:
@@ -222,6 +290,21 @@ class _Execution:
         payload: dict[str, JSON] = {"pid": own_mark()[0], "unknown": unknown}
         self._journal.append(self._run_id, "resumed", payload=payload)
 
+    def _outwait_former_holder(self) -> None:
+        """What another machine sent last may still arrive: also if a process that wanted to wait
+        for it died meanwhile (T3).
+        """
+        if self._lease.wait_s() > 0:
+            self._journal.append(self._run_id, "note", payload={"former_holder": True})
+            return
+        waits = False
+        for entry in self._journal.entries(self._run_id):
+            if entry.kind == "note":
+                waits |= entry.payload.get("former_holder") is True
+                waits &= entry.payload.get("outwaited") is not True
+        if waits:
+            self._lease.outwait()
+
     def _catch_up(self) -> None:
         """Passes the milestones of steps that are done: a crash may have come between the two."""
         steps = replay(self._journal.entries(self._run_id), [each.id for each in self._plan.steps])
@@ -236,13 +319,13 @@ class _Execution:
     def _milestone(self, event: RunEvent) -> None:
         self._fire(event)
 
-    def _fire(self, event: RunEvent, **payload: JSON) -> RunRecord:
+    def _fire(self, event: RunEvent, answers: bool = False, /, **payload: JSON) -> RunRecord:
         with self._lock:
             run = self._journal.run(self._run_id)
             after = run_after(run.state, event)
             if after is run.state and event in MILESTONES:
                 return run
-            return self._journal.set_state(self._run_id, after, **payload)
+            return self._journal.set_state(self._run_id, after, answers, **payload)
 
 
 def _left(left: list[str]) -> dict[str, JSON]:

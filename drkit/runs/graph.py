@@ -25,6 +25,20 @@ def ready(plan: Plan, steps: Mapping[str, StepProgress], busy: Set[str]) -> list
     """Steps that may start now, in the plan's order; `busy` ones have been started already."""
     return [
         step
+        for step in _startable(plan, steps, busy)
+        if step.approval == "none" or steps[step.id].approved
+    ]
+
+
+def unapproved(plan: Plan, steps: Mapping[str, StepProgress]) -> list[PlannedStep]:
+    """Steps that could start now, but for an operator's word."""
+    may = ready(plan, steps, frozenset())
+    return [step for step in _startable(plan, steps, frozenset()) if step not in may]
+
+
+def _startable(plan: Plan, steps: Mapping[str, StepProgress], busy: Set[str]) -> list[PlannedStep]:
+    return [
+        step
         for step in plan.steps
         if step.id not in busy
         and steps[step.id].state in _STARTABLE

@@ -70,6 +70,7 @@ class StepGuard:
             text = f"the lease was taken over: waits {wait_s:.0f} s for what may still arrive"
             self.note({"text": text})
             self.pause(wait_s)
+            self.note({"outwaited": True, "text": "nothing of the former holder can arrive now"})
 
     def note(self, payload: Mapping[str, JSON]) -> None:
         self._journal.append(

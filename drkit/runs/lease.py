@@ -7,17 +7,62 @@ from contextlib import suppress
 from types import TracebackType
 
 from drkit.clock import Clock
-from drkit.coordination.interface import Arbiter, ArbiterUnreachable, Lease, LeaseHeld, LeaseLost
+from drkit.coordination.interface import (
+    Arbiter,
+    ArbiterUnreachable,
+    Lease,
+    LeaseHeld,
+    LeaseLost,
+    RoleRecord,
+)
 from drkit.errors import GuardRefused
 from drkit.io_policy import LONGEST_EFFECT_S
 
 LEASE_TTL_S = 30.0
+_LEAST_TTL_S = 5.0
+
+
+class TakenOver(LeaseLost):
+    """Another machine has the run now; this one may do nothing more for it (R3)."""
+
+
+def ttl_of(time_scale: float) -> float:
+    """Seconds that a lease lives, where waits are divided by `time_scale`."""
+    return max(_LEAST_TTL_S, LEASE_TTL_S / time_scale)
+
+
+def owner_key(run_id: str) -> str:
+    """Where the arbiter says which machine a run that was taken over belongs to."""
+    return f"run/{run_id}"
+
+
+def owner_of(arbiter: Arbiter, run_id: str) -> RoleRecord | None:
+    """Its epoch counts the takeovers, its site is the holder; None: it is whose who opened it."""
+    record = arbiter.read_role(owner_key(run_id))
+    return record if record is not None and record.service == owner_key(run_id) else None
 
 
 class KeptLease:
-    """Holds `service`'s lease while it is entered. Raises `LeaseHeld` or `ArbiterUnreachable`."""
+    """Holds `service`'s lease while it is entered. Raises `LeaseHeld` or `ArbiterUnreachable`.
 
-    def __init__(self, arbiter: Arbiter, service: str, holder: str, clock: Clock) -> None:
+    `run_id`: the run that acts under it; `TakenOver` is raised when it is another machine's now.
+    `patience_s`: how long a lease that another holds is waited for.
+    """
+
+    def __init__(
+        self,
+        arbiter: Arbiter,
+        service: str,
+        holder: str,
+        clock: Clock,
+        *,
+        run_id: str | None = None,
+        ttl_s: float = LEASE_TTL_S,
+        patience_s: float = 0.0,
+    ) -> None:
+        self._run_id = run_id
+        self._ttl_s = ttl_s
+        self._patience_s = patience_s
         self._clock = clock
         self._free_from_s = 0.0
         self._arbiter = arbiter
@@ -29,7 +74,12 @@ class KeptLease:
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
     def __enter__(self) -> KeptLease:
-        self._acquire()
+        self._acquire_in_time()
+        try:
+            self._unless_taken_over()
+        except BaseException:
+            self._give_back()
+            raise
         self._thread.start()
         return self
 
@@ -40,11 +90,13 @@ class KeptLease:
         trace: TracebackType | None,
     ) -> None:
         self._ended.set()
-        self._thread.join(timeout=LEASE_TTL_S)
+        self._thread.join(timeout=self._ttl_s)
         with self._lock:
-            if self._lease is not None:
-                with suppress(ArbiterUnreachable):  # then it runs out by itself
-                    self._arbiter.release(self._lease)
+            self._give_back()
+
+    def outwait(self) -> None:
+        """From now on effects wait as after a takeover: an earlier process did not wait enough."""
+        self._free_from_s = self._clock.elapsed_s() + self._ttl_s + LONGEST_EFFECT_S
 
     def wait_s(self) -> float:
         """Seconds until nothing that a former holder sent can still arrive (T3): after a takeover
@@ -81,13 +133,46 @@ class KeptLease:
         return self._lease
 
     def _acquire(self) -> None:
-        self._lease = self._arbiter.acquire(self._service, self._holder, ttl_s=LEASE_TTL_S)
+        self._lease = self._arbiter.acquire(self._service, self._holder, ttl_s=self._ttl_s)
         if self._lease.taken_over:
-            self._free_from_s = self._clock.elapsed_s() + LEASE_TTL_S + LONGEST_EFFECT_S
+            self.outwait()
+
+    def _acquire_in_time(self) -> None:
+        end_s = self._clock.elapsed_s() + self._patience_s
+        while True:
+            try:
+                return self._acquire()
+            except LeaseHeld:
+                if self._clock.elapsed_s() >= end_s:
+                    raise
+                self._clock.sleep(min(1.0, self._patience_s))
+
+    def _unless_taken_over(self) -> None:
+        """Nobody can take a run over without this lease: so it is asked for once, under it."""
+        if self._run_id is None:
+            return
+        owner = owner_of(self._arbiter, self._run_id)
+        if owner is not None and owner.site != self._holder:
+            raise TakenOver(
+                f"run {self._run_id} was taken over by {owner.site.partition('/')[0]} "
+                f"at {owner.since:%Y-%m-%d %H:%M} UTC; nothing was done here",
+                hint=f"`drkit runs list --remote` shows it; "
+                f"to have it back: drkit runs resume {self._run_id} --take-over",
+            )
+
+    def _give_back(self) -> None:
+        if self._lease is not None:
+            with suppress(ArbiterUnreachable):  # then it runs out by itself
+                self._arbiter.release(self._lease)
 
     def _again(self) -> None:
         try:
             self._acquire()
+            self._unless_taken_over()
+        except TakenOver:
+            self._give_back()
+            self._lease = None
+            raise
         except LeaseHeld as error:
             self._lease = None
             raise LeaseLost(
@@ -95,7 +180,7 @@ class KeptLease:
             ) from error
 
     def _keep(self) -> None:
-        while not self._ended.wait(LEASE_TTL_S / 3):
+        while not self._ended.wait(self._ttl_s / 3):
             with self._lock:
                 if self._lease is None:
                     return

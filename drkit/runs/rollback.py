@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 
 from drkit.errors import DrkitError
@@ -17,9 +17,16 @@ from drkit.runs.references import fill_outputs
 from drkit.runs.states import StepProgress, replay
 
 
+class StepByStep(Exception):
+    """As many steps were undone as were asked for; the named one is next."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """Undoes the steps of one run that began, and no others."""
+    """Undoes the steps of one run that began, and no others: those in `only`, where it is given.
+
+    `at_most`: how many of them now; None: all.
+    """
 
     journal: Journal
     run_id: str
@@ -27,6 +34,8 @@ class Rollback:
     actions: Mapping[str, Action]
     context: Context
     make_guard: Callable[[str], StepGuard]
+    only: Set[str] | None = None
+    at_most: int | None = None
 
     def run(self) -> list[str]:
         """What is left over, in words; empty when all is undone and proved.
@@ -39,9 +48,15 @@ class Rollback:
         outputs = {each: step.output for each, step in steps.items() if step.output}
         left: list[str] = []
         leads_there = False
+        undone = 0
         for step in began_in_reverse(self.plan, steps):
             if self.actions[step.action].undo is None:
                 continue
+            if self.only is not None and step.id not in self.only:
+                continue
+            if undone == self.at_most:
+                raise StepByStep(step.id)
+            undone += step.keep is None
             if step.keep is not None:
                 self._note(step.id, {"text": f"stays as it is: {step.keep}"})
             elif leads_there and step.effect is Effect.PAID:

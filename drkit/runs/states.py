@@ -103,7 +103,8 @@ def run_after(state: RunState, event: RunEvent) -> RunState:
 
 _P = StepState
 
-# "undo" is an intent with {"undo": true}; "unknown" a note that the result was not waited for.
+# "undo" is an intent with {"undo": true}; "unknown" a note that the result was not waited for;
+# "reset" is meant for the steps that a replanned run begins anew.
 STEP_TABLE: Mapping[tuple[StepState, str], StepState] = {
     (_P.PENDING, "intent"): _P.INTENT,
     (_P.PENDING, "skipped"): _P.SKIPPED,
@@ -118,7 +119,9 @@ STEP_TABLE: Mapping[tuple[StepState, str], StepState] = {
     (_P.EFFECT_UNKNOWN, "resumed"): _P.EFFECT_UNKNOWN,
     (_P.EFFECT_UNKNOWN, "undo"): _P.EFFECT_UNKNOWN,
     (_P.EFFECT_UNKNOWN, "undone"): _P.UNDONE,
+    (_P.EFFECT_UNKNOWN, "skipped"): _P.SKIPPED,
     (_P.FAILED, "intent"): _P.INTENT,
+    (_P.FAILED, "skipped"): _P.SKIPPED,
     (_P.FAILED, "resumed"): _P.FAILED,
     (_P.FAILED, "undo"): _P.EFFECT_UNKNOWN,
     (_P.DONE, "resumed"): _P.DONE,
@@ -126,18 +129,28 @@ STEP_TABLE: Mapping[tuple[StepState, str], StepState] = {
     (_P.PENDING, "resumed"): _P.PENDING,
     (_P.SKIPPED, "resumed"): _P.SKIPPED,
     (_P.UNDONE, "resumed"): _P.UNDONE,
+    (_P.PENDING, "reset"): _P.PENDING,
+    (_P.EFFECT_UNKNOWN, "reset"): _P.PENDING,
+    (_P.DONE, "reset"): _P.PENDING,
+    (_P.FAILED, "reset"): _P.PENDING,
+    (_P.SKIPPED, "reset"): _P.PENDING,
+    (_P.UNDONE, "reset"): _P.PENDING,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class StepProgress:
-    """Where a step stands. `attempt`: the number of the last one begun; 0 if none was."""
+    """Where a step stands. `attempt`: the number of the last one begun; 0 if none was.
+
+    `approved`: an operator let it begin.
+    """
 
     state: StepState = StepState.PENDING
     attempt: int = 0
     began_seq: int | None = None
     done: Mapping[str, JSON] = field(default_factory=dict)
     undo_began: bool = False
+    approved: bool = False
 
     @property
     def began(self) -> bool:
@@ -166,6 +179,11 @@ def replay(entries: Iterable[Entry], step_ids: Iterable[str]) -> dict[str, StepP
     steps = {step_id: StepProgress() for step_id in step_ids}
     for entry in entries:
         event = step_event(entry)
+        if entry.kind == "note" and "approved" in entry.payload and entry.step in steps:
+            steps[entry.step] = replace(steps[entry.step], approved=True)
+        if entry.kind == "replanned":
+            _begin_anew(steps, entry)
+            continue
         if event is None:
             continue
         for step_id in [entry.step] if entry.step is not None else list(steps):
@@ -187,3 +205,18 @@ def _advance(step: StepProgress, event: str, entry: Entry) -> StepProgress:
     if event == "undo":
         return replace(step, undo_began=True)
     return step
+
+
+def _begin_anew(steps: dict[str, StepProgress], entry: Entry) -> None:
+    """What was not undone may still have to be, and attempts are counted on, so that nothing of an
+    earlier one is taken for the next one's. Another plan needs its own approvals.
+    """
+    reset = entry.payload.get("reset")
+    for step_id in reset if isinstance(reset, list | tuple) else ():
+        if isinstance(step_id, str) and step_id in steps:
+            was_undone = steps[step_id].state is StepState.UNDONE
+            step = _advance(steps[step_id], "reset", entry)
+            steps[step_id] = StepProgress(attempt=step.attempt) if was_undone else step
+    if "to" in entry.payload:
+        for step_id, step in steps.items():
+            steps[step_id] = replace(step, approved=False)

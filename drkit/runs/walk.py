@@ -12,11 +12,11 @@ from drkit.errors import Interrupted, PlaceError
 from drkit.events import Progress
 from drkit.runs.actions.interface import Context
 from drkit.runs.failures import Meaning
-from drkit.runs.graph import finished, ready
+from drkit.runs.graph import finished, ready, unapproved
 from drkit.runs.guard import StepGuard
 from drkit.runs.journal import Journal
 from drkit.runs.plan import Plan, PlannedStep
-from drkit.runs.records import JSON, StepState
+from drkit.runs.records import JSON, Ask, StepState
 from drkit.runs.signals import StopRequest
 from drkit.runs.states import StepProgress, replay
 from drkit.runs.stepper import StepFailure, Stepper
@@ -30,6 +30,24 @@ Ended = tuple[PlannedStep, StepFailure | None, BaseException | None]
 
 class GiveWay(Exception):
     """A failover of the same service asked this drill to end (R4)."""
+
+
+class Halted(Exception):
+    """Nothing runs, and no step may begin without an operator. `answers`: that was asked for."""
+
+    def __init__(self, reason: str, hint: str, *, answers: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.hint = hint
+        self.answers = answers
+
+
+class Asked(Exception):
+    """An operator wants the run to end here: its steps were told to stop."""
+
+    def __init__(self, ask: Ask) -> None:
+        super().__init__(ask.what)
+        self.ask = ask
 
 
 class StepOverdue(PlaceError):
@@ -49,14 +67,18 @@ class Walk:
     stepper: Stepper
     make_guard: Callable[[str], StepGuard]
     stop: StopRequest
+    one_step: bool = False
+    _halting: Ask | None = None
+    _began: int = 0
     _results: queue.Queue[Ended] = field(default_factory=queue.Queue)
     _running: dict[str, StepGuard] = field(default_factory=dict)
 
     def run(self) -> StepFailure | None:
         """None when every step is done; else the failure that the run stops for.
 
-        Raises `Interrupted` on a signal and `GiveWay` for a failover; `BaseException`s of the
-        steps' threads, which stand for the death of the process, pass through.
+        Raises `Interrupted` on a signal, `GiveWay` for a failover, `Asked` and `Halted` for an
+        operator; `BaseException`s of the steps' threads, which stand for the death of the
+        process, pass through.
         """
         failure: StepFailure | None = None
         try:
@@ -66,13 +88,13 @@ class Walk:
                 if not self._running:
                     if finished(self.plan, steps):
                         return None
-                    raise RuntimeError(f"run {self.run_id}: no step can start, none is running")
+                    raise self._halted(steps)
                 failure = self._wait()
         except KeyboardInterrupt:
             self.stop.ask("SIGINT")
             self._drain()
             raise self._interrupted() from None
-        except (Interrupted, GiveWay):
+        except (Interrupted, GiveWay, Asked):
             self._drain()
             raise
         except BaseException:
@@ -89,7 +111,8 @@ class Walk:
                 payload: dict[str, JSON] = {"reason": step.skip, "who": "plan"}
                 self.journal.append(self.run_id, "skipped", step=step.id, payload=payload)
                 return self._skip_and_start()
-            self._start(step, steps)
+            if self._halting is None and not (self.one_step and self._began):
+                self._start(step, steps)
         self._tell(steps)
         return steps
 
@@ -100,6 +123,7 @@ class Walk:
             if progress.state is StepState.DONE
         }
         guard = self.make_guard(step.id)
+        self._began += 1
         self._running[step.id] = guard
 
         def work() -> None:
@@ -147,8 +171,28 @@ class Walk:
     def _unless_asked_to_stop(self) -> None:
         if self.stop.name is not None:
             raise self._interrupted()
-        if self.plan.kind == "drill" and self.journal.run(self.run_id).interrupted_by is not None:
+        run = self.journal.run(self.run_id)
+        if self.plan.kind == "drill" and run.interrupted_by is not None:
             raise GiveWay(self.run_id)
+        if run.asked is not None and run.asked.what in ("abort", "rollback"):
+            raise Asked(run.asked)
+        self._halting = run.asked
+
+    def _halted(self, steps: Mapping[str, StepProgress]) -> Exception:
+        """Why nothing begins though nothing runs, for whoever has to say how to go on."""
+        after = ", ".join(step.id for step in ready(self.plan, steps, frozenset()))
+        goes_on = f"`drkit runs resume {self.run_id}` goes on"
+        if self._halting is not None:
+            reason = f"stopped as {self._halting.who} asked; {after or 'an approval'} comes next"
+            return Halted(reason, goes_on, answers=True)
+        if self.one_step and after:
+            hint = f"`drkit runs step {self.run_id}` does the next one, {goes_on}"
+            return Halted(f"goes step by step; {after} comes next", hint)
+        if waiting := [step.id for step in unapproved(self.plan, steps)]:
+            names = " and ".join(waiting)
+            hint = f"`drkit runs approve {self.run_id}` lets it begin; nothing else ever does"
+            return Halted(f"waits for approval of step {names}", hint)
+        return RuntimeError(f"run {self.run_id}: no step can start, none is running")
 
     def _interrupted(self) -> Interrupted:
         return Interrupted(

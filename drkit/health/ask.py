@@ -41,18 +41,19 @@ def ask(
     api_key: str | None = None,
     body: Mapping[str, Any] | None = None,
     trust: str | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Reply:
     """The answer. Raises `NoAnswer` at `deadline.total_s` at the latest, also when a server sends
     a byte now and then: the library's own limit counts from the last byte.
     """
-    headers = {}
+    sent = dict(headers or {})
     if api_key:
-        headers["Authorization"] = f"Bearer {api_key}"
+        sent["Authorization"] = f"Bearer {api_key}"
     if endpoint.host_header:
-        headers["Host"] = endpoint.host_header
+        sent["Host"] = endpoint.host_header
     outcome: queue.Queue[Reply | BaseException] = queue.Queue()
 
-    with open_client(endpoint.url, deadline, headers=headers, trust=trust) as client:
+    with open_client(endpoint.url, deadline, headers=sent, trust=trust) as client:
 
         def work() -> None:
             try:

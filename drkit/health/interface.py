@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Protocol
 
 from drkit.compute.interface import Endpoint
+from drkit.health.scrape import Scrape
 
 
 class Verdict(Enum):
@@ -34,12 +35,15 @@ REFERENCE = "reference"
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One round against one server, by address. `answered_by` is the model that named itself."""
+    """One round against one server, by address. `answered_by` is the model that named itself;
+    `scrape` what the server measured of itself, None where it shows nothing that is understood.
+    """
 
     at: datetime
     endpoint_url: str
     results: tuple[ProbeResult, ...]
     answered_by: str | None = None
+    scrape: Scrape | None = None
 
     @property
     def alive(self) -> bool:

@@ -26,6 +26,7 @@ class Server:
         self.drips = False
         self.tokens: int | None = 5
         self.tokens_per_read = 0
+        self.tokens_per_answer = 1
         self.asked: list[dict[str, object]] = []
         self.headers: list[dict[str, str]] = []
 
@@ -47,6 +48,8 @@ class Server:
                 self.asked.append(body)
                 if self.hangs:
                     time.sleep(2)
+                elif self.status == 200 and self.tokens is not None:
+                    self.tokens += self.tokens_per_answer
                 return self.status, json.dumps(self.answer).encode()
         return 404, b""
 

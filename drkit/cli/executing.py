@@ -20,8 +20,8 @@ RUN_PARTS = ("stores", "repository", "service", "targets", "switch", "arbiter")
 def execute_named(session: Session, name: str, *, to: str | None, yes: bool) -> int:
     """Executes the runbook `name`; the exit status of its run."""
     from drkit.cli.jobs import run_backup
-    from drkit.cli.planning import must_be_open, plan_named, show_plan
-    from drkit.cli.running import carry_out, first_failed_probe, plan_lines
+    from drkit.cli.planning import must_be_open, plan_head, plan_named, show_plan
+    from drkit.cli.running import carry_out, first_failed_probe
     from drkit.points.find import newest_point
 
     with opened(session, servers=True, keep_servers=True, parts=RUN_PARTS) as app:
@@ -37,7 +37,7 @@ def execute_named(session: Session, name: str, *, to: str | None, yes: bool) -> 
         needs_point = any(step.action == "point" for step in plan.steps)
         if session.sandbox and needs_point and newest_point(app.repository) is None:
             run_backup(app)
-        for line in plan_lines(app, plan):
+        for line in plan_head(app.config, plan):
             session.terminal.say(line)
         if not yes and not session.sandbox and not typer.confirm(_question(plan)):
             raise NeedsOperator("not confirmed; nothing was done", hint="add --yes")

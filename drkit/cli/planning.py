@@ -108,8 +108,19 @@ def plan_values(config: Config, plan: Plan) -> dict[str, Any]:
 
 
 def plan_screen(config: Config, plan: Plan) -> Iterator[str]:
-    """The plan for people."""
+    """The plan for people, whole."""
     from drkit.runs.by_hand import by_hand
+
+    yield from plan_head(config, plan)
+    for step in plan.steps:
+        yield ""
+        yield step_line(step)
+        if step.skip is None:
+            yield from (f"    {line}" for line in by_hand(step, plan, config))
+
+
+def plan_head(config: Config, plan: Plan) -> Iterator[str]:
+    """The screen before a run: where to, at what price, how long, in which order."""
     from drkit.runs.critical_path import critical_path, draw
 
     named = f"{plan.runbook} ({plan.checksum[:12]})"
@@ -126,11 +137,6 @@ def plan_screen(config: Config, plan: Plan) -> Iterator[str]:
     yield f"  {path.minutes:g} of {plan.rto_min:g} min, {spare}: {' - '.join(path.steps) or 'none'}"
     yield ""
     yield from draw(plan.steps, path)
-    for step in plan.steps:
-        yield ""
-        yield step_line(step)
-        if step.skip is None:
-            yield from (f"    {line}" for line in by_hand(step, plan, config))
 
 
 def step_line(step: PlannedStep) -> str:

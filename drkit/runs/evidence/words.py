@@ -12,7 +12,7 @@ from drkit.runs.evidence.values import (
     StepLine,
     Verdict,
 )
-from drkit.runs.records import RunRecord, RunState, StepState
+from drkit.runs.records import EXTERNAL, RunRecord, RunState, StepState
 from drkit.units import format_duration
 
 _LONGEST_REASON = 160
@@ -48,13 +48,13 @@ def headline(
     lost: Sequence[str],
 ) -> str:
     """One sentence: what was lost, where it came up, whether it works, what data was lost."""
-    name = "drill" if run.kind == "drill" else "failover"
-    came_up = f"With {_lost(lost)} lost, {run.service} came up on {run.target} and proved itself"
+    name, came_up = run.kind, _came_up(run, lost)
+    loss = f"; {_loss(run, data)}" if run.kind in ("failover", "drill", "restore") else ""
     match verdict:
         case Verdict.PASSED:
-            return f"{came_up} in {format_duration(clocks.exec_s)}; {_loss(run, data)}."
+            return f"{came_up} in {format_duration(clocks.exec_s)}{loss}."
         case Verdict.MISSED_TARGET:
-            return f"{came_up}, but {_missed(clocks, data)}; {_loss(run, data)}."
+            return f"{came_up}, but {_missed(clocks, data)}{loss}."
         case Verdict.FAILED:
             return f"The {name} failed{_why(steps, proofs)}."
         case Verdict.INTERRUPTED:
@@ -79,6 +79,14 @@ def consequence(
     if verdict is not Verdict.OPEN:
         said.append(_remains(left))
     return " ".join(sentence for sentence in said if sentence)
+
+
+def _came_up(run: RunRecord, lost: Sequence[str]) -> str:
+    if run.kind == "failback":
+        return f"{run.service} came home from {run.target} and proved itself"
+    if run.target == EXTERNAL:
+        return f"Users of {run.service} were seen on the {EXTERNAL}"
+    return f"With {_lost(lost)} lost, {run.service} came up on {run.target} and proved itself"
 
 
 def _lost(lost: Sequence[str]) -> str:
@@ -141,14 +149,15 @@ def _at(steps: Sequence[StepLine]) -> str:
 
 def _traffic(run: RunRecord, verdict: Verdict, steps: Sequence[StepLine]) -> str:
     cutover = next((step for step in steps if step.action == "cutover"), None)
+    hold = next((step for step in steps if step.action == "hold" and step.done_s is not None), None)
     if cutover is None:
-        return ""
+        return f"Users: {_held(hold)}." if hold else ""
     if run.kind == "drill":
         moved = "only the drill's own names moved" if cutover.began_at else "no name moved"
         return f"Production was not touched: {moved}."
     match cutover.state:
         case StepState.DONE:
-            return f"Traffic goes to {run.target}."
+            return f"Traffic goes {'home' if run.kind == 'failback' else f'to {run.target}'}."
         case StepState.UNDONE:
             return f"Traffic: {cutover.undo_proof}."
         case StepState.EFFECT_UNKNOWN | StepState.INTENT | StepState.FAILED:
@@ -157,11 +166,14 @@ def _traffic(run: RunRecord, verdict: Verdict, steps: Sequence[StepLine]) -> str
             said = "No name was moved: the cutover was left out."
         case StepState.PENDING:
             said = "No name was moved to the target."
-    hold = next((step for step in steps if step.action == "hold" and step.done_s is not None), None)
-    if hold is None or verdict is Verdict.OPEN:
+    if hold is None or verdict is Verdict.OPEN or not _held(hold):
         return said
-    users = hold.undo_proof if hold.state is StepState.UNDONE else hold.proof
-    return f"{said} Users: {users}." if users else said
+    return f"{said} Users: {_held(hold)}."
+
+
+def _held(hold: StepLine) -> str:
+    """Where the hold left users, or where they were released to."""
+    return hold.undo_proof if hold.state is StepState.UNDONE else hold.proof
 
 
 def _remains(left: Sequence[LeftOver]) -> str:

@@ -5,25 +5,21 @@ Seeded: 30 moments in CI, 300 in `make soak`.
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
+from killed_works import opened
+from killing import Killer, running_killer
 
-from drkit.clock import SystemClock
 from drkit.repository.check import check_repository
 from drkit.repository.layout import LOCKS, SNAPSHOTS
-from drkit.stores.folder import FolderStore
 
-NAMES = ("gcs", "s3")
 IN_CI, IN_SOAK = 30, 300
 RESTIC_EVERY = 5
 
@@ -33,8 +29,7 @@ def prepared(kit: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two stores with one point, and a source that has changed since."""
     root = tmp_path_factory.mktemp("prepared")
     source = kit.make_plain_tree(root / "source")
-    stores = [FolderStore(name, root / "stores" / name) for name in NAMES]
-    kit.Kit(stores, SystemClock()).init().backup(source)
+    opened(kit, root / "stores").init().backup(source)
     rng = random.Random(11)
     (source / "large.bin").write_bytes(rng.randbytes(3 << 20))
     for number in range(6):
@@ -43,34 +38,15 @@ def prepared(kit: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def killer(kit: ModuleType) -> Iterator[subprocess.Popen[str]]:
-    script = Path(__file__).with_name("backup_killer.py")
-    process = subprocess.Popen(
-        [sys.executable, str(script), str(kit.__file__)],
-        cwd=Path(__file__).parents[3],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        yield process
-        assert process.stdin is not None
-        process.stdin.close()
-
-
-def ask(killer: subprocess.Popen[str], root: Path, source: Path, moment: int, cut: bool) -> int:
-    assert killer.stdin is not None
-    assert killer.stdout is not None
-    order = {"root": str(root), "source": str(source), "moment": moment, "power_cut": cut}
-    killer.stdin.write(json.dumps(order) + "\n")
-    killer.stdin.flush()
-    return int(killer.stdout.readline())
+def killer(kit: ModuleType) -> Iterator[Killer]:
+    with running_killer(Path(str(kit.__file__))) as found:
+        yield found
 
 
 def test_the_next_backup_needs_no_hand_wherever_one_was_killed(
     kit: ModuleType,
     prepared: Path,
-    killer: subprocess.Popen[str],
+    killer: Killer,
     tmp_path: Path,
     any_restic: Path | None,
 ) -> None:
@@ -81,7 +57,7 @@ def test_the_next_backup_needs_no_hand_wherever_one_was_killed(
 def test_the_next_backup_needs_no_hand_wherever_one_was_killed_for_long(
     kit: ModuleType,
     prepared: Path,
-    killer: subprocess.Popen[str],
+    killer: Killer,
     tmp_path: Path,
     any_restic: Path | None,
 ) -> None:
@@ -97,7 +73,7 @@ def any_restic() -> Path | None:
 def kill_many(
     kit: ModuleType,
     prepared: Path,
-    killer: subprocess.Popen[str],
+    killer: Killer,
     work: Path,
     restic: Path | None,
     *,
@@ -105,7 +81,7 @@ def kill_many(
     rounds: int,
 ) -> None:
     rng = random.Random(seed)
-    calls = ask(killer, copied(prepared, work / "whole"), prepared / "source", 0, False)
+    calls = killer(copied(prepared, work / "whole"), prepared / "source", "backup", 0)
     assert calls > 40
     killed = 0
     for number in range(rounds):
@@ -113,9 +89,8 @@ def kill_many(
         # calls of several threads are counted together: the last few may not be reached
         moment, power_cut = rng.randint(1, calls - 5), bool(number % 2)
         told = f"round {number}: call {moment} of {calls}, power cut: {power_cut}"
-        ended = ask(killer, root, prepared / "source", moment, power_cut)
-        assert ended >= 0, told
-        killed += ended == 0
+        source = prepared / "source"
+        killed += killer(root, source, "backup", moment, power_cut=power_cut) == 0
         check_all(kit, prepared, root, restic if number % RESTIC_EVERY == 0 else None, told)
         shutil.rmtree(root)
     assert killed >= rounds * 0.9
@@ -128,7 +103,7 @@ def copied(prepared: Path, root: Path) -> Path:
 
 def check_all(kit: ModuleType, prepared: Path, root: Path, restic: Path | None, told: str) -> None:
     """The next backup is whole in both stores, by drkit's and restic's check."""
-    left: Any = kit.Kit([FolderStore(name, root / name) for name in NAMES], SystemClock())
+    left = opened(kit, root)
     for store in left.stores:
         assert left.open([store]).snapshots(), told
     report = left.backup(prepared / "source", min_copies=2)

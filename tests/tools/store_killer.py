@@ -1,11 +1,12 @@
-"""Runs as a process of its own: backs up into folder stores and dies at a drawn system call.
+"""Runs as a process of its own: works on folder stores and dies at a drawn system call.
 
-    python backup_killer.py REPOSITORY_KIT
+    python store_killer.py REPOSITORY_KIT
 
-Each line of standard input, JSON `{root, source, moment, power_cut}`, is one backup in a fork that
-ends by SIGKILL before its `moment`-th call that changes a store; the answer is how many calls there
-were, or 0 when it died. With `power_cut`, what was not synced by then is lost first: files lose
-their content, names that were not made durable go.
+Each line of standard input, JSON `{root, source, work, ids, days, moment, power_cut}`, is one piece
+of work (`killed_works.WORKS`) in a fork that ends by SIGKILL before its `moment`-th call that
+changes a store; the answer is how many calls there were, or 0 when it died. With `power_cut`, what
+was not synced by then is lost first: files lose their content, names that were not made durable go,
+and what was removed without that is back.
 """
 
 from __future__ import annotations
@@ -19,19 +20,18 @@ import threading
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[3]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 spec = importlib.util.spec_from_file_location("repository_kit", sys.argv[1])
 assert spec is not None
 assert spec.loader is not None
 kit = importlib.util.module_from_spec(spec)
 sys.modules["repository_kit"] = kit
 spec.loader.exec_module(kit)
+sys.path.insert(0, str(Path(__file__).parent))
 
-from drkit.clock import SystemClock  # noqa: E402
+from killed_works import WORKS, opened  # noqa: E402
+
 from drkit.repository import blob_writer  # noqa: E402
-from drkit.stores.folder import FolderStore  # noqa: E402
-
-NAMES = ("gcs", "s3")
 
 
 class Disk:
@@ -44,6 +44,9 @@ class Disk:
         self._lock = threading.RLock()
         self._unsynced: set[str] = set()
         self._unnamed: dict[str, set[str]] = {}
+        self._former: dict[str, dict[str, str]] = {}
+        """By folder: what lay at a path before, and would be back."""
+        self._kept = 0
         self.calls = 0
 
     def install(self) -> None:
@@ -59,6 +62,8 @@ class Disk:
                 self.calls += 1
                 if self.calls == self._moment:
                     self._die()
+                if name in ("unlink", "replace", "rename"):
+                    self._keep_former(path)
             result = call(*arguments, **options)
             with self._lock:
                 self._note(name, path, arguments)
@@ -75,6 +80,16 @@ class Disk:
     def _creates(arguments: tuple[Any, ...]) -> bool:
         return bool(arguments[1] & os.O_CREAT)
 
+    def _keep_former(self, path: str) -> None:
+        former = self._former.setdefault(os.path.dirname(path), {})
+        if not self._power_cut or path in former or not os.path.exists(path):
+            return
+        if path in self._unnamed.get(os.path.dirname(path), ()):
+            return  # its name was never durable
+        self._kept += 1
+        former[path] = f"{self._root}-former-{self._kept}"
+        os.link(path, former[path])
+
     def _note(self, name: str, path: str, arguments: tuple[Any, ...]) -> None:
         folder = os.path.dirname(path)
         if name in ("open", "write"):
@@ -82,6 +97,8 @@ class Disk:
         elif name == "fsync":
             self._unsynced.discard(path)
             self._unnamed.pop(path, None)
+            for kept in self._former.pop(path, {}).values():
+                _unlink(kept)
         elif name in ("replace", "rename"):
             before = os.path.abspath(os.fsdecode(arguments[0]))
             if before in self._unsynced:
@@ -92,21 +109,28 @@ class Disk:
     def _die(self) -> None:
         if self._power_cut:
             for path in {each for paths in self._unnamed.values() for each in paths}:
-                Path(path).unlink(missing_ok=True)
+                if os.path.exists(path):
+                    _unlink(path)
+            for former in self._former.values():
+                for path, kept in former.items():
+                    _replace(kept, path)
             for path in self._unsynced:
                 if os.path.exists(path):
                     os.truncate(path, os.path.getsize(path) // 2)
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def back_up(order: dict[str, Any], answer: int) -> None:
+_unlink, _replace = os.unlink, os.replace
+
+
+def work(order: dict[str, Any], answer: int) -> None:
     root = Path(order["root"])
     blob_writer.PACK_BYTES = 1 << 20
     blob_writer._INDEX_EVERY_BLOBS = 4
-    stores = [FolderStore(name, root / name) for name in NAMES]
+    two = opened(kit, root, order["days"])
     disk = Disk(root, order["moment"], order["power_cut"])
     disk.install()
-    kit.Kit(stores, SystemClock()).backup(Path(order["source"]))
+    WORKS[order["work"]](kit, two, Path(order["source"]), order["ids"])
     os.write(answer, str(disk.calls).encode())
     os._exit(0)
 
@@ -115,7 +139,7 @@ for line in sys.stdin:
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
-        back_up(json.loads(line), writer)
+        work(json.loads(line), writer)
     os.close(writer)
     calls = int(os.read(reader, 20) or 0)
     os.close(reader)

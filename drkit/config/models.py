@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from drkit.config.alerts import Alerts
 from drkit.config.checks import Checks
 from drkit.config.cost import Cost
 from drkit.config.decide import Decide
@@ -66,6 +67,7 @@ class Config(Strict):
     arbiter: ArbiterConfig | None = Field(None, description="Default: a folder in `state`.")
     probe: Probe = Probe()
     decide: Decide = Decide()
+    alerts: Alerts = Alerts()
     objectives: Targets = Targets()
     schedules: dict[Name, Job] = {}
     cost: Cost = Cost()

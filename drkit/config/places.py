@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from drkit.config.fields import LocalPath, Seconds, SecretRef, Strict
 
@@ -116,6 +116,9 @@ class Site(Strict):
     endpoint: str | None = Field(
         None, description="URL of the vLLM server on this site, by address and not by public name."
     )
+    instance: str | None = Field(
+        None, description="The provider's id of the machine; default: the one at that address."
+    )
 
 
 class Target(Strict):
@@ -125,6 +128,18 @@ class Target(Strict):
     candidates: tuple[Candidate, ...] = Field(min_length=1)
     limits: Limits = Limits()
     note: str = ""
+    standby: bool = Field(
+        False, description="It runs already, and is verified at every probe: a warm standby."
+    )
+    endpoint: str | None = Field(
+        None, description="URL of the standby's server, by address and not by public name."
+    )
+
+    @model_validator(mode="after")
+    def _standby_answers_somewhere(self) -> Target:
+        if self.standby and self.endpoint is None:
+            raise ValueError("a standby needs the `endpoint` at which it is verified")
+        return self
 
 
 class External(Strict):
@@ -144,6 +159,9 @@ class Service(Strict):
     args: tuple[str, ...] = ()
     port: int = 8000
     api_key: SecretRef | None = None
+    server: Literal["vllm", "sglang", "llama.cpp", "tgi"] | None = Field(
+        None, description="What answers; default: what its metrics show that it is."
+    )
     external: External | None = None
 
 
@@ -204,6 +222,16 @@ class GatewayRead(Strict):
     upstream: str | None = Field(None, description="None: it follows a DNS name.")
 
 
+class GatewayStats(Strict):
+    """Where the gateway counts: dotted paths into the JSON that `path` answers with."""
+
+    path: str = "/api/admin/stats"
+    requests: str | None = "requests"
+    fallbacks: str | None = "fallbacks"
+    failures: str | None = "failures"
+    confidence: str | None = Field("confidence", description="A mean, 0 to 1.")
+
+
 class HttpGatewaySwitch(Strict):
     """A gateway with an admin API; the defaults are the preset for tiered gateways."""
 
@@ -217,6 +245,9 @@ class HttpGatewaySwitch(Strict):
     )
     route: GatewayCall | None = Field(None, description="None: it follows a DNS name.")
     read: GatewayRead = GatewayRead()
+    stats: GatewayStats | None = Field(
+        GatewayStats(), description="null: this gateway has no statistics."
+    )
 
 
 class OtherSwitch(Strict):
@@ -246,3 +277,12 @@ class Probe(Strict):
     known_after: int = Field(3, ge=1, description="Good rounds before a new service is HEALTHY.")
     suspect_every: Seconds = Field("10s", validate_default=True)
     completion_timeout: Seconds = Field("15s", validate_default=True)
+    slow_every: Seconds = Field(
+        "5m", validate_default=True, description="Stores, Qdrant, TLS, the provider, trees."
+    )
+    tls: tuple[str, ...] = Field(
+        (), description="name or name:port whose certificates are watched, beside https endpoints."
+    )
+    gpu: str | None = Field(
+        None, description="URL of a DCGM or nvidia-smi exporter's metrics on the primary."
+    )

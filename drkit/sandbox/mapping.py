@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from drkit.config.alerts import LogObserver
 from drkit.config.models import Config, State
 from drkit.config.places import (
     GatewayCall,
@@ -97,11 +98,32 @@ def sandbox_config(config: Config, root: Path, ports: Ports) -> Config:
                 update={
                     "suspect_every": SANDBOX_PACE.suspect_every_s,
                     "down_after_s": SANDBOX_PACE.down_after_s,
+                    "tls": (),
+                    "gpu": _gpu(config, addresses, ports),
+                }
+            ),
+            "alerts": config.alerts.model_copy(
+                update={
+                    # nobody is called by a rehearsal (R11)
+                    "observers": {
+                        name: LogObserver(
+                            kind="log", least=observer.least, path=str(root / f"alerts-{name}.log")
+                        )
+                        for name, observer in config.alerts.observers.items()
+                    },
+                    "prometheus": str(root / "drkit.prom") if config.alerts.prometheus else None,
                 }
             ),
             "state": State(path=str(root), url=None),
         }
     )
+
+
+def _gpu(config: Config, addresses: Mapping[str, str], ports: Ports) -> str | None:
+    """The primary's stand-in shows how busy it is as DCGM's exporter does, on its own port."""
+    if config.probe.gpu is None or config.service is None:
+        return None
+    return f"http://{addresses[config.service.primary]}:{ports.model}/dcgm/metrics"
 
 
 def site_addresses(config: Config) -> dict[str, str]:
@@ -152,7 +174,9 @@ def _target(
     name: str, target: Target, root: Path, addresses: Mapping[str, str], ports: Ports
 ) -> Target:
     port = None if target.provider.kind in _RANDOM_PORT_KINDS else ports.model
-    return target.model_copy(update={"provider": _provider(name, root, addresses[name], port)})
+    provider = _provider(name, root, addresses[name], port)
+    # A standby that runs already is rehearsed as one that is brought up.
+    return target.model_copy(update={"provider": provider, "standby": False, "endpoint": None})
 
 
 def _provider(name: str, root: Path, host: str, port: int | None) -> LocalProvider:

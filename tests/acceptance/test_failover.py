@@ -115,23 +115,6 @@ def test_a_target_that_died_behind_a_gateway_that_answers_is_not_committed_to(
     assert bereft.address() is None, "a name must not lead to the dead primary either"
 
 
-@pytest.mark.parametrize(
-    "where", ["acquire:after-intent", "acquire:after-effect", "cutover:before-intent"]
-)
-def test_a_run_that_was_killed_is_resumed_to_one_verified_target(
-    bereft: Deployment, where: str
-) -> None:
-    code, out = bereft.run(*FAILOVER, DRKIT_BREAK=f"{where}:kill")
-    assert code == 25, out
-    killed, _ = bereft.show()
-    bereft.done("runs", "resume")
-    resumed, entries = bereft.show()
-    assert resumed["plan_checksum"] == killed["plan_checksum"]
-    assert resumed["outcome"] == "committed"
-    assert len(bereft.instances("coreweave")) == 1
-    assert entries_of(entries, "verify", "done")
-
-
 def test_with_any_two_stores_gone_the_third_gives_everything_back(deployment: Deployment) -> None:
     stores, away = deployment.sandbox / "stores", deployment.folder / "away"
     for kept in ("gcs", "s3", "b2"):

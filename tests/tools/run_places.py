@@ -233,4 +233,3 @@ class ProcessProber:
             self._world.rules.seen_alive(endpoint.url)
         clock = self._world.clock_of(self._process.machine)
         return observation(endpoint.url, model, answered_by, clock)
-

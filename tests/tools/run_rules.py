@@ -68,7 +68,7 @@ class Rules:
         self._may_act(drkit, self._entries(drkit.run_id), "destroy")
 
     def before_switch(self, drkit: Drkit, switch: MemorySwitch, plan: SwitchPlan) -> None:
-        """R8: only to a proven place (guards: `fresh`, `alive_primary`). R11: a drill's own names."""
+        """R8: only to a proven place (guards: `fresh`, `alive_home`). R11: to a drill's own."""
         world, url = self._world, plan.after.value
         own = world.drill_switches if self._drill(drkit) else world.switches
         self._must(switch in own, f"R11: {drkit.run_id} moves {switch.name}")
@@ -199,7 +199,9 @@ class Rules:
         lease = world.place.read(service).lease
         mine = lease is not None and lease.holder == holder
         self._must(mine, f"R5: {holder} does {kind} under the lease {lease}")
-        self._must(run.pid == drkit.pid, f"R5: {drkit.mark} does {kind}, {run.pid} has the run")
+        rivals = [each for each in world.drkits if each.pid == run.pid and each is not drkit]
+        here = [each.mark for each in rivals if each.machine is drkit.machine]
+        self._must(not here, f"R5: {drkit.mark} does {kind}, and {here} has the run")
         plan = world.journal().plan(run.id)
         steps = replay(entries, [each.id for each in plan.steps])
         busy = (StepState.INTENT, StepState.EFFECT_UNKNOWN)
@@ -229,7 +231,9 @@ class Rules:
         return bool(said) and all(each.get("reason") and each.get("who") for each in said)
 
     def _reported(self, run_id: str) -> str:
-        return " ".join(str(e.payload) for e in self._entries(run_id) if e.kind in ("note", "state"))
+        return " ".join(
+            str(e.payload) for e in self._entries(run_id) if e.kind in ("note", "state")
+        )
 
     def _own(self, run_id: str) -> list[Instance]:
         return [e for e in self._world.provider.alive() if e.tags.get("drkit-run") == run_id]

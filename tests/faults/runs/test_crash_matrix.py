@@ -7,14 +7,11 @@ traffic on a permitted place, nothing left that costs money, and nothing done tw
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from run_story import POINTS, Story, crash_points, kinds, told
 from run_world import PROJECT, Stack, World, inhabited
-
-from drkit.runs.records import RunState
 
 ENDINGS = ("resumed", "rolled back")
 RUNBOOKS = sorted(path.stem for path in (PROJECT / "runbooks").glob("*.yaml"))

@@ -20,6 +20,7 @@ from drkit.cli import (
     repair,
     restore,
     runbook,
+    runs,
     sandbox,
     soundness,
     watching,
@@ -46,6 +47,7 @@ deletion.repair_app.add_typer(repair.app)
 _add("Keep", data.app, backup.app, restore.app, soundness.app, deletion.app)
 _add("Keep", repair=deletion.repair_app, key=keys.app)
 _add("Look into the repository", inspect.app, measure.app, keys.tags_app)
-_add("Bring the service back", recovery.app, runbook=runbook.app, sandbox=sandbox.app)
+_add("Bring the service back", recovery.app, runs=runs.app, runbook=runbook.app)
+_add("Bring the service back", sandbox=sandbox.app)
 _add("Watch and decide", watching.app, daemon.app, witness.app, audit=watching.audit_app)
 _add("The deployment", doctor.app, cost.app, bootstrap.app, config=config.app)

@@ -1,4 +1,4 @@
-"""The commands that bring the service back: failover, run-drill, runs, probe."""
+"""The commands that bring the service back: failover, run-drill, probe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from drkit.cli.apps import opened, sandbox_running
 from drkit.cli.options import Session, command
 
 app = typer.Typer()
-runs_app = typer.Typer(no_args_is_help=True, help="Runs: what they did, and going on with one.")
 RUN_PARTS = ("stores", "repository", "service", "targets", "switch", "arbiter")
 DEFAULT_RUNBOOK = "primary-gpu-down"
 
@@ -127,99 +126,3 @@ def probe(session: Session) -> int:
         f"the service is {state.value}",
     )
     return 0 if alive and state is not ServiceState.DOWN else 20
-
-
-@command(runs_app, "list")
-def list_runs(session: Session) -> None:
-    """Lists all runs, newest last."""
-    from drkit.wiring.run import open_journal
-
-    with opened(session, parts=()) as opened_app:
-        rows = [
-            {
-                "id": run.id,
-                "kind": run.kind,
-                "target": run.target,
-                "state": run.state.value,
-                "outcome": run.outcome or "",
-                "created": f"{run.created_at:%Y-%m-%d %H:%M:%S}",
-            }
-            for run in open_journal(opened_app).runs()
-        ]
-    session.terminal.table("run", ("id", "kind", "target", "state", "outcome", "created"), rows)
-
-
-@command(runs_app)
-def show(
-    session: Session, run: Annotated[str, typer.Argument(help="An id or its start.")] = "latest"
-) -> None:
-    """Shows a run and its journal."""
-    from drkit.cli.running import entry_line
-    from drkit.wiring.run import open_journal
-
-    with opened(session, parts=()) as opened_app:
-        journal = open_journal(opened_app)
-        record = journal.run(run)
-        entries = journal.entries(record.id)
-    session.terminal.result(
-        "run",
-        {
-            "id": record.id,
-            "kind": record.kind,
-            "service": record.service,
-            "target": record.target,
-            "state": record.state.value,
-            "outcome": record.outcome,
-            "plan_checksum": record.plan_checksum,
-            "epoch": record.epoch,
-            "sandbox": record.sandbox,
-        },
-        f"{record.id}: {record.kind} of {record.service} to {record.target}: "
-        f"{record.state.value}{f', {record.outcome}' if record.outcome else ''}\n"
-        f"plan {record.plan_checksum}",
-    )
-    for entry in entries:
-        session.terminal.result(
-            "entry",
-            {
-                "seq": entry.seq,
-                "at": entry.at.isoformat(),
-                "elapsed_s": entry.elapsed_s,
-                "step": entry.step,
-                "attempt": entry.attempt,
-                "kind": entry.kind,
-                "payload": entry.payload,
-            },
-            entry_line(entry),
-        )
-
-
-@command(runs_app)
-def resume(
-    session: Session, run: Annotated[str, typer.Argument(help="An id or its start.")] = "latest"
-) -> int:
-    """Goes on with a run that stopped: it looks first, and does nothing twice."""
-    from drkit.cli.running import start_and_attach
-    from drkit.wiring.run import open_journal
-
-    with opened(session, servers=True, keep_servers=True, parts=RUN_PARTS) as opened_app:
-        journal = open_journal(opened_app)
-        return start_and_attach(session, opened_app, journal, journal.run(run).id)
-
-
-@command(runs_app, hidden=True)
-def execute(session: Session, run: Annotated[str, typer.Argument()]) -> int:
-    """Executes a run in this process; `failover`, `run-drill` and `runs resume` start it."""
-    from drkit.runs.actions.catalog import ACTIONS
-    from drkit.runs.engine import execute as execute_run
-    from drkit.wiring.run import conclude, open_journal, run_context
-
-    with opened(session, parts=RUN_PARTS) as opened_app:
-        journal = open_journal(opened_app)
-        record = execute_run(journal, run, ACTIONS, run_context(opened_app, journal, run))
-        if record.state.ended:
-            conclude(opened_app, journal, record)
-    return 0 if record.state.ended else 25
-
-
-app.add_typer(runs_app, name="runs")

@@ -1,27 +1,21 @@
-"""Planning a run, starting its process, and following what it writes."""
+"""Planning a run, what its screen says, and carrying it out."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drkit.cli.options import Session
 from drkit.errors import ConfigError
-from drkit.units import format_duration
 
 if TYPE_CHECKING:
     from drkit.compute.interface import Endpoint
-    from drkit.runs.journal import Journal
+    from drkit.runs.opening import Right
     from drkit.runs.plan import Plan
-    from drkit.runs.records import JSON, Entry, RunKind, RunRecord
+    from drkit.runs.records import Entry, RunKind
     from drkit.wiring import App
-
-_POLL_S = 0.1
 
 
 def plan_run(app: App, runbook: str, *, kind: RunKind, target: str | None) -> Plan:
@@ -97,103 +91,32 @@ def carry_out(
     *,
     first_failed_at: datetime | None = None,
     opened: Callable[[str], None] | None = None,
+    right: Right | None = None,
+    one_step: bool = False,
 ) -> int:
     """Opens the run, tells `opened` its id, starts its process, follows it, hands over the
-    evidence; the exit status.
+    evidence; the exit status. `right`: an operator's, who typed it, unless another is given.
     """
+    from drkit.cli.following import start_and_attach
+    from drkit.runs.opening import Opener, Right
+    from drkit.state.audit import AuditLog, this_user
     from drkit.wiring.run import open_journal
 
     journal = open_journal(app)
-    run = journal.open_run(plan, sandbox=app.sandbox, first_failed_probe_at=first_failed_at)
+    opener = Opener(this_user(), right or Right.TYPED, app.config.decide)
+    run = journal.open_run(
+        plan, sandbox=app.sandbox, first_failed_probe_at=first_failed_at, opener=opener
+    )
+    for passed_over in _passed_over(journal.entries(run.id)):
+        session.terminal.say(f"goes on all the same, for you ask for it: {passed_over}")
+    AuditLog(app.database, app.clock).append(
+        f"run {plan.kind}", plan.service, {"run": run.id, "target": plan.target}
+    )
     if opened is not None:
         opened(run.id)
-    return start_and_attach(session, app, journal, run.id)
+    return start_and_attach(session, app, journal, run.id, *(["--one-step"] if one_step else []))
 
 
-def start_and_attach(session: Session, app: App, journal: Journal, run_id: str) -> int:
-    """The run's own process survives this one: Ctrl-C here only stops the looking on."""
-    work_dir = app.state_dir / "runs" / run_id
-    work_dir.mkdir(parents=True, exist_ok=True)
-    argv = [sys.executable, "-m", "drkit", "runs", "execute", run_id]
-    argv += ["--config", str(session.config_path)] + (["--sandbox"] if session.sandbox else [])
-    last = max((entry.seq for entry in journal.entries(run_id)), default=0)
-    with (work_dir / "log").open("ab") as log:
-        process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        _follow(session, journal, run_id, process, last)
-    except KeyboardInterrupt:
-        session.terminal.say(f"the run goes on without you; look at it: drkit runs show {run_id}")
-        raise
-    return _report(session, app, journal, run_id, work_dir / "log")
-
-
-def _follow(
-    session: Session, journal: Journal, run_id: str, process: subprocess.Popen[bytes], seq: int
-) -> None:
-    running = True
-    while running:
-        running = process.poll() is None
-        for entry in journal.entries(run_id, seq):
-            seq = entry.seq
-            session.terminal.say(entry_line(entry))
-        if running:
-            time.sleep(_POLL_S)
-
-
-def _report(session: Session, app: App, journal: Journal, run_id: str, log: Path) -> int:
-    from drkit.runs.evidence.as_lines import evidence_lines
-    from drkit.wiring.run import write_evidence
-
-    run = journal.run(run_id)
-    evidence, paths = write_evidence(app, journal, run_id)
-    for line in evidence_lines(evidence):
-        session.terminal.say(line)
-    session.terminal.result(
-        "run_ended",
-        {"run_id": run.id, "state": run.state.value, "outcome": run.outcome, **paths},
-        f"evidence: {paths['html']}",
-    )
-    if not run.state.ended:
-        session.terminal.say(f"it stopped; its log: {log}; to go on: drkit runs resume {run_id}")
-    return exit_status(run, journal.entries(run_id))
-
-
-def exit_status(run: RunRecord, entries: list[Entry]) -> int:
-    """0 when it did its work; 23 for a drill that failed; else what an operator must know."""
-    if run.outcome in ("passed", "committed"):
-        return 0
-    if run.kind == "drill":
-        return 23
-    kinds = {str(entry.payload.get("kind")) for entry in entries if entry.kind == "failed"}
-    if kinds & {"ProofsFailed", "VerificationFailed", "DamagedData"}:
-        return 22
-    return 26 if "OutOfCapacity" in kinds else 25
-
-
-def entry_line(entry: Entry) -> str:
-    """One line of a journal, for people."""
-    payload = entry.payload
-    what = {
-        "intent": "is undone now" if payload.get("undo") else "begins",
-        "done": f"done: {entry.payload.get('proof', '')}",
-        "failed": f"FAILED: {entry.payload.get('error', '')}",
-        "skipped": f"skipped: {entry.payload.get('reason', '')}",
-        "undone": f"undone: {entry.payload.get('proof', '')}",
-        "state": f"is {entry.payload.get('to')}",
-        "resumed": f"taken up again by process {entry.payload.get('pid')}",
-        "note": _note_words(payload),
-    }[entry.kind]
-    return f"{format_duration(entry.elapsed_s):>10}  {entry.step or 'run':<13}  {what}"
-
-
-def _note_words(payload: Mapping[str, JSON]) -> str:
-    """What a person should read of a note."""
-    if isinstance(evidence := payload.get("evidence"), Mapping):
-        return f"evidence: {evidence.get('html', '')}"
-    if unknown := payload.get("effect_unknown"):
-        return f"not known whether it took effect: {unknown}"
-    if failed := payload.get("undo_failed"):
-        return f"could not be undone: {failed}. {payload.get('hint', '')}"
-    return str(payload.get("text") or payload.get("paid") or dict(payload))
+def _passed_over(entries: Sequence[Entry]) -> list[str]:
+    found = entries[0].payload.get("passed_over") if entries else None
+    return [str(each) for each in found] if isinstance(found, list) else []

@@ -42,6 +42,18 @@ def owner_of(arbiter: Arbiter, run_id: str) -> RoleRecord | None:
     return record if record is not None and record.service == owner_key(run_id) else None
 
 
+def unless_owned_by_another(arbiter: Arbiter, run_id: str, holder: str) -> None:
+    """Raises `TakenOver` when the run is not `holder`'s any more."""
+    owner = owner_of(arbiter, run_id)
+    if owner is not None and owner.site != holder:
+        raise TakenOver(
+            f"run {run_id} was taken over by {owner.site.partition('/')[0]} "
+            f"at {owner.since:%Y-%m-%d %H:%M} UTC; nothing was done here",
+            hint=f"`drkit runs list --remote` shows it; "
+            f"to have it back: drkit runs resume {run_id} --take-over",
+        )
+
+
 class KeptLease:
     """Holds `service`'s lease while it is entered. Raises `LeaseHeld` or `ArbiterUnreachable`.
 
@@ -149,16 +161,8 @@ class KeptLease:
 
     def _unless_taken_over(self) -> None:
         """Nobody can take a run over without this lease: so it is asked for once, under it."""
-        if self._run_id is None:
-            return
-        owner = owner_of(self._arbiter, self._run_id)
-        if owner is not None and owner.site != self._holder:
-            raise TakenOver(
-                f"run {self._run_id} was taken over by {owner.site.partition('/')[0]} "
-                f"at {owner.since:%Y-%m-%d %H:%M} UTC; nothing was done here",
-                hint=f"`drkit runs list --remote` shows it; "
-                f"to have it back: drkit runs resume {self._run_id} --take-over",
-            )
+        if self._run_id is not None:
+            unless_owned_by_another(self._arbiter, self._run_id, self._holder)
 
     def _give_back(self) -> None:
         if self._lease is not None:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, select
 
 from drkit.errors import ConfigError, DamagedData
 from drkit.runs.plan import Plan
+from drkit.runs.process import lives
 from drkit.runs.records import Entry, RunRecord
 from drkit.runs.rows import entry_from, run_from
 from drkit.state.database import Database
@@ -62,6 +63,12 @@ class ReadableJournal:
         if plan.checksum != row.plan_checksum:
             raise _changed_plan(run_id, "its checksum differs")
         return plan
+
+    def is_executed(self, run_id: str) -> bool:
+        """Whether a process of this machine executes the run now."""
+        with self._database.read() as connection:
+            row = row_of(connection, run_id)
+        return lives(row.pid, row.pid_started)
 
     def open_run_of(self, service: str, namespace: str) -> RunRecord | None:
         """The run that is open, if one is."""

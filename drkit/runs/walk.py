@@ -21,6 +21,7 @@ from drkit.runs.signals import StopRequest
 from drkit.runs.states import StepProgress, replay
 from drkit.runs.stepper import StepFailure, Stepper
 
+STEP_BY_STEP = "goes step by step"
 TICK_S = 0.1
 GRACE_S = 15.0
 """How long steps that were told to stop are waited for before the run goes on without them."""
@@ -187,7 +188,7 @@ class Walk:
             return Halted(reason, goes_on, answers=True)
         if self.one_step and after:
             hint = f"`drkit runs step {self.run_id}` does the next one, {goes_on}"
-            return Halted(f"goes step by step; {after} comes next", hint)
+            return Halted(f"{STEP_BY_STEP}; {after} comes next", hint)
         if waiting := [step.id for step in unapproved(self.plan, steps)]:
             names = " and ".join(waiting)
             hint = f"`drkit runs approve {self.run_id}` lets it begin; nothing else ever does"

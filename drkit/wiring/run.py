@@ -23,8 +23,12 @@ from drkit.runs.evidence.as_json import evidence_json
 from drkit.runs.evidence.build import build_evidence
 from drkit.runs.evidence.values import Evidence
 from drkit.runs.journal import Journal
+from drkit.runs.lease import ttl_of, unless_owned_by_another
 from drkit.runs.records import EXTERNAL, Entry, RunRecord
+from drkit.runs.sealed import sealed_run, sealed_runs
+from drkit.runs.takeover import take_over
 from drkit.sandbox.overrides import OVERRIDES, SANDBOX_PACE
+from drkit.state.audit import this_user
 from drkit.stores.durable import write_file
 from drkit.stores.interface import Store
 from drkit.wiring.app import App
@@ -71,6 +75,44 @@ def _put(store: Store, name: str, sealed: bytes) -> bool:
     return True
 
 
+def runs_in_stores(app: App) -> list[RunRecord]:
+    """Every run that a store which answers knows, of any machine, the newest first."""
+    return sealed_runs(app.stores, app.repository.key.open)
+
+
+def others_run(app: App, selector: str) -> RunRecord | None:
+    """The run of another machine with that id or unique start of one; for "latest" the newest that
+    has not ended.
+    """
+    runs = runs_in_stores(app)
+    if selector == "latest":
+        return next((run for run in runs if not run.state.ended), None)
+    found = [run for run in runs if run.id.startswith(selector)]
+    return found[0] if len(found) == 1 else None
+
+
+def take_over_run(app: App, journal: Journal, run_id: str) -> RunRecord:
+    """The run, this machine's from now on. Raises what `take_over` raises."""
+    return take_over(
+        journal,
+        lambda: sealed_run(app.stores, app.repository.key.open, run_id),
+        arbiter=app.arbiter,
+        holder=_holder(app, run_id),
+        clock=app.clock,
+        who=this_user(),
+        ttl_s=ttl_of(SANDBOX_PACE.time_scale if app.sandbox else 1.0),
+    )
+
+
+def unless_taken_over(app: App, run_id: str) -> None:
+    """Raises `TakenOver` when the run is another machine's now."""
+    unless_owned_by_another(app.arbiter, run_id, _holder(app, run_id))
+
+
+def _holder(app: App, run_id: str) -> str:
+    return f"{app.machine}/{run_id}"
+
+
 def run_context(app: App, journal: Journal, run_id: str) -> Context:
     """The context of a run. Secrets are resolved on this machine, now (K3)."""
     run, plan = journal.run(run_id), journal.plan(run_id)
@@ -96,7 +138,7 @@ def run_context(app: App, journal: Journal, run_id: str) -> Context:
         compute=NoCompute() if plan.target == EXTERNAL else app.compute(plan.target),
         switches=switches,
         arbiter=app.arbiter,
-        holder=f"{app.machine}/{run.id}",
+        holder=_holder(app, run.id),
         prober=app.prober,
         repository=lambda: app.repository,
         stores=app.stores,

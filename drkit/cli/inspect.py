@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -170,7 +170,10 @@ def find(
 def dump(
     session: Session,
     snapshot: SnapshotAndFolder,
-    file: Annotated[str, typer.Argument(help="A file, or a folder, which becomes a tar archive.")],
+    file: Annotated[str, typer.Argument(help="A file, or a folder, which becomes an archive.")],
+    archive: Annotated[
+        Literal["tar", "zip"], typer.Option("--archive", "-a", help="What a folder becomes.")
+    ] = "tar",
     target: Annotated[
         Path | None, typer.Option("--target", "-t", help="Write here, not to standard output.")
     ] = None,
@@ -178,7 +181,7 @@ def dump(
     tag: Tags = None,
     path: Paths = None,
 ) -> None:
-    """Writes one file, or a folder as tar, to standard output."""
+    """Writes one file, or a folder as tar or zip, to standard output."""
     import sys
 
     from drkit.repository.browse import find_folder
@@ -191,11 +194,11 @@ def dump(
         chosen = choose(app.repository.snapshots(), snapshot, read_filter(host, tag, path))
         tree = find_folder(app.repository, chosen.listed.snapshot.tree, chosen.subfolder)
         if target is None:
-            write_dump(app.repository, tree, file, sys.stdout.buffer)
+            write_dump(app.repository, tree, file, sys.stdout.buffer, archive)
             sys.stdout.buffer.flush()
             return
         if target.exists():
             raise GuardRefused(f"{target} is there already", hint="name a file that is not there")
         with target.open("xb") as out:
-            write_dump(app.repository, tree, file, out)
+            write_dump(app.repository, tree, file, out, archive)
     session.terminal.result("dump", {"target": str(target)}, f"{file} is in {target}")

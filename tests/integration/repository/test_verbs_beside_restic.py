@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import zipfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -191,6 +192,46 @@ def test_dump_gives_the_bytes_and_the_tar_that_restic_gives(
             "SCHILY.xattr.user.drkit.test"
         )
         assert attribute is None or attribute.encode("utf-8", "surrogateescape") == b"\x00value\xff"
+
+
+def test_dump_as_zip_holds_what_restics_holds(restic: Path, kit: ModuleType, made: Any) -> None:
+    of, root = made
+    repository = of.open()
+
+    class Pipe(io.RawIOBase):
+        """Standard output: nothing that was written can be gone back to."""
+
+        def __init__(self) -> None:
+            self.held = bytearray()
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, content: Any) -> int:
+            self.held += content
+            return len(content)
+
+    def members(content: bytes) -> dict[str, tuple[Any, ...]]:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            assert archive.testzip() is None
+            return {
+                each.filename.strip("/"): (
+                    *(each.is_dir(), each.external_attr >> 16, each.date_time),
+                    *(archive.read(each), each.extra[:4], each.extra[5:9]),
+                )
+                for each in archive.infolist()
+                if not each.filename.endswith(("fifo", "/"))
+                or (each.is_dir() and each.filename.count("/") > 2)
+            }
+
+    for folder in ("/sncp/kinds", "/sncp/notes"):
+        pipe = Pipe()
+        dump(repository, repository.snapshots()[-1].snapshot.tree, folder, pipe, "zip")  # type: ignore[arg-type]
+        said = members(restic_says(restic, kit, root, "dump", "--archive", "zip", "latest", folder))
+        found = members(bytes(pipe.held))
+        assert len(found) > 3
+        assert {name: found[name] for name in found} == {name: said[name] for name in found}
+        assert {name for name in said if name not in found} <= {"sncp", folder[1:], ""}
 
 
 def test_restic_opens_with_the_new_password_alone_and_sees_the_new_tags(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import zipfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -143,6 +145,24 @@ def test_a_file_of_which_a_part_is_lost_is_never_dumped_as_if_it_were_whole(two:
         dump(repository, root(two, repository), "/sncp/large.bin", io.BytesIO())
     with pytest.raises(DamagedData):
         dump(repository, root(two, repository), "/sncp", io.BytesIO())
+    with pytest.raises(DamagedData):
+        dump(repository, root(two, repository), "/sncp", io.BytesIO(), "zip")
+
+
+def test_a_zip_takes_names_and_times_that_zips_do_not_know(kit: Any, tmp_path: Path) -> None:
+    source = tmp_path / "odd"
+    source.mkdir()
+    (source / os.fsdecode(b"\xff name")).write_bytes(b"one")
+    (source / "years").write_bytes(b"two")
+    (source / "empty").mkdir()
+    os.utime(source / "years", (-(10**9), -(10**9)))
+    of = kit.Kit([MemoryStore("gcs")]).init()
+    of.backup(source)
+    out = io.BytesIO()
+    dump(of.open(), of.latest(of.open()).snapshot.tree, "/sncp", out, "zip")
+    with zipfile.ZipFile(out) as archive:
+        held = {each.filename: archive.read(each) for each in archive.infolist()}
+    assert held == {"sncp/\\xff name": b"one", "sncp/years": b"two", "sncp/empty/": b""}
 
 
 def test_bitrot_shows_as_other_content_under_the_same_metadata(two: Any, tmp_path: Path) -> None:

@@ -12,12 +12,18 @@ app = typer.Typer()
 
 @command(app)
 def daemon(session: Session) -> None:
-    """Runs the schedules until SIGTERM or Ctrl-C; each job is a command with a deadline."""
+    """Runs the schedules until SIGTERM or Ctrl-C; each job is a command with a deadline.
+
+    Of several daemons on one arbiter one leads and runs everything; the others probe, and take
+    over when it is gone.
+    """
     from drkit.clock import SystemClock
     from drkit.errors import ConfigError
     from drkit.service.commands import launcher, status_reader
     from drkit.service.daemon import Daemon
     from drkit.service.jobs import plan_jobs
+    from drkit.service.leading import Leading
+    from drkit.wiring.leading import open_leadership, tell_position
 
     with opened(session, servers=True) as opened_app:
         jobs, left_out = plan_jobs(opened_app.config.schedules)
@@ -27,10 +33,12 @@ def daemon(session: Session) -> None:
                 hint="add a job to `schedules`, such as {run: backup, every: 30m}",
             )
         folder, clock = opened_app.state_dir / "daemon", SystemClock()
+        leading = Leading(open_leadership(opened_app), lambda now: tell_position(opened_app, now))
         Daemon(
             jobs,
             left_out,
-            launch=launcher(session.config_path, sandbox=session.sandbox),
+            launch=launcher(session.config_path, sandbox=session.sandbox, leading=leading),
+            leading=leading,
             folder=folder,
             clock=clock,
             emit=session.terminal.emit,

@@ -91,18 +91,20 @@ def run_drill(
 def probe(session: Session) -> int:
     """Asks the server that serves now, by address, whether it is alive; knows former rounds.
 
-    A service that is suspected is asked again until it is well or DOWN. Traffic is not moved.
+    A service that is suspected is asked again until it is well or DOWN. What follows is done by
+    who leads: a daemon, or this command if no daemon does.
     """
+    from drkit.cli.after_round import follow
     from drkit.cli.watching import decision_values, decision_words
     from drkit.health.interface import ServiceState
-    from drkit.operations.decide import weigh
-    from drkit.wiring.watch import open_decisions, open_watch, read_facts, serving
+    from drkit.wiring.watch import open_watch, role_now, serving
 
     with opened(session, parts=("service",)) as opened_app:
-        site, endpoint = serving(opened_app)
+        role = role_now(opened_app)
+        site, endpoint = serving(opened_app, role)
         watched = open_watch(opened_app).round(site, endpoint, opened_app.api_key())
-        facts = read_facts(opened_app, watched.health)
-        _, decision = weigh(open_decisions(opened_app), facts, opened_app.config.decide)
+        followed = follow(session, opened_app, watched, role)
+        decision = followed.decision
     rows = [
         {
             "probe": result.probe,
@@ -121,7 +123,8 @@ def probe(session: Session) -> int:
     state = watched.health.state
     session.terminal.result(
         "health",
-        {"site": site, "endpoint": endpoint.url, "alive": alive, "state": state.value},
+        {"site": site, "endpoint": endpoint.url, "alive": alive, "state": state.value}
+        | {"role_unconfirmed": role.unconfirmed, **followed.values()},
         f"{site} at {endpoint.url} is {'alive' if alive else 'NOT alive'}; "
         f"the service is {state.value}",
     )

@@ -60,22 +60,26 @@ def pause(
 def approve(
     session: Session,
     runbook: Annotated[
-        str, typer.Option("--runbook", help="A file in the runbooks folder.")
-    ] = "primary-gpu-down",
+        str | None, typer.Option("--runbook", help="A file in the runbooks folder.")
+    ] = None,
 ) -> int:
     """Approves the decision that waits, and carries it out: fails over to the decided target."""
     from drkit.cli.running import carry_out, first_failed_probe, plan_lines, plan_run
     from drkit.state.audit import AuditLog, this_user
-    from drkit.wiring.watch import open_decisions, open_watch, read_facts
+    from drkit.wiring.watch import decided_target, open_decisions, read_facts, role_now, seen_health
 
     parts = ("stores", "repository", "service", "targets", "switch", "arbiter")
     with opened(session, servers=True, keep_servers=True, parts=parts) as opened_app:
         service = _service(opened_app.config.service)
-        target = opened_app.config.decide.to or next(iter(opened_app.config.targets))
-        plan = plan_run(opened_app, runbook, kind="failover", target=target)
+        target = decided_target(opened_app)
+        book = runbook or opened_app.config.decide.runbook
+        plan = plan_run(opened_app, book, kind="failover", target=target)
         for line in plan_lines(opened_app, plan):
             session.terminal.say(line)
-        facts = read_facts(opened_app, open_watch(opened_app).health())
+        reachable = role_now(opened_app).unconfirmed is None
+        facts = read_facts(
+            opened_app, seen_health(opened_app), leads=True, arbiter_reachable=reachable
+        )
         if session.dry_run:
             return 0
         decisions = open_decisions(opened_app)

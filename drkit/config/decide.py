@@ -42,6 +42,13 @@ class Decide(Strict):
     protect: Literal["auto", "off"] = Field(
         "auto", description="auto: users go to the external API as soon as the service is DOWN."
     )
+    runbook: Name = Field("primary-gpu-down", description="What a decision carries out.")
+    lease: Seconds = Field(
+        "10s",
+        validate_default=True,
+        ge=2,
+        description="How long a daemon leads without renewing; another one takes over after it.",
+    )
     approval_wait: Seconds = Field("15m", validate_default=True)
     cooldown: Seconds = Field("1h", validate_default=True)
     most_per_day: int = Field(1, ge=0, description="Failovers that nobody typed, in 24 hours.")

@@ -50,7 +50,8 @@ class Facts:
 
     `answers`: the last round that saw anything was a good one. `seen_down` and `seeing`: vantage
     points that call it DOWN now, and that answered at all; this machine is one of them.
-    `standby_proof_age_s`: None without a warm standby.
+    `standby_proof_age_s`: None without a warm standby, or one that never passed; `standby_fails`:
+    it did not pass when it was asked last.
     """
 
     down: bool
@@ -69,6 +70,7 @@ class Facts:
     unattended_last_week: int
     standby_proof_age_s: float | None
     fence_began: bool = False
+    standby_fails: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,8 @@ def unattended_blocks(facts: Facts, settings: Decide) -> tuple[str, ...]:
             (facts.seeing < 2, "fewer than two vantage points answer (H3)"),
             (facts.seen_down < 2, "no second vantage point sees it DOWN (H3)"),
             (facts.flapping, "it is flapping"),
-            (standby_age_s is None, "there is no warm standby"),
+            (standby_age_s is None, "there is no warm standby that was verified"),
+            (facts.standby_fails, "the warm standby does not pass now"),
             (
                 standby_age_s is not None and standby_age_s > settings.standby_proof,
                 "the standby's last proof is too old",
@@ -127,6 +130,9 @@ def unattended_blocks(facts: Facts, settings: Decide) -> tuple[str, ...]:
         if holds
     )
 
+
+UNATTENDED = "auto"
+"""Who approved a decision that nobody was asked about."""
 
 Guard = Callable[[Decision, Facts, float, Decide], bool]
 
@@ -237,7 +243,7 @@ def _entered(
     asked_s = decision.asked_elapsed_s
     if to is DecisionState.WAIT_APPROVAL and decision.state is not to:
         asked_s = now_elapsed_s
-    who = by or ("auto" if to is DecisionState.APPROVED else decision.by)
+    who = by or (UNATTENDED if to is DecisionState.APPROVED else decision.by)
     if to is DecisionState.BLOCKED:  # an approval was for the facts as they were then
         who = None
     return Decision(to, blocks(facts), asked_s, who)

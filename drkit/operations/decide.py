@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from drkit.config.decide import Decide
+from drkit.config.places import Probe
 from drkit.coordination.decision import DecisionEvent, Facts
 from drkit.coordination.decisions import DecisionRecord, Decisions
-from drkit.coordination.interface import Arbiter, ArbiterUnreachable
 from drkit.errors import ConfigError
 from drkit.health.interface import ServiceHealth, ServiceState
+from drkit.health.witness import Voice
+from drkit.operations.standby import StandbyProof
 from drkit.runs.journal import Journal
-from drkit.runs.records import RunRecord
+from drkit.runs.opening import read_standing
+from drkit.runs.records import Effect
 from drkit.state.database import Database
 
 LONGEST_PAUSE = timedelta(hours=8)
@@ -56,64 +59,74 @@ def acknowledge(database: Database, service: str, now: datetime) -> None:
     database.remember(f"acknowledged/{service}", now.isoformat())
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What is known beyond this machine's own rounds. `voices`: of the witnesses that were asked.
+
+    `leads`: this drkit has the lease of the watch now. An operator's word needs no leadership.
+    """
+
+    arbiter_reachable: bool
+    leads: bool
+    voices: tuple[Voice, ...] = ()
+    standby: StandbyProof | None = None
+
+
 def facts_now(
     health: ServiceHealth,
+    elsewhere: Elsewhere,
     *,
     service: str,
     settings: Decide,
-    arbiter: Arbiter,
     journal: Journal,
     database: Database,
     now: datetime,
 ) -> Facts:
     """Everything a decision is weighed by, read at one moment."""
-    down = health.state is ServiceState.DOWN
-    runs = [run for run in journal.runs() if run.service == service and run.kind == "failover"]
+    with database.read() as connection:
+        standing = read_standing(connection, service, settings, now)
+    heard = [voice for voice in elsewhere.voices if voice is not Voice.SILENT]
+    run = journal.open_run_of(service, "production")
+    standby = elsewhere.standby
     return Facts(
-        down=down,
+        down=health.state is ServiceState.DOWN,
         ever_healthy=health.ever_healthy,
         answers=health.good_rounds > 0,
         blind=health.blind,
         flapping=health.flapping,
-        seen_down=int(health.down_now),
-        seeing=int(not health.blind),
-        leads=True,
-        arbiter_reachable=_reachable(arbiter, service),
-        paused=current_pause(database, service, now) is not None,
-        open_run=journal.open_run_of(service, "production") is not None,
-        cooldown_left_s=_cooldown_left_s(runs, settings, _acknowledged(database, service), now),
-        unattended_last_day=0,
-        unattended_last_week=0,
-        standby_proof_age_s=None,
+        seen_down=int(health.down_now) + heard.count(Voice.DOWN),
+        seeing=int(not health.blind) + len(heard),
+        leads=elsewhere.leads,
+        arbiter_reachable=elsewhere.arbiter_reachable,
+        paused=standing.paused is not None,
+        open_run=run is not None,
+        cooldown_left_s=standing.cooldown_left_s,
+        unattended_last_day=standing.unattended_last_day,
+        unattended_last_week=standing.unattended_last_week,
+        standby_proof_age_s=standby.age_s(now) if standby else None,
+        fence_began=run is not None and _fence_began(journal, run.id),
+        standby_fails=standby is not None and standby.fails is not None,
     )
 
 
+def is_well(health: ServiceHealth, probe: Probe) -> bool:
+    """The outage is over: the service is seen well for long enough, wherever it serves from.
+    What is merely no longer DOWN, or not known, is not well.
+    """
+    well = (ServiceState.HEALTHY, ServiceState.SERVING_TARGET, ServiceState.FAILBACK_READY)
+    return health.state in well and health.good_rounds >= probe.up_after and not health.blind
+
+
 def weigh(
-    decisions: Decisions, facts: Facts, settings: Decide
+    decisions: Decisions, facts: Facts, settings: Decide, *, well: bool
 ) -> tuple[DecisionRecord | None, DecisionRecord | None]:
-    """(before, after): the open decision, moved by what is known now."""
-    event = DecisionEvent.WEIGHED if facts.down else DecisionEvent.RECOVERED
+    """(before, after): the open decision, moved by what is known now. `well`: see `is_well`."""
+    event = DecisionEvent.RECOVERED if well else DecisionEvent.WEIGHED
     return decisions.weigh(event, facts, settings)
 
 
-def _reachable(arbiter: Arbiter, service: str) -> bool:
-    try:
-        arbiter.read_role(service)
-    except ArbiterUnreachable:
-        return False
-    return True
-
-
-def _acknowledged(database: Database, service: str) -> datetime | None:
-    value = database.recall(f"acknowledged/{service}")
-    return datetime.fromisoformat(value) if isinstance(value, str) else None
-
-
-def _cooldown_left_s(
-    runs: list[RunRecord], settings: Decide, acknowledged: datetime | None, now: datetime
-) -> float:
-    ends = [run.ended_at for run in runs if run.ended_at is not None]
-    last = max(ends, default=None)
-    if last is None or (acknowledged is not None and acknowledged >= last):
-        return 0.0
-    return max(0.0, settings.cooldown - (now - last).total_seconds())
+def _fence_began(journal: Journal, run_id: str) -> bool:
+    return any(
+        entry.kind == "intent" and entry.payload.get("effect") == Effect.FENCE.value
+        for entry in journal.entries(run_id)
+    )

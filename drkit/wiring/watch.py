@@ -3,38 +3,60 @@
 from __future__ import annotations
 
 from drkit.compute.interface import Endpoint
+from drkit.config.places import Service
 from drkit.coordination.decision import Facts
 from drkit.coordination.decisions import Decisions
 from drkit.errors import ConfigError
+from drkit.health.file_memory import FileMemory
 from drkit.health.interface import ServiceHealth
+from drkit.health.record import health_from
 from drkit.health.reference import reach
-from drkit.operations.decide import facts_now
+from drkit.health.witness import Heard
+from drkit.operations.decide import Elsewhere, facts_now
+from drkit.operations.roles import SeenRole, read_role
+from drkit.operations.standby import StandbyProof, last_proof, verify_standby
 from drkit.operations.watch import Watch
 from drkit.runs.journal import Journal
+from drkit.state.health_log import HealthLog
 from drkit.wiring.app import App, parse_endpoint
 
 
-def serving(app: App) -> tuple[str, Endpoint]:
+def service_of(app: App) -> Service:
+    """The service that is watched. ConfigError when there is none."""
+    if app.config.service is None:
+        raise ConfigError(
+            "schedules.yaml describes no service to watch", hint="add its `service` section"
+        )
+    return app.config.service
+
+
+def own_memory(app: App) -> FileMemory:
+    """What this machine saw itself. Its clock is its own: nobody else counts on with it."""
+    return FileMemory(app.state_dir / "watch")
+
+
+def role_now(app: App) -> SeenRole:
+    """Who serves, by the role record, or by the last one read while the arbiter is away."""
+    return read_role(app.arbiter, service_of(app).name, own_memory(app), app.clock)
+
+
+def serving(app: App, seen: SeenRole | None = None) -> tuple[str, Endpoint]:
     """Site and endpoint that serve now, by the role record (R2)."""
-    service = app.config.service
-    if service is None or app.primary is None:
+    service = service_of(app)
+    if app.primary is None:
         raise ConfigError(
             "schedules.yaml names no endpoint to probe",
             hint="add `service`, and `endpoint` to its primary site",
         )
-    role = app.arbiter.read_role(service.name)
+    role = (seen or role_now(app)).role
     if role and role.endpoint_url:
         return role.site, parse_endpoint(role.endpoint_url)
     return service.primary, app.primary
 
 
 def open_watch(app: App) -> Watch:
-    """The watch of the service. ConfigError when there is none."""
-    service = app.config.service
-    if service is None:
-        raise ConfigError(
-            "schedules.yaml describes no service to watch", hint="add its `service` section"
-        )
+    """The watch of the service by this machine. ConfigError when there is none."""
+    service = service_of(app)
     return Watch(
         service=service.name,
         model=service.model,
@@ -43,24 +65,76 @@ def open_watch(app: App) -> Watch:
         decide=app.config.decide,
         prober=app.prober,
         reach=reach,
-        memory=app.database,
+        memory=own_memory(app),
         clock=app.clock,
     )
 
 
+def seen_health(app: App) -> ServiceHealth:
+    """The service's health as who leads saw it last; its times are those of that machine."""
+    return health_from(app.database.recall(f"health/{service_of(app).name}"))
+
+
 def open_decisions(app: App) -> Decisions:
-    assert app.config.service is not None
-    return Decisions(app.database, app.config.service.name, app.clock)
+    return Decisions(app.database, service_of(app).name, app.clock)
 
 
-def read_facts(app: App, health: ServiceHealth) -> Facts:
-    assert app.config.service is not None
+def open_health_log(app: App) -> HealthLog:
+    return HealthLog(app.database, service_of(app).name, app.clock)
+
+
+def read_facts(
+    app: App,
+    health: ServiceHealth,
+    *,
+    leads: bool,
+    arbiter_reachable: bool,
+    heard: tuple[Heard, ...] = (),
+) -> Facts:
+    """Everything a decision is weighed by, now."""
+    elsewhere = Elsewhere(
+        arbiter_reachable, leads, tuple(each.voice for each in heard), decided_standby(app)
+    )
     return facts_now(
         health,
-        service=app.config.service.name,
+        elsewhere,
+        service=service_of(app).name,
         settings=app.config.decide,
-        arbiter=app.arbiter,
         journal=Journal(app.database, app.clock),
         database=app.database,
         now=app.clock.now(),
+    )
+
+
+def decided_target(app: App) -> str:
+    """Where a decision leads. ConfigError without a target."""
+    if not app.config.targets:
+        raise ConfigError("schedules.yaml has no target", hint="add one to `targets`")
+    return app.config.decide.to or next(iter(app.config.targets))
+
+
+def decided_standby(app: App) -> StandbyProof | None:
+    """What is known of the decided target, if it is a warm standby."""
+    target = app.config.targets.get(decided_target(app)) if app.config.targets else None
+    if target is None or not target.standby:
+        return None
+    name = decided_target(app)
+    return last_proof(own_memory(app), name) or StandbyProof(name, None, "it was never verified")
+
+
+def verify_standbys(app: App) -> tuple[StandbyProof, ...]:
+    """Asks every warm standby now."""
+    service = service_of(app)
+    return tuple(
+        verify_standby(
+            own_memory(app),
+            app.prober,
+            parse_endpoint(target.endpoint),
+            target=name,
+            model=service.model,
+            api_key=app.api_key(),
+            clock=app.clock,
+        )
+        for name, target in app.config.targets.items()
+        if target.standby and target.endpoint
     )

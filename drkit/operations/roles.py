@@ -1,0 +1,64 @@
+"""Who serves, by the role record; while the arbiter is away, by the one that was read last (R1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from drkit.clock import Clock
+from drkit.coordination.interface import Arbiter, ArbiterUnreachable, RoleRecord
+from drkit.health.interface import Memory
+
+
+@dataclass(frozen=True, slots=True)
+class SeenRole:
+    """`role`: None while nothing was ever recorded, or read. `read_at`: None: it never was.
+    `unconfirmed`: why the arbiter could not be asked now; None: it was.
+    """
+
+    role: RoleRecord | None
+    read_at: datetime | None
+    unconfirmed: str | None = None
+
+    def age_s(self, now: datetime) -> float | None:
+        return (now - self.read_at).total_seconds() if self.read_at else None
+
+
+def read_role(arbiter: Arbiter, service: str, memory: Memory, clock: Clock) -> SeenRole:
+    """The role record now, kept for when the arbiter is away; or the one that was kept (R2)."""
+    try:
+        role = arbiter.read_role(service)
+    except ArbiterUnreachable as error:
+        return _kept(service, memory, error.message)
+    now = clock.now()
+    value = None
+    if role is not None:
+        value = {
+            "epoch": role.epoch,
+            "site": role.site,
+            "endpoint_url": role.endpoint_url,
+            "since": role.since.isoformat(),
+            "run_id": role.run_id,
+        }
+    memory.remember(f"role/{service}", {"read_at": now.isoformat(), "role": value})
+    return SeenRole(role, now)
+
+
+def _kept(service: str, memory: Memory, why: str) -> SeenRole:
+    """A note that cannot be read is as none. Which snapshots were listed is not kept."""
+    kept = memory.recall(f"role/{service}")
+    try:
+        assert isinstance(kept, dict)
+        value, role = kept["role"], None
+        if value is not None:
+            role = RoleRecord(
+                service=service,
+                epoch=int(value["epoch"]),
+                site=str(value["site"]),
+                endpoint_url=value["endpoint_url"],
+                since=datetime.fromisoformat(value["since"]),
+                run_id=value["run_id"],
+            )
+        return SeenRole(role, datetime.fromisoformat(kept["read_at"]), why)
+    except (AssertionError, KeyError, TypeError, ValueError):
+        return SeenRole(None, None, why)

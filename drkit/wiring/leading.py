@@ -1,0 +1,121 @@
+"""In whose name a command may act, and what the leader acts with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Literal
+
+from drkit.coordination.interface import ArbiterUnreachable, Holding, LeaseHeld
+from drkit.coordination.leadership import (
+    LeaderPass,
+    Leadership,
+    Position,
+    Stand,
+    Unled,
+    given_pass,
+    watch_key,
+)
+from drkit.errors import GuardRefused, PlaceError
+from drkit.events import Note
+from drkit.operations.protect import Protector
+from drkit.runs.lease import KeptLease
+from drkit.sandbox.overrides import SANDBOX_PACE
+from drkit.state.audit import AuditLog
+from drkit.wiring.app import App
+from drkit.wiring.watch import service_of
+
+
+@dataclass(frozen=True, slots=True)
+class NotLed:
+    """Why this command may not act. `reachable`: the arbiter answered."""
+
+    why: str
+    reachable: bool
+
+
+@contextmanager
+def led(app: App) -> Iterator[LeaderPass | NotLed]:
+    """In whose name this command may act: in that of the daemon that started it, if that one
+    leads; typed, or started by cron, it leads itself for as long as it runs, if nobody else does.
+    """
+    given, lease = given_pass(), None
+    try:
+        if given is Unled.BY_HAND:
+            holder = f"{app.machine}/probe-{os.getpid()}"
+            lease = KeptLease(app.arbiter, watch_key(service_of(app).name), holder, app.clock)
+            lease.__enter__()
+            found: LeaderPass | NotLed = LeaderPass(holder, app.clock.elapsed_s() + lease.wait_s())
+        else:
+            found = _still_led(app, given)
+    except ArbiterUnreachable as error:
+        lease, found = None, NotLed(error.message, False)
+    except LeaseHeld as error:
+        lease, found = None, NotLed(error.message, True)
+    except GuardRefused as error:  # a clock that is wrong, a place that does not compare
+        lease, found = None, NotLed(error.message, True)
+    try:
+        yield found
+    finally:
+        if lease is not None:
+            lease.__exit__(None, None, None)
+
+
+def _still_led(app: App, given: LeaderPass | Unled) -> LeaderPass | NotLed:
+    holding = leader_now(app)
+    if (
+        isinstance(given, LeaderPass)
+        and holding is not None
+        and holding.holder == given.holder
+        and holding.left_s > 0
+    ):
+        return given
+    held = holding is not None and holding.left_s > 0
+    return NotLed(f"{holding.holder if holding and held else 'nobody'} leads", True)
+
+
+def leader_now(app: App) -> Holding | None:
+    """Who has the lease of the watch. Raises `ArbiterUnreachable`."""
+    return app.arbiter.holding(watch_key(service_of(app).name))
+
+
+def open_leadership(app: App) -> Leadership | None:
+    """A daemon's candidacy; None when no service is watched."""
+    if app.config.service is None:
+        return None
+    holder = f"{app.machine}/daemon-{os.getpid()}-{token_hex(3)}"
+    return Leadership(
+        app.arbiter, app.config.service.name, holder, app.clock, ttl_s=app.config.decide.lease
+    )
+
+
+def tell_position(app: App, now: Position) -> None:
+    """Says where this daemon stands from now on, in its log and in the audit log."""
+    level: Literal["info", "warning"] = (
+        "info" if now.stand in (Stand.LEADS, Stand.STANDS_BY) else "warning"
+    )
+    words = f"{now.stand.value}{f': {now.why}' if now.why else ''}"
+    app.emit(Note(level, "daemon", words))
+    try:
+        AuditLog(app.database, app.clock).append(
+            f"daemon {now.stand.value}", service_of(app).name, {"why": now.why}, who=app.machine
+        )
+    except PlaceError as error:
+        app.emit(Note("warning", "daemon", f"not in the audit log: {error.message}"))
+
+
+def open_protector(app: App, leader: LeaderPass) -> Protector:
+    log = AuditLog(app.database, app.clock)
+    service = service_of(app)
+    return Protector(
+        service=service.name,
+        arbiter=app.arbiter,
+        switches=app.switches("production") if service.external else (),
+        leader=leader,
+        clock=app.clock,
+        audit=lambda what, detail: log.append(what, service.name, detail, who=leader.holder),
+        time_scale=SANDBOX_PACE.time_scale if app.sandbox else 1.0,
+    )

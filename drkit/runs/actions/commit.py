@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from drkit.errors import ConfigError, NeedsOperator, VerificationFailed
 from drkit.events import Note
-from drkit.runs.actions.deploy import endpoint_of
+from drkit.runs.actions.destination import destination_of
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
 from drkit.runs.actions.money import RUN_TAG
 from drkit.runs.records import Effect
@@ -14,21 +14,23 @@ def _run(call: StepCall, context: Context) -> Done:
     plan, service = context.plan, context.config.service
     if service is None:
         raise ConfigError("schedules.yaml describes no service", hint="add its `service` section")
-    _, endpoint = endpoint_of(context, call.text("instance"))
+    there = destination_of(call, context)
+    endpoint = there.endpoint
     seen = context.prober.observe(endpoint, model=service.model, api_key=context.api_key())
     if not seen.alive:
         raise VerificationFailed(
-            f"{plan.target} does not answer at {endpoint.url}, so it is not committed to",
+            f"{there.site} does not answer at {endpoint.url}, so it is not committed to",
             hint=f"`drkit runs resume {call.run_id}` tries again once it answers",
         )
     # The first attempt asks; resuming the run is the operator's answer.
     if plan.kind != "drill" and plan.commit_policy == "ask" and call.attempt == 1:
         raise NeedsOperator(
-            f"{plan.service} is served by {plan.target}; the runbook asks before it commits",
+            f"{plan.service} is served by {there.site}; the runbook asks before it commits",
             hint=f"`drkit runs resume {call.run_id}` commits",
         )
-    _report_strays(call, context)
-    return Done(f"{plan.service_key} lives on {plan.target}", {"site": plan.target})
+    if plan.kind != "failback":
+        _report_strays(call, context)
+    return Done(f"{plan.service_key} lives on {there.site}", {"site": there.site})
 
 
 def _report_strays(call: StepCall, context: Context) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from drkit.compute.interface import Endpoint
 from drkit.coordination.interface import RoleRecord
 from drkit.errors import GuardRefused
 from drkit.points.find import listed_ids
-from drkit.runs.actions.deploy import endpoint_of
+from drkit.runs.actions.destination import Destination, destination_of
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
 from drkit.runs.actions.pointing import (
     Home,
@@ -28,11 +27,11 @@ from drkit.traffic.interface import Switch, ToExternal, ToSite
 from drkit.verify.proof import Proof
 
 
-def carriers(context: Context, endpoint: Endpoint) -> tuple[list[Switch], dict[str, JSON]]:
-    """The switches that can lead to this endpoint, names first and gateways last, and why the
+def carriers(context: Context, there: Destination) -> tuple[list[Switch], dict[str, JSON]]:
+    """The switches that can lead there, names first and gateways last, and why the
     others cannot.
     """
-    to = ToSite(context.plan.target, endpoint)
+    to = ToSite(there.site, there.endpoint)
     refusals: dict[str, JSON] = {
         switch.name: why for switch in context.switches if (why := switch.refusal(to)) is not None
     }
@@ -43,10 +42,13 @@ def carriers(context: Context, endpoint: Endpoint) -> tuple[list[Switch], dict[s
 def _look(call: StepCall, context: Context) -> Done | None:
     """Done already: the role record is this run's, and every switch names the target."""
     role = context.arbiter.read_role(context.plan.service_key)
-    if role is None or role.run_id != call.run_id or role.site != context.plan.target:
+    if role is None or role.run_id != call.run_id:
         return None
-    _, endpoint = endpoint_of(context, call.text("instance"))
-    able, refusals = carriers(context, endpoint)
+    there = destination_of(call, context)
+    if role.site != there.site:
+        return None
+    endpoint = there.endpoint
+    able, refusals = carriers(context, there)
     plans = [switch.plan(switch.read(), ToSite(role.site, endpoint)) for switch in able]
     if not plans or any(plan.changes for plan in plans):
         return None
@@ -60,16 +62,17 @@ def _look(call: StepCall, context: Context) -> Done | None:
 
 
 def _run(call: StepCall, context: Context) -> Done:
-    _, endpoint = endpoint_of(context, call.text("instance"))
-    able, refusals = carriers(context, endpoint)
+    there = destination_of(call, context)
+    endpoint = there.endpoint
+    able, refusals = carriers(context, there)
     if not able:
         raise GuardRefused(
             f"no switch can lead to {endpoint.url}: {refusals or 'there is none'}",
             hint="put a gateway in front, or choose a target whose port is fixed",
         )
     proved_at, proofs = _proof(call, context)
-    _record_role(call, context, endpoint)
-    proven = Proven(context.plan.target, endpoint, proved_at)
+    _record_role(call, context, there)
+    proven = Proven(there.site, endpoint, proved_at)
     plans = [point_to(switch, proven, call, context) for switch in able]
     output: dict[str, JSON] = {
         "epoch": call.guard.epoch,
@@ -90,7 +93,7 @@ def _proof(call: StepCall, context: Context) -> tuple[datetime, tuple[Proof, ...
     return context.clock.now(), proofs
 
 
-def _record_role(call: StepCall, context: Context, endpoint: Endpoint) -> None:
+def _record_role(call: StepCall, context: Context, there: Destination) -> None:
     """Who serves from now on, and which snapshots were listed when it began; once per run."""
     plan = context.plan
     role = context.arbiter.read_role(plan.service_key)
@@ -100,8 +103,8 @@ def _record_role(call: StepCall, context: Context, endpoint: Endpoint) -> None:
     record = RoleRecord(
         service=plan.service_key,
         epoch=call.guard.epoch,
-        site=plan.target,
-        endpoint_url=endpoint.url,
+        site=there.site,
+        endpoint_url=there.endpoint.url,
         since=context.clock.now(),
         run_id=call.run_id,
         snapshots=listed,

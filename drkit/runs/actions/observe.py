@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from drkit.config.places import Service
 from drkit.errors import ConfigError, VerificationFailed
-from drkit.runs.actions.deploy import endpoint_of
+from drkit.runs.actions.destination import destination_of
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
 from drkit.runs.records import JSON, Effect
 from drkit.units import format_duration
@@ -20,7 +20,7 @@ def _run(call: StepCall, context: Context) -> Done:
     end_s = context.clock.elapsed_s() + context.observe_s
     rounds = failed = in_a_row = 0
     while True:
-        _, endpoint = endpoint_of(context, call.text("instance"))
+        endpoint = destination_of(call, context).endpoint
         seen = context.prober.observe(endpoint, model=service.model, api_key=context.api_key())
         rounds += 1
         failed += not seen.alive

@@ -9,7 +9,7 @@ from __future__ import annotations
 from drkit.compute.interface import Endpoint
 from drkit.errors import ConfigError
 from drkit.runs.actions.cutover import carriers
-from drkit.runs.actions.deploy import endpoint_of
+from drkit.runs.actions.destination import Destination, destination_of
 from drkit.runs.actions.interface import Action, Context, Done, ProofsFailed, StepCall
 from drkit.runs.actions.pointing import shown
 from drkit.runs.records import JSON, Effect
@@ -18,12 +18,12 @@ from drkit.verify.proof import Proof
 
 
 def _run(call: StepCall, context: Context) -> Done:
-    _, endpoint = endpoint_of(context, call.text("instance"))
-    proofs = [*_prove_names(context, endpoint), _prove_answer(context, endpoint)]
+    there = destination_of(call, context)
+    proofs = [*_prove_names(context, there), _prove_answer(context, there.endpoint)]
     if failed := [proof for proof in proofs if not proof.passed]:
         said = "; ".join(f"{proof.subject}: {proof.detail}" for proof in failed)
         raise ProofsFailed(
-            f"users do not reach the target: {said}",
+            f"users do not reach {there.site}: {said}",
             hint="see what else moves these names; the run looks again or rolls back",
             proofs=proofs,
         )
@@ -31,13 +31,13 @@ def _run(call: StepCall, context: Context) -> Done:
     return Done(proofs[-1].detail, output, tuple(proofs))
 
 
-def _prove_names(context: Context, endpoint: Endpoint) -> list[Proof]:
-    """Each switch, asked at its authority, names the target."""
-    able, _ = carriers(context, endpoint)
+def _prove_names(context: Context, there: Destination) -> list[Proof]:
+    """Each switch, asked at its authority, leads there."""
+    able, _ = carriers(context, there)
     proofs = []
     for switch in able:
         now = switch.read()
-        right = not switch.plan(now, ToSite(context.plan.target, endpoint)).changes
+        right = not switch.plan(now, ToSite(there.site, there.endpoint)).changes
         proofs.append(Proof("name", switch.record, right, f"leads to {shown(now)}"))
     return proofs
 

@@ -1,0 +1,42 @@
+"""Where a run brings the service: to its target's machine, or home in a failback."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from drkit.compute.interface import Endpoint
+from drkit.errors import ConfigError
+from drkit.runs.actions.deploy import endpoint_of
+from drkit.runs.actions.interface import Context, StepCall
+from drkit.runs.records import JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A site, and where its server answers by its own address."""
+
+    site: str
+    endpoint: Endpoint
+
+
+def destination_of(call: StepCall, context: Context) -> Destination:
+    """Raises `ComputeError` when the machine is gone, `ConfigError` when home has no address."""
+    plan = context.plan
+    if plan.kind == "failback":
+        if context.primary is None:
+            raise ConfigError(
+                f"{plan.primary} has no address to be proved by",
+                hint=f"write `endpoint: http://ADDRESS:PORT` in sites.{plan.primary}",
+            )
+        return Destination(plan.primary, context.primary)
+    _, endpoint = endpoint_of(context, call.text("instance"))
+    return Destination(plan.target, endpoint)
+
+
+def brought_of(call: StepCall) -> dict[str, Mapping[str, JSON]]:
+    """What lives at the place that is left, by source: `into` (a folder), `url`, `collections`."""
+    brought = call.arguments.get("brought")
+    if not isinstance(brought, Mapping):
+        return {}
+    return {name: place for name, place in brought.items() if isinstance(place, Mapping)}

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from drkit.cli.following import Detached
 from drkit.cli.options import Session
 
 if TYPE_CHECKING:
@@ -80,6 +81,9 @@ def sandbox_running(
     try:
         sandbox.up(data)
         yield sandbox
+    except Detached:
+        keep = True  # its run goes on
+        raise
     finally:
         if not (was_up or keep):
             sandbox.down()

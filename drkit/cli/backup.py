@@ -1,4 +1,4 @@
-"""`drkit backup`: one point into all stores; `drkit ack`: an operator has looked at an anomaly."""
+"""`drkit backup`: one point into all stores; `drkit ack`: an operator has looked."""
 
 from __future__ import annotations
 
@@ -116,13 +116,14 @@ def ack(
         list[str] | None, typer.Argument(help="Ids of flagged points; default: all of them.")
     ] = None,
 ) -> int:
-    """You have looked at what was flagged as an anomaly; expiry goes on."""
+    """You have looked at flagged anomalies and at the last run: expiry and failovers go on."""
     import getpass
 
     from drkit.errors import ConfigError
     from drkit.repository.anomaly import acknowledge, unacknowledged
 
     with opened(session) as app:
+        cooled = not point and _end_cooldown(session, app)
         repository = app.repository
         held = unacknowledged(repository, repository.snapshots())
         chosen = [
@@ -149,9 +150,33 @@ def ack(
                 {"point": listed.id, "stores": stores},
                 f"point {listed.id[:8]} is acknowledged in {', '.join(stores)}",
             )
-        if not chosen:
-            session.terminal.say("no point is flagged; nothing was done")
+        if not chosen and not cooled:
+            session.terminal.say("no point is flagged, no cooldown runs; nothing was done")
     return 0
+
+
+def _end_cooldown(session: Session, app: App) -> bool:
+    """Whether a cooldown ran: the next decision need not wait for the last run any more (R4)."""
+    if app.config.service is None:
+        return False
+    from drkit.operations.decide import acknowledge
+    from drkit.runs.opening import read_standing
+    from drkit.state.audit import AuditLog
+    from drkit.units import format_duration
+
+    service, now = app.config.service.name, app.clock.now()
+    with app.database.read() as connection:
+        left_s = read_standing(connection, service, app.config.decide, now).cooldown_left_s
+    if left_s <= 0:
+        return False
+    acknowledge(app.database, service, now)
+    AuditLog(app.database, app.clock).append("ack", service, {"cooldown_left_s": round(left_s)})
+    session.terminal.result(
+        "cooldown_ended",
+        {"service": service, "left_s": round(left_s)},
+        f"the cooldown of {service} is over, {format_duration(left_s)} early",
+    )
+    return True
 
 
 def _excludes(

@@ -24,9 +24,13 @@ def failover(
     to: Annotated[str, typer.Option("--to", help="The target, by its name.")],
     runbook: RunbookName = DEFAULT_RUNBOOK,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    step: Annotated[
+        bool, typer.Option("--step", help="One step, then wait: drkit runs step goes on.")
+    ] = False,
 ) -> int:
     """Brings the service up on another GPU, proves it, then moves traffic there."""
     from drkit.cli.jobs import run_backup
+    from drkit.cli.open_run import offer_open_run
     from drkit.cli.running import carry_out, first_failed_probe, plan_lines, plan_run
     from drkit.errors import NeedsOperator
     from drkit.points.find import list_points
@@ -39,10 +43,12 @@ def failover(
             session.terminal.say(line)
         if session.dry_run:
             return 0
+        if (status := offer_open_run(session, opened_app, plan)) is not None:
+            return status
         if not yes and not session.sandbox and not typer.confirm(f"Fail over to {to}?"):
             raise NeedsOperator("not confirmed; nothing was done", hint="add --yes")
         failed_at = first_failed_probe(opened_app)
-        return carry_out(session, opened_app, plan, first_failed_at=failed_at)
+        return carry_out(session, opened_app, plan, first_failed_at=failed_at, one_step=step)
 
 
 @command(app, "run-drill", changes=True)

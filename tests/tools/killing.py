@@ -45,8 +45,8 @@ class Killer:
         }
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
-        ended = int(self._process.stdout.readline())
-        assert ended >= 0, f"{work} ended neither well nor by the kill at its call {moment}"
+        ended = json.loads(self._process.stdout.readline())
+        assert isinstance(ended, int), f"{work}, to die at its call {moment}: {ended}"
         return ended
 
 

@@ -4,9 +4,9 @@
 
 Each line of standard input, JSON `{root, source, work, ids, days, moment, power_cut}`, is one piece
 of work (`killed_works.WORKS`) in a fork that ends by SIGKILL before its `moment`-th call that
-changes a store; the answer is how many calls there were, or 0 when it died. With `power_cut`, what
-was not synced by then is lost first: files lose their content, names that were not made durable go,
-and what was removed without that is back.
+changes a store. The answer is how many calls there were, 0 when it died, a text when it failed.
+With `power_cut`, what was not synced by then is lost first: files lose their content, names that
+were not made durable go, and what was removed without that is back.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,11 @@ def work(order: dict[str, Any], answer: int) -> None:
     two = opened(kit, root, order["days"])
     disk = Disk(root, order["moment"], order["power_cut"])
     disk.install()
-    WORKS[order["work"]](kit, two, Path(order["source"]), order["ids"])
+    try:
+        WORKS[order["work"]](kit, two, Path(order["source"]), order["ids"])
+    except BaseException:
+        os.write(answer, json.dumps(traceback.format_exc()[-8000:]).encode())
+        os._exit(1)
     os.write(answer, str(disk.calls).encode())
     os._exit(0)
 
@@ -141,8 +146,8 @@ for line in sys.stdin:
     if not child:
         work(json.loads(line), writer)
     os.close(writer)
-    calls = int(os.read(reader, 20) or 0)
+    said = os.read(reader, 1 << 16).decode()
     os.close(reader)
     _, status = os.waitpid(child, 0)
     died = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-    print(calls if calls else 0 if died else -1, flush=True)
+    print(said or (0 if died else f'"it ended with {status}"'), flush=True)

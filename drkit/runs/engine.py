@@ -47,24 +47,26 @@ def execute(
     if run.state.ended:
         return run
     plan = journal.plan(run.id)
-    journal.claim(run.id)
-    try:
-        if unknown := _unknown_actions(plan, actions):
-            return _ask_about(journal, run, unknown)
-        with KeptLease(
-            context.arbiter,
-            plan.service_key,
-            context.holder,
-            context.clock,
-            run_id=run.id,
-            ttl_s=ttl_of(context.time_scale),
-        ) as lease:
+    journal.unless_executed(run.id)
+    # The lease first: who does not get it must not take the run from a machine that has it.
+    with KeptLease(
+        context.arbiter,
+        plan.service_key,
+        context.holder,
+        context.clock,
+        run_id=run.id,
+        ttl_s=ttl_of(context.time_scale),
+    ) as lease:
+        journal.claim(run.id)
+        try:
+            if unknown := _unknown_actions(plan, actions):
+                return _ask_about(journal, run, unknown)
             with stop_requests() as stop:
                 return _Execution(
                     journal, run.id, plan, actions, context, lease, stop, one_step
                 ).run()
-    finally:
-        journal.release(run.id)
+        finally:
+            journal.release(run.id)
 
 
 def _unknown_actions(plan: Plan, actions: Mapping[str, Action]) -> list[str]:

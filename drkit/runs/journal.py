@@ -137,19 +137,19 @@ class Journal(ReadableJournal):
             inserted = row_of(connection, row["id"])
             self._lines.insert(connection, inserted, "state", None, 0, payload_text(payload))
 
-    @again_on_conflict
-    def claim(self, run_id: str, pid: int | None = None) -> RunRecord:
-        """The run, which from now on only this process writes to.
+    def unless_executed(self, run_id: str) -> None:
+        """Raises `ClaimLost` when another process of this machine has the run, and lives."""
+        with self._database.read() as connection:
+            _unless_executed(row_of(connection, run_id))
 
-        Raises `ClaimLost` when the process that has it still lives.
-        """
-        own_pid, mark = own_mark()
+    @again_on_conflict
+    def claim(self, run_id: str) -> RunRecord:
+        """The run, which from now on only this process writes to. Raises `ClaimLost`, as above."""
+        pid, mark = own_mark()
         with self._database.write() as connection:
             row = row_of(connection, run_id)
-            elsewhere = (row.pid, row.pid_started) != (own_pid, mark)
-            if elsewhere and lives(row.pid, row.pid_started):
-                raise _executed(row)
-            values = {"pid": pid or own_pid, "pid_started": mark, "claim": row.claim + 1}
+            _unless_executed(row)
+            values = {"pid": pid, "pid_started": mark, "claim": row.claim + 1}
             if row.started_at is None:
                 values["started_at"] = self._clock.now()
             connection.execute(RUNS.update().where(RUNS.c.id == run_id).values(values))
@@ -311,8 +311,8 @@ class Journal(ReadableJournal):
         run_id = sealed.run.id
         with self._lock, self._database.write() as connection:
             former = connection.execute(select(RUNS).where(RUNS.c.id == run_id)).first()
-            if former is not None and lives(former.pid, former.pid_started):
-                raise _executed(former)
+            if former is not None:
+                _unless_executed(former)
             connection.execute(RUN_ENTRIES.delete().where(RUN_ENTRIES.c.run_id == run_id))
             connection.execute(RUNS.delete().where(RUNS.c.id == run_id))
             values = run_values(sealed.run) | {
@@ -390,8 +390,9 @@ def _after_table() -> dict[RunState, frozenset[RunState]]:
 _AFTER = _after_table()
 
 
-def _executed(row: Row[Any]) -> ClaimLost:
-    return ClaimLost(
-        f"run {row.id} is being executed by process {row.pid}",
-        hint=f"look on: drkit runs attach {row.id}; stop it: drkit runs abort {row.id}",
-    )
+def _unless_executed(row: Row[Any]) -> None:
+    if (row.pid, row.pid_started) != own_mark() and lives(row.pid, row.pid_started):
+        raise ClaimLost(
+            f"run {row.id} is being executed by process {row.pid}",
+            hint=f"look on: drkit runs attach {row.id}; stop it: drkit runs abort {row.id}",
+        )

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from drkit.compute.interface import EffectUnknown
 from drkit.coordination.interface import LeaseHeld
+from drkit.coordination.memory import MemoryArbiter
 from drkit.errors import Interrupted, PlaceError, VerificationFailed
+from drkit.runs.engine import execute
 from drkit.runs.records import RunState, StepState
 from drkit.runs.states import replay
 
@@ -166,12 +169,24 @@ def test_R5_an_attempt_that_lost_its_claim_sends_nothing(world: World) -> None:
     plan = world.plan()
     journal = world.journal()
     run = journal.open_run(plan, sandbox=False)
-    from drkit.runs.engine import execute
     from drkit.runs.journal import ClaimLost
 
     with pytest.raises(ClaimLost):
         execute(journal, run.id, world.fakes, world.context(plan))
     assert world.marks.count["acquire"] == 0
+
+
+def test_R5_a_machine_that_does_not_get_the_lease_does_not_get_the_run_either(
+    world: World,
+) -> None:
+    def tried_elsewhere(call, context):
+        arbiter = MemoryArbiter(world.clock, world.arbiter.place)
+        there = replace(context, arbiter=arbiter, holder="there")
+        with pytest.raises(LeaseHeld):
+            execute(world.journal(), call.run_id, world.fakes, there)
+
+    world.marks.during["acquire"] = tried_elsewhere
+    assert world.start().state is RunState.COMMITTED
 
 
 def test_R6_the_plan_is_frozen_and_a_changed_one_is_refused(world: World) -> None:
@@ -189,16 +204,12 @@ def test_R6_the_plan_is_frozen_and_a_changed_one_is_refused(world: World) -> Non
     before = dict(world.marks.count)
     journal = world.journal()
     with pytest.raises(DamagedData):
-        from drkit.runs.engine import execute
-
         execute(journal, run.id, world.fakes, world.context(world.plan()))
     assert dict(world.marks.count) == before
 
 
 def test_R6_an_action_of_another_version_needs_an_operator(world: World) -> None:
     from dataclasses import replace
-
-    from drkit.runs.engine import execute
 
     plan = world.plan()
     journal = world.journal()
@@ -275,7 +286,6 @@ def test_a_signal_leaves_a_run_that_resume_continues(world: World) -> None:
     plan = world.plan()
     journal = world.journal()
     run = journal.open_run(plan, sandbox=False)
-    from drkit.runs.engine import execute
 
     with pytest.raises(Interrupted) as caught:
         execute(journal, run.id, world.fakes, world.context(plan))

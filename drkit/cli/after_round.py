@@ -103,7 +103,7 @@ def _protect(
     except DrkitError as error:
         app.emit(Note("error", "hold", f"{error.message}; {error.hint}"))
         return None
-    if flip.todo is not Todo.NOTHING:
+    if flip.todo in (Todo.HOLD, Todo.RELEASE):
         app.emit(Note("warning", "hold", f"{flip.note.phase.value}: {flip.why}"))
     elif flip.why:
         app.emit(Note("info", "hold", flip.why))

@@ -103,12 +103,10 @@ def probe(session: Session) -> int:
     from drkit.cli.after_round import follow
     from drkit.cli.watching import decision_values, decision_words
     from drkit.health.interface import ServiceState
-    from drkit.wiring.watch import open_watch, role_now, serving
+    from drkit.wiring.watch import make_round
 
     with opened(session, parts=("service",)) as opened_app:
-        role = role_now(opened_app)
-        site, endpoint = serving(opened_app, role)
-        watched = open_watch(opened_app).round(site, endpoint, opened_app.api_key())
+        role, watched = make_round(opened_app)
         followed = follow(session, opened_app, watched, role)
         decision = followed.decision
     rows = [
@@ -129,9 +127,10 @@ def probe(session: Session) -> int:
     state = watched.health.state
     session.terminal.result(
         "health",
-        {"site": site, "endpoint": endpoint.url, "alive": alive, "state": state.value}
+        {"site": watched.site, "endpoint": watched.endpoint.url}
+        | {"alive": alive, "state": state.value}
         | {"role_unconfirmed": role.unconfirmed, **followed.values()},
-        f"{site} at {endpoint.url} is {'alive' if alive else 'NOT alive'}; "
+        f"{watched.site} at {watched.endpoint.url} is {'alive' if alive else 'NOT alive'}; "
         f"the service is {state.value}",
     )
     return 0 if alive and state is not ServiceState.DOWN else 20

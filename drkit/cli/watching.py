@@ -65,6 +65,7 @@ def approve(
 ) -> int:
     """Approves the decision that waits, and carries it out: fails over to the decided target."""
     from drkit.cli.running import carry_out, first_failed_probe, plan_lines, plan_run
+    from drkit.runs.opening import Right
     from drkit.state.audit import AuditLog, this_user
     from drkit.wiring.watch import decided_target, open_decisions, read_facts, role_now, seen_health
 
@@ -77,9 +78,8 @@ def approve(
         for line in plan_lines(opened_app, plan):
             session.terminal.say(line)
         reachable = role_now(opened_app).unconfirmed is None
-        facts = read_facts(
-            opened_app, seen_health(opened_app), leads=True, arbiter_reachable=reachable
-        )
+        health = seen_health(opened_app)
+        facts = read_facts(opened_app, health, leads=True, arbiter_reachable=reachable)
         if session.dry_run:
             return 0
         decisions = open_decisions(opened_app)
@@ -90,7 +90,8 @@ def approve(
             session,
             opened_app,
             plan,
-            first_failed_at=first_failed_probe(opened_app),
+            first_failed_at=health.first_failed_at or first_failed_probe(opened_app),
+            right=Right.APPROVED,
             opened=lambda run_id: decisions.started(approved.id, run_id),
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from drkit.compute.interface import Endpoint
 from drkit.config.places import Service
 from drkit.coordination.decision import Facts
@@ -15,7 +17,8 @@ from drkit.health.witness import Heard
 from drkit.operations.decide import Elsewhere, facts_now
 from drkit.operations.roles import SeenRole, read_role
 from drkit.operations.standby import StandbyProof, last_proof, verify_standby
-from drkit.operations.watch import Watch
+from drkit.operations.telling import tell_runs
+from drkit.operations.watch import Watch, Watched
 from drkit.runs.journal import Journal
 from drkit.state.health_log import HealthLog
 from drkit.wiring.app import App, parse_endpoint
@@ -68,6 +71,23 @@ def open_watch(app: App) -> Watch:
         memory=own_memory(app),
         clock=app.clock,
     )
+
+
+def make_round(app: App) -> tuple[SeenRole, Watched]:
+    """One round of the watch against who serves now, after the table was told what runs did."""
+    service, role = service_of(app), role_now(app)
+    site, endpoint = serving(app, role)
+    told = tell_runs(
+        own_memory(app),
+        service.name,
+        open_run=Journal(app.database, app.clock).open_run_of(service.name, "production"),
+        role=role.role,
+        primary=service.primary,
+        probe=app.config.probe,
+        clock=app.clock,
+    )
+    watched = open_watch(app).round(site, endpoint, app.api_key())
+    return role, replace(watched, changes=(*told, *watched.changes))
 
 
 def seen_health(app: App) -> ServiceHealth:

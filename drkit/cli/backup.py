@@ -11,7 +11,10 @@ from drkit.cli.apps import opened
 from drkit.cli.options import Session, command
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from drkit.repository.locks import Locks
+    from drkit.repository.repository import Repository
     from drkit.sources.interface import Excludes
     from drkit.wiring import App
 
@@ -67,41 +70,43 @@ def backup(
                     session.terminal.say(f"would cut {name} ({config.kind})")
             session.terminal.say(f"into {', '.join(app.config.stores)}; nothing was done")
             return 0
+        only = tuple(source or ())
         with ThreadPoolExecutor(1, "open") as beside:
             # to open a repository takes as long as to import what works on it
-            opening = beside.submit(_opened_and_locked, app, tuple(source or ()))
+            opening = beside.submit(lambda: app.repository)
+            locking = beside.submit(_locked, app, opening, only)
             from drkit.cli.jobs import run_backup
             from drkit.cli.reports import backup_text, backup_values
             from drkit.repository.scan import Compare
             from drkit.units import format_bytes
 
-            locks = opening.result()
-        try:
-            report = run_backup(
-                app,
-                tuple(source or ()),
-                excludes=excludes,
-                compare=Compare(ignore_inode, ignore_ctime, force),
-                tags=tuple(part for text in tag or () for part in text.split(",") if part),
-                locks=locks,
-            )
-        except BaseException:
-            if locks is not None:
-                locks.release(app.emit)
-            raise
+            opening.result()
+            try:
+                report = run_backup(
+                    app,
+                    only,
+                    excludes=excludes,
+                    compare=Compare(ignore_inode, ignore_ctime, force),
+                    tags=tuple(part for text in tag or () for part in text.split(",") if part),
+                    locking=locking,
+                )
+            except BaseException:
+                if locking.exception() is None and (locks := locking.result()) is not None:
+                    locks.release(app.emit)
+                raise
     session.terminal.result("backup", backup_values(report), backup_text(report, format_bytes))
     if report.anomalies:
         return _NEEDS_OPERATOR
     return 0 if report.whole else 3
 
 
-def _opened_and_locked(app: App, only: tuple[str, ...]) -> Locks | None:
-    """Opens the repository. Where nothing but trees is cut, which takes no time, also takes the
-    locks: each store is given a moment to show others.
+def _locked(app: App, opening: Future[Repository], only: tuple[str, ...]) -> Locks | None:
+    """The locks of the run, where nothing but trees is cut, which takes no time: each store is
+    given a moment to show others.
     """
     from drkit.repository.locks import take_locks
 
-    repository = app.repository
+    repository = opening.result()
     due = [config for name, config in app.config.sources.items() if not only or name in only]
     if app.config.service is not None or any(config.kind != "tree" for config in due):
         return None

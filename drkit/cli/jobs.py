@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from drkit.config.sources import WeightsSource
 from drkit.errors import ConfigError
 from drkit.operations.backup import BackupReport, Due, back_up
+from drkit.operations.cutting import NOTHING_FORESEEN, foresee
 from drkit.repository.locks import Locks
 from drkit.repository.scan import BY_ALL, Compare
 from drkit.sources.interface import NOTHING_EXCLUDED, Excludes
@@ -14,6 +16,8 @@ from drkit.sources.interface import NOTHING_EXCLUDED, Excludes
 if TYPE_CHECKING:
     from drkit.points.point import GoldenSet
     from drkit.wiring import App
+
+_FRESH_S = 2.0  # locks that others hold are waited for longer: then it is looked again
 
 
 def run_backup(
@@ -23,9 +27,13 @@ def run_backup(
     excludes: Excludes = NOTHING_EXCLUDED,
     compare: Compare = BY_ALL,
     tags: tuple[str, ...] = (),
-    locks: Locks | None = None,
+    locking: Future[Locks | None] | None = None,
 ) -> BackupReport:
-    """One point with the sources `only` cut anew (default: all of them)."""
+    """One point with the sources `only` cut anew (default: all of them).
+
+    `locking`: the repository is open and somebody takes its locks; what they are waited for with is
+    this run's.
+    """
     sources = app.config.sources
     for name in only:
         if name not in sources:
@@ -44,20 +52,28 @@ def run_backup(
             app.primary, model=service.model, api_key=app.api_key(), clock=app.clock
         )
 
+    todo = Due(
+        sources={name: app.source(name) for name in due if name not in weights},
+        weights={name: weights[name] for name in due if name in weights},
+        all_sources=tuple(
+            name for name, source in sources.items() if not isinstance(source, WeightsSource)
+        ),
+        all_weights=tuple(weights),
+        excludes=excludes,
+        compare=compare,
+        percent={name: source.anomaly_percent for name, source in sources.items()},
+        tags=tags,
+    )
+    locks, foreseen = None, NOTHING_FORESEEN
+    if locking is not None:
+        began_s = app.clock.elapsed_s()
+        foreseen = foresee(app.repository, todo, app.state_dir, lambda: not locking.done())
+        locks = locking.result()
+        if app.clock.elapsed_s() - began_s > _FRESH_S:
+            foreseen = NOTHING_FORESEEN
     return back_up(
         app.repository,
-        Due(
-            sources={name: app.source(name) for name in due if name not in weights},
-            weights={name: weights[name] for name in due if name in weights},
-            all_sources=tuple(
-                name for name, source in sources.items() if not isinstance(source, WeightsSource)
-            ),
-            all_weights=tuple(weights),
-            excludes=excludes,
-            compare=compare,
-            percent={name: source.anomaly_percent for name, source in sources.items()},
-            tags=tags,
-        ),
+        todo,
         service=service.name if service else None,
         arbiter=app.arbiter,
         stores=app.stores,
@@ -68,4 +84,5 @@ def run_backup(
         clock=app.clock,
         emit=app.emit,
         locks=locks,
+        foreseen=foreseen,
     )

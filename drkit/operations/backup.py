@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from drkit.clock import Clock
@@ -13,6 +13,7 @@ from drkit.config.sources import WeightsSource
 from drkit.coordination.interface import Arbiter, ArbiterUnreachable
 from drkit.errors import DrkitError
 from drkit.events import Emit, Note
+from drkit.operations.cutting import NOTHING_FORESEEN, Foreseen, cut_source
 from drkit.points.anomaly import anomalies, dense_share
 from drkit.points.find import TAG, FoundPoint, newest_point
 from drkit.points.point import POINT_FILE, GoldenSet, Point, SourcePart, WeightsPart
@@ -100,11 +101,13 @@ def back_up(
     clock: Clock,
     emit: Emit,
     locks: Locks | None = None,
+    foreseen: Foreseen = NOTHING_FORESEEN,
 ) -> BackupReport:
     """One new point. A source that cannot be cut keeps its former subtree and cut time.
 
     `locks`: shared ones, where somebody took them before; else they are taken when the sources
-    are cut. Raises `TooFewCopies` when fewer than `min_copies` stores hold the point.
+    are cut. `foreseen`: what was cut and seen meanwhile. Raises `TooFewCopies` when fewer than
+    `min_copies` stores hold the point.
     """
     epoch, role_tags = _epoch(arbiter, service, emit)
     # one request a store for all that follows
@@ -115,8 +118,8 @@ def back_up(
     spool = work_dir / "spool" / str(os.getpid())  # backups may run side by side
     _sweep(spool.parent)
     try:
-        cuts, errors = _cut(due, spool, emit)
-        roots = _roots(repository, due, cuts, former)
+        cuts, errors = _cut(due, foreseen, spool, emit)
+        roots = _roots(repository, due, cuts, foreseen, former)
         now = clock.now()
         written: list[Point] = []
 
@@ -234,17 +237,19 @@ def _golden(
         return None
 
 
-def _cut(due: Due, spool: Path, emit: Emit) -> tuple[dict[str, Cut], dict[str, str]]:
+def _cut(
+    due: Due, foreseen: Foreseen, spool: Path, emit: Emit
+) -> tuple[dict[str, Cut], dict[str, str]]:
     cuts: dict[str, Cut] = {}
     errors: dict[str, str] = {}
     for name, source in due.sources.items():
+        if name in foreseen.cuts:
+            cuts[name] = foreseen.cuts[name]
+            continue
         folder = spool / name
         folder.mkdir(parents=True)
         try:
-            cut = source.cut(folder, emit)
-            if source.kind == "tree":
-                cut = replace(cut, exclude=_both(cut.exclude, due.excludes))
-            cuts[name] = cut
+            cuts[name] = cut_source(source, due.excludes, folder, emit)
         except SourceUnreadable as error:
             emit(Note("error", name, error.message))
             errors[name] = error.message
@@ -252,7 +257,11 @@ def _cut(due: Due, spool: Path, emit: Emit) -> tuple[dict[str, Cut], dict[str, s
 
 
 def _roots(
-    repository: Repository, due: Due, cuts: Mapping[str, Cut], former: FoundPoint | None
+    repository: Repository,
+    due: Due,
+    cuts: Mapping[str, Cut],
+    foreseen: Foreseen,
+    former: FoundPoint | None,
 ) -> dict[str, FreshTree | FormerTree]:
     nodes: dict[str, Node] = {}
     if former:
@@ -261,7 +270,8 @@ def _roots(
     roots: dict[str, FreshTree | FormerTree] = {}
     for name in due.all_sources:
         if name in cuts:
-            roots[name] = FreshTree(cuts[name].root, cuts[name].exclude, nodes.get(name))
+            cut, ahead = cuts[name], foreseen.trees.get(name)
+            roots[name] = FreshTree(cut.root, cut.exclude, nodes.get(name), ahead)
         elif name in nodes:
             roots[name] = FormerTree(nodes[name])
     return roots
@@ -317,20 +327,6 @@ def _flags(point: Point, emit: Emit) -> tuple[str, ...]:
     for name, what in found:
         emit(Note("error", name, f"{what}; nothing expires until you have looked: drkit ack"))
     return (ANOMALY_TAG,) if found else ()
-
-
-def _both(first: Excludes, second: Excludes) -> Excludes:
-    """What either leaves out."""
-    sizes = [e.larger_than_bytes for e in (first, second) if e.larger_than_bytes is not None]
-    return replace(
-        first,
-        patterns=first.patterns + second.patterns,
-        ipatterns=first.ipatterns + second.ipatterns,
-        larger_than_bytes=min(sizes, default=None),
-        caches=first.caches or second.caches,
-        if_present=first.if_present + second.if_present,
-        one_file_system=first.one_file_system or second.one_file_system,
-    )
 
 
 def _sweep(spools: Path) -> None:

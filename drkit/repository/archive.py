@@ -12,6 +12,7 @@ from pathlib import Path
 import drkit
 from drkit.errors import DamagedData, GuardRefused, TooFewCopies
 from drkit.events import Emit, Note
+from drkit.repository.ahead import Ahead
 from drkit.repository.anomaly import INCOMPLETE_TAG
 from drkit.repository.blob_writer import BlobWriter
 from drkit.repository.catch_up import catch_up, write_ledgers
@@ -35,12 +36,13 @@ OWN_FOLDER = ".drkit"
 @dataclass(frozen=True, slots=True)
 class FreshTree:
     """A folder that is scanned now; `former` (a node of an earlier point) spares what is unchanged
-    and is kept as it is when the folder cannot be read.
+    and is kept as it is when the folder cannot be read. `ahead`: what was seen of it before.
     """
 
     root: Path
     exclude: Excludes = NOTHING_EXCLUDED
     former: Node | None = None
+    ahead: Ahead | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +217,9 @@ def _write_roots(
         former = root.former.subtree if root.former else None
         stored = writer.raw_bytes, writer.dense_bytes
         try:
-            node, count = scanner.scan(root.root, excludes=root.exclude, former=former)
+            node, count = scanner.scan(
+                root.root, excludes=root.exclude, former=former, ahead=root.ahead
+            )
         except (OSError, BadPattern) as error:
             what = f"{root.root}: {getattr(error, 'strerror', None) or error}"
             emit(Note("error", name, what))

@@ -67,6 +67,7 @@ class Index:
         self._places: Columns = np.empty((0, 5), np.uint32)
         self._ends: Columns | None = None
         self._claimed: set[bytes] = set()
+        self._forgot = False
         self._added: dict[bytes, Location] = {}
         self._lock = threading.Lock()
 
@@ -131,8 +132,14 @@ class Index:
         """
         lost = [number for number, pack_id in enumerate(self._packs) if pack_id not in sound]
         if lost:
+            self._forgot = True
             self._keep(~np.isin(self._places[:, PACK], lost))
         return tuple(self._packs[number] for number in lost)
+
+    @property
+    def is_as_loaded(self) -> bool:
+        """Nothing was added to it, and nothing forgotten."""
+        return not (self._forgot or self._claimed or self._added)
 
     def __len__(self) -> int:
         return len(self._prefixes) + len(self._added)

@@ -9,7 +9,7 @@ from drkit.errors import DamagedData
 from drkit.events import Emit, Note
 from drkit.repository.fetch import Fetcher, Got, Request
 from drkit.repository.index import Index
-from drkit.repository.index_cache import keep_index, kept_index
+from drkit.repository.index_cache import KeptIndex, keep_index, kept_index
 from drkit.repository.index_columns import read_columns
 from drkit.repository.index_part import IndexPart
 from drkit.repository.layout import INDEX
@@ -27,9 +27,9 @@ def load_index(
     key: MasterKey,
     names: frozenset[str],
     emit: Emit,
-) -> Index:
-    """All blobs that the index files `names` list. One that no store can give is told and left out:
-    what it names is unknown then, and the rest can be read.
+) -> tuple[Index, bool]:
+    """All blobs that the index files `names` list, and whether every file could be read. One that
+    no store can give is told and left out: what it names is unknown then.
     """
     cache = objects.cache
     kept = kept_index(cache, key) if cache else None
@@ -37,8 +37,8 @@ def load_index(
         index, missing = kept.index, names - kept.names
     else:
         index, missing = Index(), names
-        if cache and kept is not None:
-            cache.keep_only("index", frozenset(name.removeprefix(INDEX) for name in names))
+    if cache:
+        cache.keep_only("index", frozenset(name.removeprefix(INDEX) for name in names))
     del kept
     whole = True
     keep = len(missing) >= _KEPT_AGAIN_AFTER
@@ -51,7 +51,28 @@ def load_index(
     index.sort()
     if cache and whole and keep:
         keep_index(cache, key, index, names)
-    return index
+    return index, whole
+
+
+def expected_index(objects: ObjectReader, key: MasterKey) -> KeptIndex | None:
+    """The index that this machine expects to find, out of the local cache alone. None: nothing is
+    kept, or not enough to be of use.
+    """
+    cache = objects.cache
+    if cache is None:
+        return None
+    kept = kept_index(cache, key) or KeptIndex(Index(), frozenset())
+    names = {INDEX + name for name in cache.names("index")} - kept.names
+    if len(names) >= _KEPT_AGAIN_AFTER or not (names or kept.names):
+        return None
+    for name in sorted(names):
+        plain = objects.kept_unpacked(name)
+        part = _read(plain) if plain is not None else None
+        if not isinstance(part, IndexPart):
+            return None
+        kept.index.add_part(part)
+    kept.index.sort()
+    return KeptIndex(kept.index, kept.names | names)
 
 
 def _parts(

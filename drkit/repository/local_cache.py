@@ -89,7 +89,7 @@ class LocalCache:
 
     def keep_only(self, kind: str, names: frozenset[str]) -> None:
         """Drops all of `kind` but `names`: what the stores no longer hold."""
-        for name in self._names(kind):
+        for name in self.names(kind):
             if name not in names:
                 self.drop(kind, name)
 
@@ -97,7 +97,8 @@ class LocalCache:
         assert _NAME.fullmatch(name), name
         return self._root / kind / name[:2] / name
 
-    def _names(self, kind: str) -> list[str]:
+    def names(self, kind: str) -> list[str]:
+        """What is kept of `kind`."""
         return [path.name for path in self._files(self._root / kind)]
 
     def _make_room(self, size_bytes: int) -> None:

@@ -8,17 +8,20 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from drkit.errors import DamagedData, DrkitError
 from drkit.events import Emit, Note
 from drkit.repository.compression import decompress
-from drkit.repository.index import Location
 from drkit.repository.layout import INDEX, SNAPSHOTS, pack_name
 from drkit.repository.local_cache import LocalCache
 from drkit.repository.pack import BlobKind
 from drkit.repository.reading import NoStoreCould, first_good
 from drkit.repository.sealing import MasterKey
 from drkit.stores.interface import Store
+
+if TYPE_CHECKING:
+    from drkit.repository.index import Location
 
 _KEPT_BYTES = 32 << 20
 _PAGE_BYTES = 4 << 20
@@ -128,6 +131,15 @@ class ObjectReader:
         folder, _, object_id = name.rpartition("/")
         if self.cache is not None and (kind := _CACHED.get(folder + "/")):
             self.cache.put(kind, object_id, sealed)
+
+    def kept_blob(
+        self, blob_id: bytes, places: Iterable[Location], pack_end: PackEnd
+    ) -> bytes | None:
+        """A blob that lies at `places`, if this machine has it: no store is asked."""
+        if (known := self._blobs.get(blob_id)) is not None:
+            return known
+        kept = (self._from_kept(at, _pages(at, pack_end), blob_id) for at in places)
+        return next((content for content in kept if content is not None), None)
 
     def blob(self, blob_id: bytes, places: Iterable[Location], pack_end: PackEnd) -> bytes:
         """The content of a blob that lies at `places`. `pack_end`: where a pack's last blob ends.

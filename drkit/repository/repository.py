@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from drkit.clock import Clock
 from drkit.errors import DamagedData, DrkitError, GuardRefused, NoRepository, PlaceError, WrongKey
@@ -20,8 +21,6 @@ from drkit.repository.create import init_repository as init_repository
 from drkit.repository.create import is_unfinished as is_unfinished
 from drkit.repository.create import join_store as join_store
 from drkit.repository.identity import find_key, no_repository, parse_config, refuse_stranger
-from drkit.repository.index import Index
-from drkit.repository.index_load import load_index
 from drkit.repository.keeping import keep_sent
 from drkit.repository.layout import CONFIG, INDEX, SNAPSHOTS
 from drkit.repository.listing import Listing
@@ -32,6 +31,10 @@ from drkit.repository.sealing import MasterKey
 from drkit.repository.snapshot import Snapshot, read_snapshot
 from drkit.repository.tree import Node, decode_tree
 from drkit.stores.interface import Buffer, ObjectMissing, Store
+
+if TYPE_CHECKING:
+    from drkit.repository.index import Index
+    from drkit.repository.index_cache import KeptIndex
 
 _KEY_PATIENCE_S = 5.0  # scrypt alone may take a second on a slow machine
 
@@ -195,6 +198,7 @@ class Repository:
         self.hostname = hostname
         self._chunker: Chunker | None = None
         self._index: Index | None = None
+        self._known: KeptIndex | None = None
         self._lock = threading.Lock()
         self._objects = ObjectReader(stores, key, emit, cache)
         self._snapshots: dict[str, Snapshot] = {}
@@ -217,7 +221,9 @@ class Repository:
             return self._chunker
 
     def forget_index(self) -> None:
-        """Makes the next use of the index load it anew."""
+        """Makes the next use of the index load it anew, or find that it is as it was: an index file
+        is named after what it says.
+        """
         with self._lock:
             self._index = None
             self._listings = {}
@@ -245,7 +251,12 @@ class Repository:
     def snapshots(self) -> list[ListedSnapshot]:
         """Every snapshot that some store lists, oldest first. One that is damaged is noted."""
         found = []
-        for name, names in self._holders(SNAPSHOTS).items():
+        holders = self._holders(SNAPSHOTS)
+        for name in self._snapshots.keys() - holders.keys():  # expected, and gone meanwhile
+            self._snapshots.pop(name, None)
+            if self._objects.cache is not None:
+                self._objects.cache.drop("snapshots", name.removeprefix(SNAPSHOTS))
+        for name, names in holders.items():
             try:
                 if name not in self._snapshots:
                     self._snapshots[name] = read_snapshot(self.load_unpacked(name))
@@ -295,9 +306,42 @@ class Repository:
         """The whole content of a small file."""
         return b"".join(map(self.load_blob, self.find_node(snapshot, path).content))
 
+    def expected(self) -> tuple[Snapshot, ...]:
+        """The snapshots that this machine expects to find, oldest first, asking no store; the index
+        is loaded with them. What the stores list decides later: only what they list is used.
+        """
+        from drkit.repository.index_load import expected_index
+
+        cache = self._objects.cache
+        with self._lock:
+            self._known = expected_index(self._objects, self.key)
+            if cache is None or self._known is None:
+                return ()
+        for snapshot_id in cache.names("snapshots"):
+            name = SNAPSHOTS + snapshot_id
+            if name not in self._snapshots and (plain := self._objects.kept_unpacked(name)):
+                with suppress(DamagedData):
+                    self._snapshots[name] = read_snapshot(plain)
+        return tuple(sorted(self._snapshots.values(), key=lambda snapshot: snapshot.time))
+
+    def kept_blob(self, blob_id: bytes) -> bytes | None:
+        """A blob of what is `expected`, if this machine has it."""
+        if self._known is None:
+            return None
+        index = self._known.index
+        return self._objects.kept_blob(blob_id, index.find_all(blob_id), index.pack_end)
+
     def _load_index(self) -> Index:
-        names = frozenset(self._holders(INDEX))
-        return load_index(self._objects, self.stores, self.key, names, self.emit)
+        from drkit.repository.index_cache import KeptIndex
+        from drkit.repository.index_load import load_index
+
+        names, known = frozenset(self._holders(INDEX)), self._known
+        if known is not None and known.names == names and known.index.is_as_loaded:
+            return known.index
+        self._known = known = None
+        index, whole = load_index(self._objects, self.stores, self.key, names, self.emit)
+        self._known = KeptIndex(index, names) if whole else None
+        return index
 
     def _holders(self, folder: str) -> dict[str, frozenset[str]]:
         """Objects below `folder` with the names of the stores that list them.

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from drkit.events import Emit, Progress
+from drkit.repository.ahead import Ahead
 from drkit.repository.blob_writer import BlobWriter
 from drkit.repository.excludes import Rules
 from drkit.repository.file_reader import FileReader, ReadFiles, SeenFile
 from drkit.repository.look import BY_ALL as BY_ALL
 from drkit.repository.look import Compare as Compare
-from drkit.repository.look import LoadBlob, Looker, is_described
+from drkit.repository.look import LoadBlob, Looked, Looker, is_described
 from drkit.repository.metadata import Entry, entry_of
 from drkit.repository.pack import BlobKind
 from drkit.repository.tree import Node, decode_node, encode_entries
@@ -86,16 +87,24 @@ class Scanner:
         self._emit = emit
         self._compare = compare
         self._count = ScanCount()
+        self._seen: dict[tuple[bytes, str], Looked] = {}
 
     def scan(
-        self, root: Path, *, excludes: Excludes = NOTHING_EXCLUDED, former: str | None
+        self,
+        root: Path,
+        *,
+        excludes: Excludes = NOTHING_EXCLUDED,
+        former: str | None,
+        ahead: Ahead | None = None,
     ) -> tuple[Node, ScanCount]:
         """The node of `root` with its subtree stored, and what was seen.
 
         `former` is the tree of an earlier scan: files whose size, times and inode are as they
-        were there keep their blobs unread. Raises OSError only when `root` itself is unreadable.
+        were there keep their blobs unread; `ahead` was seen of them before. Raises OSError only
+        when `root` itself is unreadable.
         """
         self._count = ScanCount()
+        self._seen = ahead.folders if ahead and ahead.fits(excludes, self._compare) else {}
         resolved = os.fsencode(root.resolve(strict=True))
         shown = excludes.shown or os.path.abspath(root)  # noqa: PTH100  (links are not followed)
         load, compare = self._load_blob, self._compare
@@ -121,7 +130,10 @@ class Scanner:
 
     def _read_folder(self, folder: _Folder, looker: Looker) -> list[_Folder]:
         """Compares what is in the folder and sends off what must be read; the folders in it."""
-        looked = looker.look(folder.path, folder.status, folder.rules, folder.former)
+        former = folder.former
+        looked = self._seen.pop((folder.path, former.get("subtree", "")), None) if former else None
+        if looked is None:
+            looked = looker.look(folder.path, folder.status, folder.rules, former)
         folder.rules, folder.readable = looked.rules, looked.readable
         if not looked.former:
             folder.former = None

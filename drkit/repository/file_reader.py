@@ -1,4 +1,5 @@
 """Reads files into blobs: small ones many at a time, large ones in windows that are cut in chunks.
+Holes of sparse files are neither read nor hashed, and give the chunks that their zeros would.
 
 A file is read as long as it was when it was opened. One that changes meanwhile is read once more,
 and is told if it does not rest: what was read is kept, with the times of before, so that the next
@@ -7,6 +8,7 @@ backup reads it again.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Sequence
@@ -20,6 +22,7 @@ from drkit.repository.pack import BlobKind
 
 _CHANGED = "it changed while it was read; what was read is kept"
 _UNSIZED_BYTES = 1 << 40
+_BLOCK_BYTES = 512  # what st_blocks counts, whatever the file system's own blocks are
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -55,6 +58,8 @@ class FileReader:
         self._writer = writer
         self._make_chunker = chunker
         self._savers = savers
+
+        self._zeros: tuple[bytes, int] | None = None
 
     @property
     def _chunker(self) -> Chunker:
@@ -122,13 +127,14 @@ class FileReader:
 
     def _read_large(self, handle: int, file: SeenFile, found: ReadFiles) -> Entry:
         before = _regular(handle)
-        blobs, size = self._read_windows(handle, before.st_size or _UNSIZED_BYTES)
+        sparse = before.st_blocks * _BLOCK_BYTES < before.st_size - self._chunker.max_bytes
+        blobs, size = self._read_windows(handle, before.st_size or _UNSIZED_BYTES, sparse)
         if not _is_same(before, os.fstat(handle)) or (before.st_size and size != before.st_size):
             found.changing.append((file.path, _CHANGED))
         content = [blob.hex() for blob in blobs]
         return entry_of(handle, file.name, before, content=content, size=size)
 
-    def _read_windows(self, handle: int, limit: int) -> tuple[list[bytes], int]:
+    def _read_windows(self, handle: int, limit: int, sparse: bool) -> tuple[list[bytes], int]:
         """The blobs of at most `limit` bytes, and how many those were.
 
         Reads into one buffer while the chunks of the other one are hashed and sealed.
@@ -139,6 +145,11 @@ class FileReader:
         earlier: list[Future[bytes]] = []
         turn, filled, total, at_end = 0, 0, 0, False
         while not at_end:
+            if sparse and (skipped := self._skip_hole(handle, total - filled, limit)):
+                blobs += [future.result() for future in earlier]
+                earlier = []
+                blobs += skipped
+                total, filled = total - filled + len(skipped) * self._zero_chunk()[1], 0
             view = memoryview(buffers[turn])
             while filled < len(view) and not at_end:
                 room = view[filled : filled + limit - total]
@@ -157,6 +168,30 @@ class FileReader:
                 filled -= used
         blobs += [future.result() for future in earlier]
         return blobs, total
+
+    def _skip_hole(self, handle: int, at: int, limit: int) -> list[bytes]:
+        """The blobs of whole chunks of zeros from `at`, where a chunk begins, as far as a hole goes
+        that is there; at most up to `limit`.
+
+        What a chunk is depends on no byte before it, and on `max_bytes` from its start at most: so
+        they are those that reading would give.
+        """
+        try:
+            end = min(os.lseek(handle, at, os.SEEK_DATA), limit)
+        except OSError as error:
+            end = limit if error.errno == errno.ENXIO else at  # a hole to the end; or none known
+        if end - at < self._chunker.max_bytes:
+            return []
+        blob, size = self._zero_chunk()
+        return [blob] * ((end - at - self._chunker.max_bytes) // size + 1)
+
+    def _zero_chunk(self) -> tuple[bytes, int]:
+        """The blob that zeros are cut into, and its size in bytes."""
+        if self._zeros is None:
+            zeros = memoryview(bytes(2 * self._chunker.max_bytes))
+            first = next(iter(self._chunker.cut(zeros, is_last=False)))
+            self._zeros = self._writer.save(BlobKind.DATA, first), len(first)
+        return self._zeros
 
 
 def _regular(handle: int) -> os.stat_result:

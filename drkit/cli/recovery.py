@@ -94,13 +94,21 @@ def run_drill(
 
 
 @command(app)
-def probe(session: Session) -> int:
+def probe(
+    session: Session,
+    due: Annotated[
+        bool,
+        typer.Option("--due", help="Around the server, only what was not looked at just now."),
+    ] = False,
+) -> int:
     """Asks the server that serves now, by address, whether it is alive; knows former rounds.
 
     A service that is suspected is asked again until it is well or DOWN. What follows is done by
-    who leads: a daemon, or this command if no daemon does.
+    who leads: a daemon, or this command if no daemon does. Shows what lies around it and what is
+    measured too, and tells alerts.
     """
     from drkit.cli.after_round import follow
+    from drkit.cli.around import show_round
     from drkit.cli.watching import decision_values, decision_words
     from drkit.health.interface import ServiceState
     from drkit.wiring.watch import make_round
@@ -109,16 +117,8 @@ def probe(session: Session) -> int:
         role, watched = make_round(opened_app)
         followed = follow(session, opened_app, watched, role)
         decision = followed.decision
-    rows = [
-        {
-            "probe": result.probe,
-            "verdict": result.verdict.value,
-            "latency_s": None if result.latency_s is None else round(result.latency_s, 4),
-            "detail": result.detail,
-        }
-        for result in watched.observation.results
-    ]
-    session.terminal.table("probe", ("probe", "verdict", "latency_s", "detail"), rows)
+        tells = followed.not_led is None or role.unconfirmed is not None
+        show_round(session, opened_app, watched, everything=not due, tells=tells)
     for change in watched.changes:
         session.terminal.say(change)
     if decision is not None:

@@ -6,6 +6,7 @@ deleted is replaced by another one, and that round says nothing.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,7 +75,8 @@ class QdrantCanary:
 
     def _look(self, collection: str) -> str | None:
         """None if it is found, "" if there is nothing to look for now, else what is wrong."""
-        name = f"canary/{self._source}/{collection}"
+        digest = hashlib.sha256(collection.encode()).hexdigest()
+        name = f"canary/{self._source}/{digest[:32]}"
         point = _remembered(self._memory.recall(name))
         if point is None:
             return self._choose(name, collection, known=False)

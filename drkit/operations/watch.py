@@ -13,10 +13,12 @@ from drkit.clock import Clock
 from drkit.compute.interface import Endpoint
 from drkit.config.decide import Decide
 from drkit.config.places import Probe
+from drkit.health.history import scrapes_from, with_round, with_scrape
 from drkit.health.interface import Memory, Observation, Prober, ServiceHealth, ServiceState
 from drkit.health.look import Reach, look
 from drkit.health.record import health_from, health_json
-from drkit.health.table import advance
+from drkit.health.scrape import Scrape
+from drkit.health.table import advance, signal_of
 
 MOST_SUSPECT_ROUNDS = 30
 
@@ -78,7 +80,28 @@ class Watch:
         )
         health, changes = advance(health, observation, self.clock.elapsed_s(), self.probe)
         self.memory.remember(self._name, health_json(health))
+        self._keep(observation)
         return Watched(site, endpoint, observation, health, changes)
+
+    def scrapes(self, endpoint_url: str) -> tuple[Scrape, ...]:
+        """What the server at this address measured of itself of late, oldest first."""
+        kept = self.memory.recall(f"scrapes/{self.service}")
+        if not isinstance(kept, dict) or kept.get("endpoint") != endpoint_url:
+            return ()
+        return scrapes_from(kept.get("rows"), self.clock.elapsed_s())
+
+    def tallies(self) -> object:
+        """How often the service answered, for `drkit.health.history.availability`."""
+        return self.memory.recall(f"rounds/{self.service}")
+
+    def _keep(self, observation: Observation) -> None:
+        name, url = f"scrapes/{self.service}", observation.endpoint_url
+        kept = self.memory.recall(name)
+        rows = kept.get("rows") if isinstance(kept, dict) and kept.get("endpoint") == url else None
+        rows = with_scrape(rows, observation.scrape, self.clock.elapsed_s())
+        self.memory.remember(name, {"endpoint": url, "rows": rows})
+        tallies = with_round(self.tallies(), signal_of(observation), observation.at)
+        self.memory.remember(f"rounds/{self.service}", tallies)
 
     @property
     def _name(self) -> str:

@@ -50,7 +50,7 @@ def plan_jobs(schedules: Mapping[str, Job]) -> tuple[tuple[PlannedJob, ...], tup
             left_out.append(LeftOut(name, f"not in this version: {job.run}"))
             continue
         arguments: list[str] = [job.run]
-        if job.run == "check":
+        if job.run in ("check", "probe"):
             arguments.append("--due")
         if job.run == "prune":
             arguments.append("--forget")

@@ -197,7 +197,12 @@ class App:
     def prober(self) -> Prober:
         from drkit.health.probes import HttpProber
 
-        return HttpProber(clock=self.clock)
+        service = self.config.service
+        return HttpProber(
+            clock=self.clock,
+            completion_timeout_s=self.config.probe.completion_timeout,
+            dialect=service.server if service else None,
+        )
 
     @property
     def api_key(self) -> Callable[[], str | None]:

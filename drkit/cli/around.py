@@ -1,0 +1,66 @@
+"""What `drkit probe` shows beside the server itself: its surroundings, numbers, and alerts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from drkit.cli.options import Session
+
+if TYPE_CHECKING:
+    from drkit.operations.watch import Watched
+    from drkit.wiring import App
+
+COLUMNS = ("probe", "verdict", "latency_s", "age_s", "detail")
+
+
+def show_round(
+    session: Session, app: App, watched: Watched, *, everything: bool, tells: bool
+) -> None:
+    """The whole table of a round; alerts that began or ended, and what could not be told.
+
+    `tells`: this machine is the one that alerts.
+    """
+    from drkit.errors import DrkitError
+    from drkit.events import Note
+    from drkit.health.default_limits import METRICS
+    from drkit.observers.interface import alert_json
+    from drkit.operations.measures import measure_values
+    from drkit.wiring.around import attend
+    from drkit.wiring.watch import open_watch
+
+    attended = None
+    try:
+        attended = attend(app, open_watch(app), watched, everything=everything, tells=tells)
+    except DrkitError as error:  # the round itself is done, and counts
+        session.terminal.emit(Note("error", "alerts", f"{error.message}; {error.hint}"))
+    seen = attended.seen if attended else ()
+    results = [(result, 0.0) for result in watched.observation.results]
+    results += [(each.reading.result, each.age_s) for each in seen]
+    rows = [
+        {
+            "probe": result.probe,
+            "verdict": result.verdict.value,
+            "latency_s": None if result.latency_s is None else round(result.latency_s, 4),
+            "age_s": round(age_s),
+            "detail": result.detail,
+        }
+        for result, age_s in results
+    ]
+    session.terminal.table("probe", COLUMNS, rows)
+    if attended is None:
+        return
+    measured = [
+        measure_values(name, attended.measures[name], METRICS[name])
+        for name in METRICS
+        if name in attended.measures
+    ]
+    session.terminal.say("")
+    if session.json_lines or session.verbosity >= 0:
+        columns = ("metric", "value", "unit", "samples", "detail")
+        session.terminal.table("measure", columns, measured)
+        session.terminal.say("")
+    for alert in attended.changes:
+        text = f"alert {alert.state}: {alert.name} ({alert.level}): {alert.text}"
+        session.terminal.result("alert", alert_json(alert), text)
+    for words in attended.untold:
+        session.terminal.emit(Note("warning", "alerts", f"not told, and tried again: {words}"))

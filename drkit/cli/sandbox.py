@@ -51,6 +51,16 @@ def kill(
 
 
 @command(app)
+def revive(
+    session: Session, site: Annotated[str, typer.Argument(help="The primary's site.")]
+) -> None:
+    """Brings the primary's server back, as it was before it was killed."""
+    with sandbox_running(session, servers=False) as sandbox:
+        sandbox.revive(site)
+    session.terminal.result("revived", {"site": site}, f"{site} answers again")
+
+
+@command(app)
 def reset(session: Session) -> None:
     """Stops the sandbox and deletes its folder, repositories included."""
     with sandbox_running(session, servers=False) as sandbox:

@@ -147,6 +147,19 @@ class Sandbox:
                 f"nothing of the sandbox runs on {site!r}", hint=f"there are {', '.join(known)}"
             )
 
+    def revive(self, site: str) -> None:
+        """The server that `kill` ended on the primary's site is there again, as after a repair."""
+        service = self.config.service
+        if service is None or site != service.primary or not self.is_up():
+            raise ConfigError(
+                f"nothing that was killed on {site!r} comes back",
+                hint="drkit sandbox up first"
+                if service and site == service.primary
+                else "only the primary's server does",
+            )
+        self._start_model(site, self._addresses[site], revive=True)
+        self._processes.wait_ready([site])
+
     def start_drill_primary(self) -> Endpoint:
         """A copy of the primary for one drill, with the drill's names set to it."""
         host = self._addresses[DRILL_PRIMARY]

@@ -12,13 +12,16 @@ from drkit.errors import ConfigError, NeedsOperator
 
 if TYPE_CHECKING:
     from drkit.runs.plan import Plan
+    from drkit.runs.records import RunKind
     from drkit.wiring import App
 
 RUN_PARTS = ("stores", "repository", "service", "targets", "switch", "arbiter")
 
 
-def execute_named(session: Session, name: str, *, to: str | None, yes: bool) -> int:
-    """Executes the runbook `name`; the exit status of its run."""
+def execute_named(
+    session: Session, name: str, *, to: str | None, yes: bool, kind: RunKind | None = None
+) -> int:
+    """Executes the runbook `name`; the exit status of its run. ConfigError if it is not `kind`."""
     from drkit.cli.jobs import run_backup
     from drkit.cli.planning import must_be_open, plan_head, plan_named, show_plan
     from drkit.cli.running import carry_out, first_failed_probe
@@ -26,13 +29,18 @@ def execute_named(session: Session, name: str, *, to: str | None, yes: bool) -> 
 
     with opened(session, servers=True, keep_servers=True, parts=RUN_PARTS) as app:
         plan = plan_named(app, name, to=to)
-        if session.dry_run:
-            show_plan(session, app.config, plan)
-            return 0
+        if kind not in (None, plan.kind):
+            raise ConfigError(
+                f"runbook {name} is a {plan.kind} and no {kind}",
+                hint=f"`drkit runbook run {name}` executes it as what it is",
+            )
         if plan.kind == "drill":
             raise ConfigError(
                 f"runbook {name} is a drill", hint="drills are executed by drkit run-drill"
             )
+        if session.dry_run:
+            show_plan(session, app.config, plan)
+            return 0
         must_be_open(app, plan)
         needs_point = any(step.action == "point" for step in plan.steps)
         if session.sandbox and needs_point and newest_point(app.repository) is None:

@@ -13,6 +13,7 @@ from drkit.cli import (
     data,
     deletion,
     doctor,
+    failback,
     inspect,
     keys,
     measure,
@@ -47,7 +48,7 @@ deletion.repair_app.add_typer(repair.app)
 _add("Keep", data.app, backup.app, restore.app, soundness.app, deletion.app)
 _add("Keep", repair=deletion.repair_app, key=keys.app)
 _add("Look into the repository", inspect.app, measure.app, keys.tags_app)
-_add("Bring the service back", recovery.app, runs=runs.app, runbook=runbook.app)
+_add("Bring the service back", recovery.app, failback.app, runs=runs.app, runbook=runbook.app)
 _add("Bring the service back", sandbox=sandbox.app)
 _add("Watch and decide", watching.app, daemon.app, witness.app, audit=watching.audit_app)
 _add("The deployment", doctor.app, cost.app, bootstrap.app, config=config.app)

@@ -35,6 +35,12 @@ ActionName = Literal[
     "commit",
     "verify_held",
     "record_hold",
+    "fence_target",
+    "final_point",
+    "divergence",
+    "restore_home",
+    "swap_home",
+    "release",
 ]
 Value = str | bool | int | float
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,6 +100,12 @@ class QdrantRest:
     def ids_sha256(self, collection: str) -> str:
         """Over the ids in their order, one a line: numbers, then UUIDs. Reads all of them."""
         digest = hashlib.sha256()
+        for each in self.ids(collection):
+            digest.update(f"{each}\n".encode())
+        return digest.hexdigest()
+
+    def ids(self, collection: str) -> Iterator[PointId]:
+        """Every point's id, in their order, a page at a time."""
         following: PointId | None = None
         while True:
             body: Json = {"limit": _PAGE, "with_payload": False, "with_vector": False}
@@ -107,10 +113,10 @@ class QdrantRest:
                 body["offset"] = following
             result = self._ask("POST", f"{_at(collection)}/points/scroll", body)
             for each in _part(result, "points", list):
-                digest.update(f"{_part(each, 'id', (int, str))}\n".encode())
+                yield _part(each, "id", (int, str))
             former, following = following, result.get("next_page_offset")
             if following is None or following == former:
-                return digest.hexdigest()
+                return
 
     def create(self, collection: str, body: Mapping[str, Any]) -> None:
         self._ask("PUT", _at(collection), body)

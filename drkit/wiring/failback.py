@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from drkit.config.models import Config
+from drkit.config.sources import QdrantSource, SourceConfig, TreeSource
 from drkit.coordination.interface import RoleRecord
 from drkit.errors import ConfigError, GuardRefused, NeedsOperator
+from drkit.operations.backup import Due, back_up
 from drkit.runs.journal import Journal
 from drkit.runs.plan import Serving
 from drkit.runs.records import EXTERNAL, JSON, Entry
+from drkit.sources.catalog import open_source
+from drkit.sources.interface import SourceUnreadable
 from drkit.wiring.app import App
 
 _MOST_RUNS_BACK = 20
@@ -92,3 +97,86 @@ def _serving(
         snapshot=str(snapshot) if snapshot else None,
         brought=brought if isinstance(brought, Mapping) else {},
     )
+
+
+def qdrant_home(app: App) -> Callable[[str], tuple[str, str | None] | None]:
+    """A source's own server and key; None for what is no Qdrant."""
+
+    def home(name: str) -> tuple[str, str | None] | None:
+        source = app.config.sources.get(name)
+        if not isinstance(source, QdrantSource):
+            return None
+        key = source.api_key
+        return source.url, app.secrets.resolve(key).reveal() if key else None
+
+    return home
+
+
+def back_up_brought(app: App) -> Callable[[Mapping[str, Mapping[str, JSON]]], str]:
+    """Makes a point in which these sources are cut where they were brought to, and all others are
+    carried over; its id. Raises what a backup raises, and `SourceUnreadable` when one of them could
+    not be cut: nothing may be brought home from an older cut.
+    """
+
+    def back_up_there(brought: Mapping[str, Mapping[str, JSON]]) -> str:
+        config, weights = app.config, app.weights_sources
+        sources = {
+            name: open_source(
+                name, _brought_source(config, name, place), app.secrets, clock=app.clock
+            )
+            for name, place in brought.items()
+        }
+        report = back_up(
+            app.repository,
+            Due(
+                sources=sources,
+                weights={},
+                all_sources=tuple(name for name in config.sources if name not in weights),
+                all_weights=tuple(weights),
+                percent={name: source.anomaly_percent for name, source in config.sources.items()},
+                tags=("failback",),
+            ),
+            service=config.service.name if config.service else None,
+            arbiter=app.arbiter,
+            stores=app.stores,
+            min_copies=config.min_copies,
+            own_files=app.own_files(),
+            record_golden=None,
+            work_dir=app.state_dir,
+            clock=app.clock,
+            emit=app.emit,
+        )
+        for name in brought:
+            part = report.point.sources.get(name)
+            if part is None or part.carried:
+                raise SourceUnreadable(
+                    f"{name} could not be cut where it lives now: "
+                    f"{part.error if part else 'it is not in the point'}",
+                    hint="mend it there, and resume the run; nothing was brought home",
+                )
+        return report.write.snapshot_id
+
+    return back_up_there
+
+
+def _brought_source(config: Config, name: str, place: Mapping[str, JSON]) -> SourceConfig:
+    """The source's configuration, with the place it lives at now."""
+    source = config.sources[name]
+    match source:
+        case TreeSource():
+            return source.model_copy(update={"path": str(place["into"])})
+        case QdrantSource() if source.restore_to is not None:
+            made = place.get("collections")
+            collections = tuple(map(str, made)) if isinstance(made, list) else None
+            return source.model_copy(
+                update={
+                    "url": source.restore_to.url,
+                    "api_key": source.restore_to.api_key,
+                    "collections": collections,
+                }
+            )
+        case _:
+            raise ConfigError(
+                f"{name} was brought elsewhere and cannot be backed up from there",
+                hint=f"it lies in {place.get('into')}; bring it home by hand",
+            )

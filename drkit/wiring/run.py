@@ -32,6 +32,7 @@ from drkit.state.audit import this_user
 from drkit.stores.durable import write_file
 from drkit.stores.interface import Store
 from drkit.wiring.app import App
+from drkit.wiring.failback import back_up_brought, qdrant_home
 
 _OBSERVE_S = 1800.0
 _SETTLE_S = 30.0
@@ -152,6 +153,8 @@ def run_context(app: App, journal: Journal, run_id: str) -> Context:
         settle_s=pace.settle_s if pace else _SETTLE_S,
         breakpoint=_breakpoint() if app.sandbox else _no_breakpoint,
         write_evidence=lambda: write_evidence(app, journal, run.id)[1],
+        qdrant_home=qdrant_home(app),
+        back_up=back_up_brought(app),
     )
 
 

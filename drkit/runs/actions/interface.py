@@ -15,7 +15,7 @@ from drkit.clock import Clock
 from drkit.compute.interface import Compute, Endpoint
 from drkit.config.models import Config
 from drkit.coordination.interface import Arbiter, Lease
-from drkit.errors import VerificationFailed
+from drkit.errors import NotInThisVersion, VerificationFailed
 from drkit.events import Emit
 from drkit.health.interface import Prober
 from drkit.repository.repository import Repository
@@ -99,13 +99,23 @@ class StepCall:
         return value
 
 
+def _nowhere(_source: str) -> None:
+    """No Qdrant is known as the source's home."""
+
+
+def _no_backup(_brought: Mapping[str, Mapping[str, JSON]]) -> str:
+    raise NotInThisVersion("a backup within this run", hint="drkit backup makes a point")
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """Everything that actions may use; built where adapters are built, for one run.
 
     `work_dir` is the run's own fresh folder. `switches` are those of the run's namespace, and
     `compute` is the target's. Waits are divided by `time_scale`; `observe_s` and `settle_s` are as
-    they are to be. `breakpoint(step, point)` does nothing outside the sandbox.
+    they are to be. `breakpoint(step, point)` does nothing outside the sandbox. `qdrant_home(name)`
+    is a source's own server and key; `back_up(brought)` makes a point with these sources cut where
+    they were brought to, and answers its id.
     """
 
     plan: Plan
@@ -131,6 +141,8 @@ class Context:
     settle_s: float
     breakpoint: Callable[[str, str], None]
     write_evidence: Callable[[], Mapping[str, str]]
+    qdrant_home: Callable[[str], tuple[str, str | None] | None] = _nowhere
+    back_up: Callable[[Mapping[str, Mapping[str, JSON]]], str] = _no_backup
 
 
 Run = Callable[[StepCall, Context], Done]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from drkit.compute.interface import Endpoint, Instance
@@ -11,8 +12,10 @@ from drkit.config.sources import TreeSource
 from drkit.errors import ConfigError, DrkitError
 from drkit.points.find import FoundPoint
 from drkit.runs.actions.deploy import endpoint_of
+from drkit.runs.actions.destination import destination_of
 from drkit.runs.actions.interface import Context, ProofsFailed, StepCall
 from drkit.runs.actions.point import find_point
+from drkit.runs.actions.proving_home import proofs_of_home
 from drkit.runs.actions.tickets import find_weights, weights_source
 from drkit.runs.actions.vectors import prove_restored
 from drkit.runs.records import JSON
@@ -31,10 +34,9 @@ def prove_target(call: StepCall, context: Context) -> tuple[Endpoint, tuple[Proo
     service = context.config.service
     if service is None:
         raise ConfigError("schedules.yaml describes no service", hint="add its `service` section")
-    instance, endpoint = endpoint_of(context, call.text("instance"))
-    found = find_point(context, call.text("snapshot"))
+    endpoint, made = _begin(call, context, service)
     proofs = []
-    for proof in _proofs(call, context, service, found, instance, endpoint):
+    for proof in made:
         proofs.append(proof)
         call.guard.pause(0)
     if failed := [proof for proof in proofs if not proof.passed]:
@@ -44,6 +46,17 @@ def prove_target(call: StepCall, context: Context) -> tuple[Endpoint, tuple[Proo
             proofs=proofs,
         )
     return endpoint, tuple(proofs)
+
+
+def _begin(call: StepCall, context: Context, service: Service) -> tuple[Endpoint, Iterator[Proof]]:
+    """What is to be proved, by its own address, and the proofs to be made of it."""
+    if context.plan.kind == "failback":
+        home = destination_of(call, context).endpoint
+        identity = _prove_identity(context, service, home)
+        return home, chain([identity], proofs_of_home(call, context, service))
+    instance, endpoint = endpoint_of(context, call.text("instance"))
+    found = find_point(context, call.text("snapshot"))
+    return endpoint, _proofs(call, context, service, found, instance, endpoint)
 
 
 def _proofs(

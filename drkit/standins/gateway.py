@@ -9,7 +9,7 @@ where they lead, lies in DIR/gateway.json and survives a restart.
 
 Admin (a bearer token where one was given):
     GET  /api/admin/config                          {"tiers": {"1": {"enabled": ..., "url": ...}}}
-    GET  /api/admin/stats                           requests, by tier, fallbacks, failures
+    GET  /api/admin/stats                           requests, by tier, fallbacks ...
     POST /api/admin/emergency-rollback              tier 1 off: all users to the external API
     POST /api/admin/toggle-tier?tier=1&enabled=true
     POST /api/admin/upstream?url=http://...         where tier 1 leads; does not turn it on
@@ -62,9 +62,17 @@ class Settings:
 class Gateway:
     """The application: admin calls here, users' requests in the proxy."""
 
-    def __init__(self, settings: Settings, *, token: str | None, upstream_key: str | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        token: str | None,
+        upstream_key: str | None,
+        confidence: float = 0.9,
+    ) -> None:
         self._settings = settings
         self._token = token
+        self._confidence = confidence
         self._proxy = Proxy(settings.tiers, upstream_key)
         self.app = Starlette(
             routes=[
@@ -87,7 +95,9 @@ class Gateway:
         return self._stranger(request) or self._state()
 
     async def _stats(self, request: Request) -> Response:
-        return self._stranger(request) or JSONResponse(self._proxy.stats())
+        """Nothing here judges answers: `confidence` is a number that was given."""
+        stats = {**self._proxy.stats(), "confidence": self._confidence}
+        return self._stranger(request) or JSONResponse(stats)
 
     async def _rollback(self, request: Request) -> Response:
         if refused := self._stranger(request):
@@ -135,11 +145,13 @@ def main() -> int:
     parser.add_argument("--upstream")
     parser.add_argument("--admin-token-file", type=Path)
     parser.add_argument("--upstream-key-file", type=Path)
+    parser.add_argument("--confidence", type=float, default=0.9)
     options = parser.parse_args()
     gateway = Gateway(
         Settings(options.data / "gateway.json", options.upstream, options.external),
         token=_read(options.admin_token_file),
         upstream_key=_read(options.upstream_key_file),
+        confidence=options.confidence,
     )
     return serve(gateway.app, options.host, options.port)
 

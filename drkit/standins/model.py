@@ -20,9 +20,11 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from drkit.standins.completion import Asked, Model, Said
 from drkit.standins.language import Language
@@ -59,11 +61,13 @@ class Server:
                 Route("/ping", self._health, methods=["GET", "POST"]),
                 Route("/version", self._version),
                 Route("/metrics", self._scrape),
+                Route("/dcgm/metrics", self._gpu),
                 Route("/v1/models", self._models),
                 Route("/v1/completions", self._complete, methods=["POST"]),
                 Route("/v1/chat/completions", self._chat, methods=["POST"]),
             ],
             exception_handlers={ApiError: _refused},
+            middleware=[Middleware(_Counted, metrics=self._metrics)],
         )
 
     async def _health(self, _request: Request) -> Response:
@@ -74,6 +78,9 @@ class Server:
 
     async def _scrape(self, _request: Request) -> Response:
         return PlainTextResponse(self._metrics.text(), headers=self._headers)
+
+    async def _gpu(self, _request: Request) -> Response:
+        return PlainTextResponse(self._metrics.gpu_text())
 
     async def _models(self, request: Request) -> Response:
         self._known(request)
@@ -204,6 +211,25 @@ class Server:
         given = request.headers.get("authorization", "")
         if self._key and not hmac.compare_digest(given.encode(), f"Bearer {self._key}".encode()):
             raise ApiError(401, "UnauthorizedError", "Unauthorized")
+
+
+class _Counted:
+    """Counts answers to users' requests by their status, as vLLM's front end does."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = str(scope.get("path", ""))
+
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._metrics.answered(path, int(message["status"]))
+            await send(message)
+
+        users = scope["type"] == "http" and scope["method"] == "POST" and path.startswith("/v1/")
+        await self._app(scope, receive, counted if users else send)
 
 
 def _content(content: Any) -> str:

@@ -112,6 +112,10 @@ class Metrics:
         self._waiting = self._running = 0
         self._engine = threading.Lock()
         self._started = time.time()
+        self._answers: dict[tuple[str, int], int] = {}
+        self._busy_s = 0.0
+        self._busy_since: float | None = None
+        self._seen_at, self._seen_busy_s = time.perf_counter(), 0.0
 
     @contextmanager
     def request(self) -> Iterator[None]:
@@ -122,12 +126,15 @@ class Metrics:
         with self._engine:
             with self._lock:
                 self._waiting, self._running = self._waiting - 1, self._running + 1
+                self._busy_since = time.perf_counter()
                 self._observe("vllm:request_queue_time_seconds", time.perf_counter() - came)
             try:
                 yield
             finally:
                 with self._lock:
                     self._running -= 1
+                    self._busy_s += time.perf_counter() - (self._busy_since or 0.0)
+                    self._busy_since = None
 
     def step(self, tokens: int) -> None:
         """One turn of the engine that worked on `tokens` tokens."""
@@ -158,6 +165,24 @@ class Metrics:
                 self._observe(name, value)
             for _ in range(generated - 1):
                 self._observe("vllm:inter_token_latency_seconds", each_s)
+
+    def answered(self, handler: str, status: int) -> None:
+        """A request was answered, as the front end counts them."""
+        with self._lock:
+            key = (handler, status)
+            self._answers[key] = self._answers.get(key, 0) + 1
+
+    def gpu_text(self) -> str:
+        """How busy the engine was since this was last read, as DCGM's exporter shows a GPU."""
+        with self._lock:
+            now = time.perf_counter()
+            running_s = now - self._busy_since if self._busy_since is not None else 0.0
+            busy_s = self._busy_s + running_s
+            passed_s = max(now - self._seen_at, 1e-6)
+            percent = min(100.0, 100.0 * max(0.0, busy_s - self._seen_busy_s) / passed_s)
+            self._seen_at, self._seen_busy_s = now, busy_s
+        name = "DCGM_FI_DEV_GPU_UTIL"
+        return f'# TYPE {name} gauge\n{name}{{gpu="0",modelName="stand-in"}} {percent:.0f}\n'
 
     def text(self) -> str:
         with self._lock:
@@ -190,6 +215,10 @@ class Metrics:
                 yield f'{name}_bucket{{{labels},le="{bound}"}} {float(sum_so_far)}'
             yield f"{name}_sum{{{labels}}} {histogram.sum}"
             yield f"{name}_count{{{labels}}} {float(sum_so_far)}"
+        yield "# TYPE http_requests counter"
+        for (handler, status), count in self._answers.items():
+            labelled = f'handler="{handler}",method="POST",status="{status // 100}xx"'
+            yield f"http_requests_total{{{labelled}}} {float(count)}"
         yield from (
             "# TYPE process_start_time_seconds gauge",
             f"process_start_time_seconds {self._started}",

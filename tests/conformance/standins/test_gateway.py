@@ -71,6 +71,7 @@ def test_a_naive_check_passes_although_the_own_tier_is_dead(
         "by_tier": {"1": 0, "2": 1},
         "fallbacks": 1,
         "failures": 0,
+        "confidence": 0.9,
     }
 
 

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 COLUMNS = ("probe", "verdict", "latency_s", "age_s", "detail")
 
+_OF_THE_STATE = ("down", "flapping", "blind")
+"""Limits are set on them too; people read the state's name."""
+
 
 def show_round(
     session: Session, app: App, watched: Watched, *, everything: bool, tells: bool
@@ -52,12 +55,12 @@ def show_round(
     measured = [
         measure_values(name, attended.measures[name], METRICS[name])
         for name in METRICS
-        if name in attended.measures
+        if name in attended.measures and name not in _OF_THE_STATE
     ]
-    session.terminal.say("")
+    minutes = app.config.alerts.window / 60
+    session.terminal.say(f"\nmeasured over the last {minutes:g} minutes:")
     if session.json_lines or session.verbosity >= 0:
-        columns = ("metric", "value", "unit", "samples", "detail")
-        session.terminal.table("measure", columns, measured)
+        session.terminal.table("measure", ("metric", "shown", "samples", "detail"), measured)
         session.terminal.say("")
     for alert in attended.changes:
         text = f"alert {alert.state}: {alert.name} ({alert.level}): {alert.text}"

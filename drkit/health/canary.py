@@ -81,11 +81,14 @@ class QdrantCanary:
         if point is None:
             return self._choose(name, collection, known=False)
         at = f"/collections/{quote(collection, safe='')}/points"
-        status, _ = self._ask("GET", f"{at}/{quote(str(point.id), safe='')}")
+        asked = {"ids": [point.id], "with_payload": False}
+        status, result = self._ask("POST", at, asked)
         if status == 404:
-            return self._choose(name, collection, known=True)
+            return "the collection is not there"
         if status != 200:
             return f"point {point.id}: {status}"
+        if not isinstance(result, list) or not result:
+            return self._choose(name, collection, known=True)
         body: dict[str, Any] = {"query": point.vector, "limit": _NEIGHBOURS}
         if point.using:
             body["using"] = point.using

@@ -149,6 +149,6 @@ def shown(value: float, unit: str) -> str:
     """A number for people: shares as percent, seconds below one as milliseconds."""
     if unit == "share":
         return f"{value * 100:.3g} %"
-    if unit == "s":
+    if unit == "s" and value:
         return f"{value * 1000:.0f} ms" if abs(value) < 1 else f"{value:.3g} s"
     return f"{value:.4g} {unit}".rstrip()

@@ -54,12 +54,39 @@ class AlertBook:
         self._host = host
         self._sandbox = sandbox
 
+    @again_on_conflict
     def judge(
-        self, limits: Sequence[Limit], measures: Mapping[str, Measure], told: Sequence[Told]
+        self,
+        limits: Sequence[Limit],
+        measures: Mapping[str, Measure],
+        told: Sequence[Told],
+        *,
+        words: Mapping[str, str] | None = None,
     ) -> tuple[Alert, ...]:
-        """What was raised and cleared now; each is in the outbox before this returns."""
+        """What was raised and cleared now; each is in the outbox before this returns.
+
+        `words`: by metric, what an alert that is raised says in place of the numbers.
+        """
         now, now_s = self._clock.now(), self._clock.elapsed_s()
-        return self._judged(limits, measures, told, now, now_s)
+        with self._database.exchange(self._name) as kept:
+            standings = _standings(_part(kept.value, "standings"))
+            if _part(kept.value, "host") != self._host:  # timed on another machine's clock
+                standings = {
+                    name: replace(each, turning_s=None, measured_s=now_s)
+                    for name, each in standings.items()
+                }
+            after, changes = judge_all(limits, standings, measures, now_s, now)
+            alerts = tuple(self._alert(change, now, words or {}) for change in changes)
+            letters = [
+                *_letters(_part(kept.value, "outbox")),
+                *(_Letter(alert, False, _for(alert, told)) for alert in alerts),
+            ]
+            kept.value = {
+                "host": self._host,
+                "standings": {name: _standing_json(each) for name, each in after.items()},
+                "outbox": [_letter_json(each) for each in letters[-MOST_UNTOLD:]],
+            }
+        return alerts
 
     def deliver(self, told: Sequence[Told]) -> tuple[str, ...]:
         """Into the audit log and to the observers; what could not be told, in words. It stays in
@@ -98,35 +125,6 @@ class AlertBook:
         raised = [each for each in standings.items() if each[1].raised]
         return tuple(sorted(raised, key=lambda each: str(each[1].raised_at)))
 
-    @again_on_conflict
-    def _judged(
-        self,
-        limits: Sequence[Limit],
-        measures: Mapping[str, Measure],
-        told: Sequence[Told],
-        now: datetime,
-        now_s: float,
-    ) -> tuple[Alert, ...]:
-        with self._database.exchange(self._name) as kept:
-            standings = _standings(_part(kept.value, "standings"))
-            if _part(kept.value, "host") != self._host:  # timed on another machine's clock
-                standings = {
-                    name: replace(each, turning_s=None, measured_s=now_s)
-                    for name, each in standings.items()
-                }
-            after, changes = judge_all(limits, standings, measures, now_s, now)
-            alerts = tuple(self._alert(change, now) for change in changes)
-            letters = [
-                *_letters(_part(kept.value, "outbox")),
-                *(_Letter(alert, False, _for(alert, told)) for alert in alerts),
-            ]
-            kept.value = {
-                "host": self._host,
-                "standings": {name: _standing_json(each) for name, each in after.items()},
-                "outbox": [_letter_json(each) for each in letters[-MOST_UNTOLD:]],
-            }
-        return alerts
-
     def _letters(self) -> list[_Letter]:
         return _letters(_part(self._database.recall(self._name), "outbox"))
 
@@ -160,16 +158,18 @@ class AlertBook:
             kept.value = {**kept.value, "outbox": [_letter_json(each) for each in left]}
         return tuple(words)
 
-    def _alert(self, change: Change, now: datetime) -> Alert:
+    def _alert(self, change: Change, now: datetime, words: Mapping[str, str]) -> Alert:
         state = "raised" if change.raised else "cleared"
+        metric = change.limit.metric
+        plain = words.get(metric) if change.raised else "it is over" if metric in words else None
         return Alert(
             id=f"{self._service}-{change.limit.name}-{state}-{now:%Y%m%dt%H%M%S%f}",
             service=self._service,
             name=change.limit.name,
             level=change.limit.level,
             state="raised" if change.raised else "cleared",
-            text=change.text,
-            metric=change.limit.metric,
+            text=plain or change.text,
+            metric=metric,
             value=change.value,
             limit=change.limit.raise_at,
             at=now,

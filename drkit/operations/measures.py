@@ -8,7 +8,8 @@ from typing import Any
 
 from drkit.health.default_limits import metric_of
 from drkit.health.history import availability
-from drkit.health.interface import ServiceHealth, ServiceState, Verdict
+from drkit.health.interface import Observation, ServiceHealth, ServiceState, Verdict
+from drkit.health.limits import shown
 from drkit.health.readings import Reading
 from drkit.health.scrape import Scrape
 from drkit.health.window import (
@@ -25,7 +26,6 @@ from drkit.health.window import (
 
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 _HOURS = {"1h": 1, "24h": 24, "30d": 720}
-_PERSISTENT = ("gpu", "tls_days")
 
 
 def measures_of(
@@ -63,10 +63,23 @@ def measures_of(
     for reading in readings:
         measures |= reading.measures
         measures[metric_of(reading.result.probe)] = _failing(reading)
-    for name in _PERSISTENT:
-        measures.setdefault(name, NotMeasured("nothing that shows it is configured"))
+    details = {reading.result.probe: reading.result.detail for reading in readings}
+    measures.setdefault("gpu", NotMeasured(details.get("gpu", "no exporter is configured")))
     measures["tls_days"] = _least([each.measures.get("tls_days") for each in readings])
     return measures
+
+
+def words_of(
+    readings: Sequence[Reading], observation: Observation, health: ServiceHealth
+) -> dict[str, str]:
+    """What people are told of metrics that are yes or no, by metric, while they are yes."""
+    failed = [each for each in observation.results if each.verdict is Verdict.FAILED]
+    why = "; ".join(f"{each.probe}: {each.detail}" for each in failed)
+    words = {metric_of(each.result.probe): each.result.detail for each in readings}
+    words["down"] = f"the service is DOWN{f': {why}' if why else ''}"
+    words["flapping"] = f"suspected {len(health.suspicions)} times within half an hour"
+    words["blind"] = "this machine sees nothing beyond its own network"
+    return words
 
 
 def _confidence(counted: Sequence[Scrape]) -> Measure:
@@ -107,11 +120,14 @@ def _least(days: Sequence[Measure | None]) -> Measure:
 
 
 def measure_values(name: str, measure: Measure, unit: str) -> Mapping[str, Any]:
-    """One row of a table: None and why, or the number and what it stands on."""
+    """One row of a table: None and why, or the number and what it stands on; `shown` is the
+    number for people.
+    """
     match measure:
         case NotMeasured(why=why):
-            return {"metric": name, "value": None, "samples": 0, "unit": unit, "detail": why}
+            row = {"metric": name, "value": None, "unit": unit, "samples": 0}
+            return row | {"detail": why, "shown": None}
         case Value(value=value, samples=samples, at_least=at_least):
-            detail = "at least" if at_least else ""
-            row = {"metric": name, "value": round(value, 6), "samples": samples}
-            return row | {"unit": unit, "detail": detail}
+            detail = "or more" if at_least else ""
+            row = {"metric": name, "value": round(value, 6), "unit": unit, "samples": samples}
+            return row | {"detail": detail, "shown": shown(value, unit)}

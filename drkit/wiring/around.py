@@ -26,7 +26,7 @@ from drkit.observers.catalog import open_observer
 from drkit.observers.interface import Alert
 from drkit.operations.alerts import AlertBook, Told
 from drkit.operations.around import Seen, look_around
-from drkit.operations.measures import measures_of
+from drkit.operations.measures import measures_of, words_of
 from drkit.operations.watch import Watch, Watched
 from drkit.wiring.app import App, parse_endpoint
 
@@ -76,7 +76,8 @@ def attend(app: App, watch: Watch, watched: Watched, *, everything: bool, tells:
     limits = limits_of(app.config.alerts.limits, [each.result.probe for each in readings])
     book = alert_book(app, watch.service)
     told, untold = _told(app)
-    changes = book.judge(limits, measures, told)
+    words = words_of(readings, watched.observation, watched.health)
+    changes = book.judge(limits, measures, told, words=words)
     return Attended(seen, measures, changes, (*untold, *book.deliver(told)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
@@ -57,10 +58,10 @@ class ReadableJournal:
         with self._database.read() as connection:
             row = row_of(connection, run_id)
         try:
-            plan = Plan.from_json(row.plan)
+            plan, checksum = _plan_from(row.plan)
         except (ValueError, KeyError, TypeError) as error:
             raise _changed_plan(run_id, f"it cannot be read: {error}") from error
-        if plan.checksum != row.plan_checksum:
+        if checksum != row.plan_checksum:
             raise _changed_plan(run_id, "its checksum differs")
         return plan
 
@@ -78,6 +79,13 @@ class ReadableJournal:
         with self._database.read() as connection:
             row = connection.execute(query).first()
         return None if row is None else run_from(row)
+
+
+@lru_cache(maxsize=16)
+def _plan_from(text: str) -> tuple[Plan, str]:
+    """The plan and its checksum: asked for at every step, and the same text each time."""
+    plan = Plan.from_json(text)
+    return plan, plan.checksum
 
 
 def row_of(connection: Connection, run_id: str) -> Row[Any]:

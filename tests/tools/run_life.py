@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from run_world import Drkit, Stack, World, inhabited
+from run_inhabited import inhabited
+from run_stack import Stack
+from run_world import Drkit, World
 
-from drkit.compute.interface import InstanceState
 from drkit.errors import DrkitError
 from drkit.runs.records import RunRecord
 
@@ -15,7 +16,7 @@ MOST_RESUMES = 6
 
 class Life:
     def __init__(self, stack: Stack, folder: Path, seed: int) -> None:
-        self._entered = inhabited(World(stack, folder, seed))
+        self._entered = inhabited(World(stack, folder, seed, shared=seed % 3 == 0))
         self.world = self._entered.__enter__()
         self.log: list[str] = []
 
@@ -69,7 +70,7 @@ class Life:
             case "answer":
                 world.arbiter_mute = 1
             case "store":
-                world.copies_work = False
+                world.journals.down = True
             case name:
                 world.switches_down.add(name)
 
@@ -77,7 +78,7 @@ class Life:
         instances = self.world.provider.alive()
         if instances and how == "gone":
             instance = instances[which % len(instances)]
-            self.world.provider.inner.set_state(instance.id, InstanceState.FAILED)
+            self.world.provider.dies(instance.id)
         elif instances:
             self.world.provider.dumb.add(instances[which % len(instances)].id)
 
@@ -103,7 +104,7 @@ class Life:
         self._entered.__exit__(None, None, None)
 
     def open_runs(self) -> list[RunRecord]:
-        return [run for run in self.world.journal().runs() if run.ended_at is None]
+        return [run for run in self.world.runs() if run.ended_at is None]
 
     def living(self) -> list[Drkit]:
         return [drkit for drkit in self.world.drkits if not drkit.over and not drkit.dead]
@@ -123,7 +124,7 @@ class Life:
         done = [f"{d.at_s:8.1f} {d.process} {d.run_id} {d.kind} {d.what}" for d in self.world.done]
         entries = [
             f"{e.seq:3d} {e.elapsed_s:7.1f} {e.step} {e.kind} {str(e.payload)[:160]}"
-            for run in self.world.journal().runs()
-            for e in [*self.world.journal().entries(run.id)]
+            for run in self.world.runs()
+            for e in self.world.known(run.id).entries
         ]
         return "\n".join([*self.log, *done, *entries])

@@ -9,12 +9,22 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from simulated_threads import Dead
 
-from drkit.compute.interface import ComputeError, EffectUnknown, Fault, Instance, LaunchSpec, Offer
+from drkit.clock import Clock
+from drkit.compute.interface import (
+    ComputeError,
+    EffectUnknown,
+    Endpoint,
+    Fault,
+    Instance,
+    InstanceState,
+    LaunchSpec,
+    Offer,
+)
 from drkit.compute.memory import MemoryCompute
 from drkit.coordination.arbiter import Step
 from drkit.coordination.interface import ArbiterUnreachable
@@ -42,33 +52,70 @@ class Done:
     what: str
 
 
-@dataclass
 class Provider:
-    """The account: what is really there, and how the next creates end.
+    """The accounts at all targets: what is really there, and how the next creates end.
 
     `answers`: "lost" (it exists, the caller never hears of it), "late" (the same, and it exists
     only shortly before the longest request ends), "never" (no answer and nothing), or a fault's
-    name. `lag_s`: how long an instance exists before it is listed.
+    name. `lag_s`: how long an instance exists before it is listed. `dumb`: run and never answer.
     """
 
-    inner: MemoryCompute
-    answers: deque[str] = field(default_factory=deque)
-    lag_s: float = 0.0
-    down: bool = False
-    listed_s: dict[str, float] = field(default_factory=dict)
-    dumb: set[str] = field(default_factory=set)  # instances that run and never answer
+    def __init__(self, clock: Clock, targets: Sequence[str]) -> None:
+        self._accounts = {target: MemoryCompute(clock) for target in targets}
+        self._made: dict[str, str] = {}
+        self.answers: deque[str] = deque()
+        self.lag_s = 0.0
+        self.down = False
+        self.listed_s: dict[str, float] = {}
+        self.dumb: set[str] = set()
+
+    def account(self, target: str) -> MemoryCompute:
+        return self._accounts[target]
+
+    def make(self, target: str, offer: Offer, spec: LaunchSpec, tags: Mapping[str, str]) -> str:
+        """A new instance, with an id and an address that no other account has; its id."""
+        account = self._accounts[target]
+        made = account.create(offer, spec, tags)
+        number = len(self._made) + 1
+        named = replace(
+            account._instances.pop(made.id),
+            id=f"{target}-{number}",
+            endpoint=Endpoint("http", f"192.0.2.{number}", spec.port),
+        )
+        account._instances[named.id] = named
+        self._made[named.id] = target
+        return named.id
+
+    def instance(self, instance_id: str) -> Instance:
+        return self._accounts[self._made[instance_id]].get(instance_id)
+
+    def every(self) -> list[Instance]:
+        """What ever was there, the oldest first."""
+        return [self.instance(instance_id) for instance_id in self._made]
 
     def alive(self) -> list[Instance]:
-        return list(self.inner.find({}))
+        return [each for each in self.every() if each.state is not InstanceState.GONE]
+
+    def dies(self, instance_id: str) -> None:
+        self._accounts[self._made[instance_id]].set_state(instance_id, InstanceState.FAILED)
+
+    def answers_at(self, url: str) -> bool:
+        return any(
+            each.endpoint is not None and each.endpoint.url == url
+            for each in self.alive()
+            if each.state is InstanceState.RUNNING and each.id not in self.dumb
+        )
 
 
 class ProcessCompute:
     """`Compute` in the hands of one process."""
 
-    def __init__(self, world: World, process: Drkit) -> None:
+    def __init__(self, world: World, process: Drkit, target: str) -> None:
         self._world = world
         self._process = process
         self._provider = world.provider
+        self._target = target
+        self._account = world.provider.account(target)
 
     def preflight(self) -> Sequence[Any]:
         self._call()
@@ -76,17 +123,17 @@ class ProcessCompute:
 
     def offers(self, candidates: Sequence[Any]) -> Sequence[Offer]:
         self._call()
-        return self._provider.inner.offers(candidates)
+        return self._account.offers(candidates)
 
     def find(self, tags: Mapping[str, str]) -> Sequence[Instance]:
         self._call()
         now_s = self._world.sim.now_s
-        found = self._provider.inner.find(tags)
+        found = self._account.find(tags)
         return [each for each in found if self._provider.listed_s.get(each.id, 0.0) <= now_s]
 
     def get(self, instance_id: str) -> Instance:
         self._call()
-        return self._provider.inner.get(instance_id)
+        return self._account.get(instance_id)
 
     def create(self, offer: Offer, spec: LaunchSpec, tags: Mapping[str, str]) -> Instance:
         self._call()
@@ -94,18 +141,18 @@ class ProcessCompute:
         world.acts(self._process, "create", f"{tags.get('drkit-run')}/{tags.get('drkit-step')}")
         world.rules.before_create(self._process, offer, tags)
         answer = provider.answers.popleft() if provider.answers else "ok"
-        made: list[Instance] = []
+        made: list[str] = []
 
         def land() -> None:
-            made.append(provider.inner.create(offer, spec, tags))
-            provider.listed_s[made[-1].id] = world.sim.now_s + provider.lag_s
+            made.append(provider.make(self._target, offer, spec, tags))
+            provider.listed_s[made[-1]] = world.sim.now_s + provider.lag_s
 
         if answer in ("ok", "lost", "late"):
             world.sim.later(LONGEST_EFFECT_S - 1 if answer == "late" else 0.5, land)
         if answer == "ok":
             world.sim.wait(lambda: bool(made), LONGEST_EFFECT_S)
             self._call()
-            return made[0]
+            return self._account.get(made[0])
         if answer in ("lost", "late", "never"):
             world.sim.wait(None, LONGEST_EFFECT_S)
             self._process_lives()
@@ -115,8 +162,8 @@ class ProcessCompute:
     def destroy(self, instance_id: str) -> None:
         self._call()
         self._world.acts(self._process, "destroy", instance_id)
-        self._world.rules.before_destroy(self._process, self._provider.inner.get(instance_id))
-        self._provider.inner.destroy(instance_id)
+        self._world.rules.before_destroy(self._process, self._account.get(instance_id))
+        self._account.destroy(instance_id)
         self._call()
 
     def _call(self) -> None:

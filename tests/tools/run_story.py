@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from run_world import PROJECT, Drkit, Stack, World
+from run_stack import PROJECT, Stack
+from run_world import Drkit, World
 
 from drkit.runs.plan import Plan
-from drkit.runs.records import RunRecord, RunState
+from drkit.runs.records import Ask, RunRecord, RunState
 from drkit.runs.schema import load_runbook
 
 POINTS = ("before-intent", "after-intent", "after-effect", "after-record")
@@ -41,7 +42,7 @@ class Story:
     def end(self, ending: str) -> RunRecord:
         """The run as it ends: resumed, or (an operator says so) rolled back."""
         if ending == "rolled back":
-            self.world.ask_to_roll_back(self.run_id)
+            self.world.ask(self.run_id, Ask("rollback", "somebody"))
         for _ in range(MOST_RESUMES):
             if self.world.run(self.run_id).state.ended:
                 break
@@ -54,7 +55,7 @@ def told(world: World, run: RunRecord, ending: str, at: object) -> list[str]:
     world.rules.at_the_end()
     wanted = {
         "resumed": (RunState.COMMITTED, RunState.DONE),
-        "rolled back": (RunState.ROLLED_BACK, RunState.DONE),
+        "rolled back": (RunState.ROLLED_BACK, RunState.INTERRUPTED),
     }[ending]
     broken = list(world.rules.broken)
     if run.state not in wanted:
@@ -63,6 +64,6 @@ def told(world: World, run: RunRecord, ending: str, at: object) -> list[str]:
 
 
 def reason(world: World, run: RunRecord) -> str:
-    said = [e.payload["reason"] for e in world.journal().entries(run.id) if "reason" in e.payload]
+    said = [e.payload["reason"] for e in world.known(run.id).entries if "reason" in e.payload]
     errors = [str(drkit.error) for drkit in world.drkits if drkit.error is not None]
     return "; ".join([*map(str, said), *errors])

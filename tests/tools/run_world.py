@@ -1,21 +1,20 @@
 """A world for runs: the real engine, journal, arbiter and actions; time, providers and switches of
 our own. Several drkits on two machines act in it, die in it, and are judged by `run_rules`.
+
+Each machine has a database of its own (a run that another one takes over goes by the store), or
+both use one, as with PostgreSQL.
 """
 
 from __future__ import annotations
 
 import random
 import shutil
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
-from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import pytest
 from run_places import (
     Done,
     ProcessCompute,
@@ -25,137 +24,33 @@ from run_places import (
     Provider,
 )
 from run_rules import Rules
-from simulated_threads import (
-    START,
-    Dead,
-    Machine,
-    MachineClock,
-    Process,
-    Simulation,
-    Task,
-    simulated_queue,
-    simulated_threading,
-)
+from run_stack import DRILL_GATEWAY, GATEWAY, SERVICE, Stack
+from simulated_threads import Dead, Machine, MachineClock, Process, Simulation, Task
 from sqlalchemy import Connection, event
 
-from drkit.clock import ManualClock
 from drkit.compute.interface import Endpoint
-from drkit.compute.memory import MemoryCompute
 from drkit.compute.none import NoCompute
-from drkit.config.load import load_config
 from drkit.config.models import Config
-from drkit.config.sources import TreeSource as TreeConfig
-from drkit.config.sources import WeightsSource
 from drkit.coordination.arbiter import PlacedArbiter
-from drkit.coordination.memory import MemoryArbiter, MemoryPlace
+from drkit.coordination.memory import MemoryPlace
 from drkit.coordination.sightings import MemorySightings
-from drkit.operations.backup import Due, back_up
-from drkit.repository.keys import ScryptCost
-from drkit.repository.repository import Repository, init_repository, open_repository
-from drkit.runs import engine, guard, lease, stepper, walk
+from drkit.errors import ConfigError, DrkitError
+from drkit.runs import engine
 from drkit.runs.actions.catalog import ACTIONS
 from drkit.runs.actions.interface import Context
 from drkit.runs.journal import Journal
-from drkit.runs.plan import Plan, make_plan
-from drkit.runs.records import EXTERNAL, RunRecord
-from drkit.runs.schema import Runbook, load_runbook
-from drkit.runs.signals import StopRequest
-from drkit.sources.interface import Cut
+from drkit.runs.plan import Plan
+from drkit.runs.reading import ReadableJournal
+from drkit.runs.records import EXTERNAL, Ask, Entry, RunRecord
+from drkit.runs.sealed import sealed_run
+from drkit.runs.takeover import take_over
 from drkit.state.database import Database, open_database
-from drkit.stores.folder import FolderStore
+from drkit.stores.memory import MemoryStore
 from drkit.traffic.interface import Setting
 from drkit.traffic.memory import MemorySwitch
-from drkit.verify import model as asked_model  # imported late by actions, and stood in for here
 
-PROJECT = Path(__file__).parents[2]
-MODEL = "Qwen3-4B"
 PRIMARY = Endpoint("http", "203.0.113.10", 8000)
 AT_HOME = Setting(False, PRIMARY.url)
-SERVICE = "assistant"
-GATEWAY, DRILL_GATEWAY = "http://127.0.0.1:8080", "http://127.0.0.1:8081"
-
-
-@dataclass(frozen=True, slots=True)
-class _Tree:
-    name: str
-    root: Path
-    clock: ManualClock
-    kind: str = "tree"
-
-    def cut(self, spool: Path, emit: Any) -> Cut:
-        return Cut(self.root, self.clock.now())
-
-
-class Stack:
-    """What every world has in common and none changes: a deployment, its point, an empty state."""
-
-    def __init__(self, folder: Path) -> None:
-        clock = ManualClock(START - timedelta(minutes=5))
-        self.stores = tuple(FolderStore(name, folder / "stores" / name) for name in ("gcs", "s3"))
-        for name in ("sncp", "history"):
-            (folder / name).mkdir(parents=True)
-            (folder / name / f"{name}.md").write_text(f"the words of {name}\n" * 9)
-        (folder / "model").mkdir()
-        (folder / "model" / "config.json").write_text("{}")
-        trees = {
-            name: TreeConfig(kind="tree", path=str(folder / name), lives_on="vm", rpo_min=60)
-            for name in ("sncp", "history")
-        }
-        weights = WeightsSource(
-            kind="weights",
-            path=str(folder / "model"),
-            model=MODEL,
-            revision="r1",
-            lives_on="lambda",
-            stores=("gcs", "s3"),
-        )
-        config = load_config(PROJECT / "schedules.yaml")
-        drill_gateway = config.switch["gateway"].model_copy(update={"drill_url": DRILL_GATEWAY})
-        self.config = config.model_copy(
-            update={
-                "sources": {**trees, "weights": weights},
-                "switch": {**config.switch, "gateway": drill_gateway},
-            }
-        )
-        init_repository(self.stores, "pw", clock=clock, hostname="h", cost=ScryptCost(1024, 8, 1))
-        back_up(
-            self._open(clock),
-            Due(
-                {name: _Tree(name, folder / name, clock) for name in trees},
-                {"weights": weights},
-                tuple(trees),
-                ("weights",),
-            ),
-            service=SERVICE,
-            arbiter=MemoryArbiter(clock),
-            stores=self.stores,
-            min_copies=2,
-            own_files={},
-            record_golden=None,
-            work_dir=folder / "backup",
-            clock=clock,
-            emit=lambda _event: None,
-        )
-        self.repository = self._open(clock)
-        self.runbooks: dict[str, Runbook] = {
-            path.stem: load_runbook(path) for path in sorted((PROJECT / "runbooks").glob("*.yaml"))
-        }
-        self.state = folder / "state.sqlite"
-        open_database(self.state, clock=clock).close()
-
-    def plan(self, runbook: str, kind: str | None = None, target: str = "coreweave") -> Plan:
-        book = self.runbooks[runbook]
-        return make_plan(
-            book,
-            config=self.config,
-            kind=kind or book.kind,  # type: ignore[arg-type]
-            target=target if any(step.action == "acquire" for step in book.steps) else EXTERNAL,
-            actions=ACTIONS,
-        )
-
-    def _open(self, clock: ManualClock) -> Repository:
-        emit: Callable[[Any], None] = lambda _event: None  # noqa: E731
-        return open_repository(self.stores, "pw", clock=clock, emit=emit, hostname="h")
 
 
 @dataclass(eq=False)
@@ -171,26 +66,40 @@ class Drkit(Process):
     task: Task | None = None
 
     @property
+    def holder(self) -> str:
+        return f"{self.machine.name}/{self.run_id}"
+
+    @property
     def error(self) -> BaseException | None:
         return self.task.error if self.task is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A run as one database has it."""
+
+    run: RunRecord
+    plan: Plan
+    entries: list[Entry]
 
 
 class World:
     """One story. Everything random in it comes from `seed`."""
 
-    def __init__(self, stack: Stack, folder: Path, seed: int = 0) -> None:
+    def __init__(self, stack: Stack, folder: Path, seed: int = 0, *, shared: bool = False) -> None:
         self.stack = stack
         self.folder = folder
         self.config: Config = stack.config
+        self.service = SERVICE
         self.sim = Simulation(seed)
         self.random = random.Random(seed + 1)
         self.machines = {name: Machine(name) for name in ("one", "two")}
         self._sightings = {name: MemorySightings() for name in self.machines}
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(stack.state, folder / "state.sqlite")
-        self.database = _fast(open_database(folder / "state.sqlite", clock=self.true_clock))
+        self.shared = shared
+        self.databases = self._open_databases()
+        self.journals = MemoryStore("journals")
         self.place = MemoryPlace()
-        self.provider = Provider(MemoryCompute(self.true_clock))
+        self.provider = Provider(self.true_clock, tuple(self.config.targets))
         self.switches = (
             MemorySwitch("dns", "llm.example.org", carries_external=False, setting=AT_HOME),
             MemorySwitch("gateway", GATEWAY, setting=AT_HOME),
@@ -200,13 +109,12 @@ class World:
             MemorySwitch("drill-gateway", DRILL_GATEWAY),
         )
         self.primary_up = False
+        self.primary_url = PRIMARY.url
         self.arbiter_down = False
         self.arbiter_mute = 0
         self.cut_off: set[str] = set()
         self.switches_down: set[str] = set()
         self.slow_switches: dict[str, float] = {}
-        self.copies: dict[str, bytes] = {}
-        self.copies_work = True
         self.done: list[Done] = []
         self.drkits: list[Drkit] = []
         self.rules = Rules(self)
@@ -219,25 +127,11 @@ class World:
     def clock_of(self, machine: Machine) -> MachineClock:
         return MachineClock(self.sim, machine)
 
-    service = SERVICE
-    primary_url = PRIMARY.url
-
-    def destroyed(self) -> set[str]:
-        """Ids of the instances that drkit destroyed."""
-        return {each.what for each in self.done if each.kind == "destroy"}
-
-    def acts(self, drkit: Drkit, kind: str, what: str) -> None:
-        self.done.append(Done(self.sim.now_s, drkit.mark, drkit.run_id, kind, what))
+    # What is there
 
     def answers(self, url: str) -> bool:
         """Whether the server at `url` gives tokens now."""
-        if url == PRIMARY.url:
-            return self.primary_up
-        return any(
-            each.endpoint is not None and each.endpoint.url == url
-            for each in self.provider.alive()
-            if each.id not in self.provider.dumb
-        )
+        return self.primary_up if url == PRIMARY.url else self.provider.answers_at(url)
 
     def ask_gateway(self, url: str, model: str, _api_key: str | None) -> str | None:
         """The model that answers through the gateway, which may not fall back."""
@@ -251,102 +145,88 @@ class World:
         assert service is not None and service.external is not None
         return self.ask_gateway(url, model, api_key) or service.external.model
 
-    def journal(self, drkit: Drkit | None = None) -> Journal:
-        """The journal as `drkit` opens it; without one, as the judge reads it."""
-        if drkit is None:
-            return Journal(self.database, self.true_clock, lambda _name, _content: True)
+    def known(self, run_id: str, machine: str | None = None) -> Known:
+        """The run as that machine knows it; without one, as the machine that owns it does."""
+        found = []
+        for name, journal in self.readable():
+            if self.shared or machine in (None, name):
+                with suppress(ConfigError):
+                    found.append((journal.run(run_id), journal))
+        run, journal = max(found, key=lambda each: each[0].generation)
+        return Known(run, journal.plan(run_id), journal.entries(run_id))
 
-        def copy(name: str, content: bytes) -> bool:
-            if self.copies_work:
-                self.copies[name] = content
-            return self.copies_work
+    def readable(self) -> list[tuple[str, ReadableJournal]]:
+        """The journals, one for each database."""
+        databases = {id(each): (name, each) for name, each in self.databases.items()}
+        return [(name, ReadableJournal(each)) for name, each in databases.values()]
 
-        clock = self.clock_of(drkit.machine)
-        return Journal(_ProcessDatabase(self, drkit, clock), clock, copy)
+    def run(self, run_id: str) -> RunRecord:
+        return self.known(run_id).run
 
-    def open_run(self, plan: Plan, machine: str = "one", **settings: Any) -> RunRecord:
-        """Opens a run as a command on that machine does. Raises what it raises."""
-        drkit = self._new_drkit(machine)
-        self._acting = drkit
+    def runs(self) -> list[RunRecord]:
+        """All runs, each as its owner knows it, the oldest first."""
+        ids: dict[str, RunRecord] = {}
+        for _, journal in self.readable():
+            for run in journal.runs():
+                if run.id not in ids or ids[run.id].generation < run.generation:
+                    ids[run.id] = run
+        return sorted(ids.values(), key=lambda run: (run.created_at, run.id))
+
+    def lives(self, pid: int | None, mark: str | None) -> bool:
+        """Whether that process lives, as one on its machine sees it; others cannot see it."""
+        here = self.own_mark()[1].rsplit("-", 1)[0]
+        return any(
+            each.mark == mark and each.machine.name == here and not each.dead and not each.over
+            for each in self.drkits
+        )
+
+    def own_mark(self) -> tuple[int, str]:
+        drkit = self.sim.current.process if self.sim.current is not None else self._acting
+        assert drkit is not None
+        return drkit.pid, drkit.mark
+
+    # What operators do
+
+    def command(self, machine: str, do: Callable[[Journal], Any]) -> Any:
+        """What `do` returns, done by a short command on that machine."""
+        self._acting = drkit = self._new_drkit(machine)
         try:
-            return self.journal(drkit).open_run(plan, sandbox=False, **settings)
+            return do(self.journal(drkit))
         finally:
             self._acting = None
 
-    def execute(
-        self,
-        run_id: str,
-        machine: str = "one",
-        *,
-        dies_at: tuple[str, str] | None = None,
-        dies_before_write: int | None = None,
-    ) -> Drkit:
-        """A process that takes the run up; it acts when the simulation runs."""
+    def open_run(self, plan: Plan, machine: str = "one", **settings: Any) -> RunRecord:
+        run = self.command(machine, lambda j: j.open_run(plan, sandbox=False, **settings))
+        assert isinstance(run, RunRecord)
+        return run
+
+    def ask(self, run_id: str, ask: Ask, machine: str = "one") -> None:
+        self.command(machine, lambda journal: journal.ask(run_id, ask, who="somebody"))
+
+    def execute(self, run_id: str, machine: str = "one", **dies: Any) -> Drkit:
+        """A process that takes the run up; it acts when the simulation runs. A run of another
+        machine is taken over first.
+        """
         drkit = self._new_drkit(machine)
-        drkit.run_id, drkit.dies_at, drkit.dies_before_write = run_id, dies_at, dies_before_write
-        journal = self.journal(drkit)
-
-        def main() -> RunRecord:
-            plan = journal.plan(run_id)
-            return engine.execute(journal, run_id, ACTIONS, self.context(drkit, plan))
-
-        drkit.task = self.sim.start(drkit, main)
+        drkit.run_id = run_id
+        for name, value in dies.items():
+            setattr(drkit, name, value)
+        drkit.task = self.sim.start(drkit, lambda: self._main(drkit))
         return drkit
 
     def finish(self, drkit: Drkit) -> Drkit:
         """Runs the simulation until the process is over."""
         self.sim.run(lambda: drkit.over)
-        if not drkit.over:
-            raise AssertionError(f"{drkit.mark} waits for ever")
+        assert drkit.over, f"{drkit.mark} waits for ever"
         return drkit
-
-    def run(self, run_id: str) -> RunRecord:
-        return self.journal().run(run_id)
-
-    def context(self, drkit: Drkit, plan: Plan) -> Context:
-        machine, drill = drkit.machine, plan.namespace == "drill"
-        clock = self.clock_of(machine)
-        place = ProcessPlace(self, drkit, self.place)
-        known: dict[str, Any] = {
-            "plan": plan,
-            "config": self.config,
-            "clock": clock,
-            "emit": lambda _event: None,
-            "work_dir": self.folder / drkit.run_id,
-            "namespace": plan.namespace,
-            "compute": NoCompute() if plan.target == EXTERNAL else ProcessCompute(self, drkit),
-            "switches": tuple(
-                ProcessSwitch(self, drkit, switch)
-                for switch in (self.drill_switches if drill else self.switches)
-            ),
-            "arbiter": PlacedArbiter(place, self._sightings[machine.name], clock),
-            "holder": f"{machine.name}/{drkit.run_id}",
-            "prober": ProcessProber(self, drkit),
-            "repository": lambda: self.stack.repository,
-            "stores": self.stack.stores,
-            "api_key": lambda: None,
-            "primary": PRIMARY,
-            "gateway_url": (self.drill_switches if drill else self.switches)[1].record,
-            "public_record": "llm.example.org",
-            "restore_qdrant_to": lambda _name: None,
-            "time_scale": 1.0,
-            "observe_s": 30.0,
-            "settle_s": 30.0,
-            "breakpoint": lambda step, point: self._breakpoint(drkit, step, point),
-            "write_evidence": dict,
-        }
-        names = {each.name for each in fields(Context)}
-        return Context(**{name: value for name, value in known.items() if name in names})
 
     def heal(self) -> None:
         """Whatever did not work works again, and stopped processes go on."""
-        self.arbiter_down, self.arbiter_mute, self.copies_work = False, 0, True
+        self.arbiter_down, self.arbiter_mute, self.journals.down = False, 0, False
         self.provider.down = False
         self.provider.answers.clear()
         for each in (self.cut_off, self.switches_down, self.slow_switches):
             each.clear()
-        for switch in (*self.switches, *self.drill_switches):
-            switch.down = switch.deaf = False
         for machine in self.machines.values():
             machine.skew_s = 0.0
         for drkit in self.drkits:
@@ -354,22 +234,100 @@ class World:
 
     def end(self) -> None:
         self.sim.end()
-        self.database.close()
+        for database in self.databases.values():
+            database.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def own_mark(self) -> tuple[int, str]:
-        drkit = self.sim.current.process if self.sim.current is not None else self._acting
-        assert drkit is not None
-        return drkit.pid, drkit.mark
+    # What processes are given
 
-    def lives(self, pid: int | None, mark: str | None) -> bool:
-        """Whether that process lives, as one on its machine sees it; others cannot see it."""
-        _, own = self.own_mark()
-        here = own.rsplit("-", 1)[0]
-        return any(
-            each.mark == mark and each.machine.name == here and not each.dead and not each.over
-            for each in self.drkits
-        )
+    def acts(self, drkit: Drkit, kind: str, what: str) -> None:
+        self.done.append(Done(self.sim.now_s, drkit.mark, drkit.run_id, kind, what))
+
+    def destroyed(self) -> set[str]:
+        """Ids of the instances that drkit destroyed."""
+        return {each.what for each in self.done if each.kind == "destroy"}
+
+    def journal(self, drkit: Drkit) -> Journal:
+        """The journal as `drkit` opens it."""
+
+        def copy(name: str, content: bytes) -> bool:
+            try:
+                self.journals.put(name, content, size_bytes=len(content))
+            except DrkitError:
+                return False
+            return True
+
+        clock = self.clock_of(drkit.machine)
+        database = _ProcessDatabase(self, drkit, clock)
+        return Journal(database, clock, copy, machine=drkit.machine.name)
+
+    def arbiter(self, drkit: Drkit) -> PlacedArbiter:
+        place = ProcessPlace(self, drkit, self.place)
+        sightings = self._sightings[drkit.machine.name]
+        return PlacedArbiter(place, sightings, self.clock_of(drkit.machine))
+
+    def context(self, drkit: Drkit, plan: Plan) -> Context:
+        drill = plan.namespace == "drill"
+        switches = self.drill_switches if drill else self.switches
+        none = plan.target == EXTERNAL
+        (listed,) = self.stack.repository.snapshots()
+        known: dict[str, Any] = {
+            "plan": plan,
+            "config": self.config,
+            "clock": self.clock_of(drkit.machine),
+            "emit": lambda _event: None,
+            "work_dir": self.folder / drkit.machine.name / drkit.run_id,
+            "namespace": plan.namespace,
+            "compute": NoCompute() if none else ProcessCompute(self, drkit, plan.target),
+            "switches": tuple(ProcessSwitch(self, drkit, switch) for switch in switches),
+            "arbiter": self.arbiter(drkit),
+            "holder": drkit.holder,
+            "prober": ProcessProber(self, drkit),
+            "repository": lambda: self.stack.repository,
+            "stores": self.stack.stores,
+            "api_key": lambda: None,
+            "primary": PRIMARY,
+            "gateway_url": switches[1].record,
+            "public_record": switches[0].record,
+            "restore_qdrant_to": lambda _name: None,
+            "time_scale": 1.0,
+            "observe_s": 30.0,
+            "settle_s": 30.0,
+            "breakpoint": lambda step, point: self._breakpoint(drkit, step, point),
+            "write_evidence": dict,
+            "back_up": lambda _brought: listed.id,
+        }
+        names = {each.name for each in fields(Context)}
+        return Context(**{name: value for name, value in known.items() if name in names})
+
+    def _main(self, drkit: Drkit) -> RunRecord:
+        """As the command does: taken over where it has to be, and executed, also elsewhere."""
+        journal, run_id = self.journal(drkit), drkit.run_id
+        if not self._owns(drkit):
+            take_over(
+                journal,
+                lambda: sealed_run([self.journals], lambda data: data, run_id),
+                arbiter=self.arbiter(drkit),
+                holder=drkit.holder,
+                clock=self.clock_of(drkit.machine),
+                who="somebody",
+            )
+        while True:
+            before = journal.run(run_id)
+            context = self.context(drkit, journal.plan(run_id))
+            run = engine.execute(journal, run_id, ACTIONS, context)
+            if run.plan_checksum == before.plan_checksum:
+                return run
+
+    def _owns(self, drkit: Drkit) -> bool:
+        """Whether an operator sees no need to take the run over to this machine."""
+        if self.shared:
+            return True
+        try:
+            here = self.known(drkit.run_id, drkit.machine.name).run
+        except ValueError:
+            return False
+        return here.generation == self.run(drkit.run_id).generation
 
     def _new_drkit(self, machine: str) -> Drkit:
         drkit = Drkit(self.machines[machine], self.sim.new_pid())
@@ -383,12 +341,24 @@ class World:
         if drkit.dead:
             raise Dead
 
+    def _open_databases(self) -> dict[str, Database]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        opened: dict[str, Database] = {}
+        for name in self.machines:
+            if self.shared and opened:
+                opened[name] = next(iter(opened.values()))
+                continue
+            shutil.copyfile(self.stack.state, self.folder / f"{name}.sqlite")
+            database = open_database(self.folder / f"{name}.sqlite", clock=self.true_clock)
+            opened[name] = _fast(database)
+        return opened
+
 
 class _ProcessDatabase(Database):
     """The state in the hands of one process, which may die before any of its writes."""
 
     def __init__(self, world: World, drkit: Drkit, clock: MachineClock) -> None:
-        super().__init__(world.database._engine, clock)
+        super().__init__(world.databases[drkit.machine.name]._engine, clock)
         self._world = world
         self._drkit = drkit
 
@@ -420,71 +390,3 @@ def _fast(database: Database) -> Database:
         lambda connection, _record: connection.execute("PRAGMA synchronous = OFF"),
     )
     return database
-
-
-@contextmanager
-def inhabited(world: World) -> Iterator[World]:
-    """While it is entered, drkit's own threads, chance and processes are the world's."""
-    sim = world.sim
-    threads, results = simulated_threading(sim), simulated_queue(sim)
-
-    def make_walk(*arguments: Any, **named: Any) -> walk.Walk:
-        return walk.Walk(*arguments, **named, _results=results.Queue())
-
-    chance = SimpleNamespace(Random=lambda *_seed: world.random)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(walk, "threading", threads)
-        patch.setattr(walk, "monotonic", lambda: sim.now_s)
-        patch.setattr(lease, "threading", threads)
-        patch.setattr(guard, "_SLICE_S", 10.0)  # who is told to stop in mid-pause notices later
-        patch.setattr(engine, "Walk", make_walk)
-        patch.setattr(engine, "stop_requests", lambda: _no_signals(world))
-        patch.setattr(stepper, "random", chance)
-        for module in [each for name, each in sys.modules.items() if name.startswith("drkit.")]:
-            for name, stand_in in _stand_ins(world).items():
-                if hasattr(module, name):
-                    patch.setattr(module, name, stand_in(getattr(module, name)))
-        try:
-            yield world
-        finally:
-            world.end()
-
-
-@contextmanager
-def _no_signals(world: World) -> Iterator[StopRequest]:
-    assert world.sim.current is not None
-    process = world.sim.current.process
-
-    class Asked(StopRequest):
-        @property
-        def name(self) -> str | None:
-            return process.told
-
-        @name.setter
-        def name(self, value: str | None) -> None:
-            """Whoever asks sets `told`."""
-
-    yield Asked()
-
-
-def _stand_ins(world: World) -> Mapping[str, Callable[[Any], Any]]:
-    """Names that any module of drkit may have imported, and what stands for them."""
-
-    def proved(prove_target: Any) -> Any:
-        def prove(call: Any, context: Any) -> Any:
-            endpoint, proofs = prove_target(call, context)
-            world.rules.proved(endpoint.url)
-            return endpoint, proofs
-
-        return prove
-
-    return {
-        "own_mark": lambda _real: world.own_mark,
-        "lives": lambda _real: world.lives,
-        "prove_target": proved,
-        "ask_gateway": lambda _real: world.ask_gateway,
-        "ask_as_user": lambda _real: world.ask_as_user,
-    }
-
-
-__all__ = ["AT_HOME", "PRIMARY", "Drkit", "Stack", "World", "asked_model", "inhabited"]

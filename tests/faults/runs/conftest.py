@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from run_world import Stack
+from run_stack import Stack
 
 
 @pytest.fixture(scope="session")

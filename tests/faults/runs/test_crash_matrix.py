@@ -10,8 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from run_inhabited import inhabited
+from run_stack import PROJECT, Stack
 from run_story import POINTS, Story, crash_points, kinds, told
-from run_world import PROJECT, Stack, World, inhabited
+from run_world import World
 
 ENDINGS = ("resumed", "rolled back")
 RUNBOOKS = sorted(path.stem for path in (PROJECT / "runbooks").glob("*.yaml"))

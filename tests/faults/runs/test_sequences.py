@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 from run_life import Life
-from run_world import Stack
+from run_stack import Stack
 
 SECONDS_IN_CI = 30.0
 WANTED_IN_CI = 500

@@ -1,0 +1,115 @@
+"""What every run world has in common and none changes: a deployment, its point, an empty state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from simulated_threads import START
+
+from drkit.clock import ManualClock
+from drkit.config.load import load_config
+from drkit.config.sources import TreeSource as TreeConfig
+from drkit.config.sources import WeightsSource
+from drkit.coordination.memory import MemoryArbiter
+from drkit.operations.backup import Due, back_up
+from drkit.repository.keys import ScryptCost
+from drkit.repository.repository import Repository, init_repository, open_repository
+from drkit.runs.actions.catalog import ACTIONS
+from drkit.runs.plan import Plan, make_plan
+from drkit.runs.records import EXTERNAL
+from drkit.runs.schema import Runbook, load_runbook
+from drkit.sources.interface import Cut
+from drkit.state.database import open_database
+from drkit.stores.folder import FolderStore
+
+PROJECT = Path(__file__).parents[2]
+MODEL = "Qwen3-4B"
+SERVICE = "assistant"
+GATEWAY, DRILL_GATEWAY = "http://127.0.0.1:8080", "http://127.0.0.1:8081"
+
+
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    name: str
+    root: Path
+    clock: ManualClock
+    kind: str = "tree"
+
+    def cut(self, spool: Path, emit: Any) -> Cut:
+        return Cut(self.root, self.clock.now())
+
+
+class Stack:
+    """What every world has in common and none changes: a deployment, its point, an empty state."""
+
+    def __init__(self, folder: Path) -> None:
+        clock = ManualClock(START - timedelta(minutes=5))
+        self.stores = tuple(FolderStore(name, folder / "stores" / name) for name in ("gcs", "s3"))
+        for name in ("sncp", "history"):
+            (folder / name).mkdir(parents=True)
+            (folder / name / f"{name}.md").write_text(f"the words of {name}\n" * 9)
+        (folder / "model").mkdir()
+        (folder / "model" / "config.json").write_text("{}")
+        trees = {
+            name: TreeConfig(kind="tree", path=str(folder / name), lives_on="vm", rpo_min=60)
+            for name in ("sncp", "history")
+        }
+        weights = WeightsSource(
+            kind="weights",
+            path=str(folder / "model"),
+            model=MODEL,
+            revision="r1",
+            lives_on="lambda",
+            stores=("gcs", "s3"),
+        )
+        config = load_config(PROJECT / "schedules.yaml")
+        drill_gateway = config.switch["gateway"].model_copy(update={"drill_url": DRILL_GATEWAY})
+        self.config = config.model_copy(
+            update={
+                "sources": {**trees, "weights": weights},
+                "switch": {**config.switch, "gateway": drill_gateway},
+            }
+        )
+        init_repository(self.stores, "pw", clock=clock, hostname="h", cost=ScryptCost(1024, 8, 1))
+        back_up(
+            self._open(clock),
+            Due(
+                {name: _Tree(name, folder / name, clock) for name in trees},
+                {"weights": weights},
+                tuple(trees),
+                ("weights",),
+            ),
+            service=SERVICE,
+            arbiter=MemoryArbiter(clock),
+            stores=self.stores,
+            min_copies=2,
+            own_files={},
+            record_golden=None,
+            work_dir=folder / "backup",
+            clock=clock,
+            emit=lambda _event: None,
+        )
+        self.repository = self._open(clock)
+        self.runbooks: dict[str, Runbook] = {
+            path.stem: load_runbook(path) for path in sorted((PROJECT / "runbooks").glob("*.yaml"))
+        }
+        self.state = folder / "state.sqlite"
+        open_database(self.state, clock=clock).close()
+
+    def plan(self, runbook: str, kind: str | None = None, target: str = "coreweave") -> Plan:
+        book = self.runbooks[runbook]
+        return make_plan(
+            book,
+            config=self.config,
+            kind=kind or book.kind,  # type: ignore[arg-type]
+            target=target if any(step.action == "acquire" for step in book.steps) else EXTERNAL,
+            actions=ACTIONS,
+        )
+
+    def _open(self, clock: ManualClock) -> Repository:
+        emit: Callable[[Any], None] = lambda _event: None  # noqa: E731
+        return open_repository(self.stores, "pw", clock=clock, emit=emit, hostname="h")

@@ -123,11 +123,10 @@ def measure_values(name: str, measure: Measure, unit: str) -> Mapping[str, Any]:
     """One row of a table: None and why, or the number and what it stands on; `shown` is the
     number for people.
     """
+    head: dict[str, Any] = {"metric": name, "unit": unit}
     match measure:
         case NotMeasured(why=why):
-            row = {"metric": name, "value": None, "unit": unit, "samples": 0}
-            return row | {"detail": why, "shown": None}
+            return head | {"value": None, "samples": 0, "shown": None, "detail": why}
         case Value(value=value, samples=samples, at_least=at_least):
-            detail = "or more" if at_least else ""
-            row = {"metric": name, "value": round(value, 6), "unit": unit, "samples": samples}
-            return row | {"detail": detail, "shown": shown(value, unit)}
+            told = {"shown": shown(value, unit), "detail": "or more" if at_least else ""}
+            return head | {"value": round(value, 6), "samples": samples} | told

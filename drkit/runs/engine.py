@@ -123,7 +123,7 @@ class _Execution:
         run = self._journal.run(self._run_id)
         if run.state in (RunState.ROLLING_BACK, RunState.ROLLBACK_FAILED):
             return self._roll_back({})
-        if run.outcome is not None:
+        if run.outcome is not None and self._plan.kind == "drill":
             return self._end_drill(run.outcome, {})
         if run.asked is not None:
             return self._obey(run.asked)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from drkit.runs.journal import Journal
 from drkit.runs.records import RunState
 
 if TYPE_CHECKING:
@@ -85,3 +86,28 @@ def test_a_rollback_that_dies_is_finished_by_the_next_process(
     run = world.resume(died.id)
     assert run.state is RunState.ROLLED_BACK
     assert sorted(world.marks.undone) == ["acquire", "hold", "restore"]
+
+
+def test_a_failover_that_dies_between_its_outcome_and_its_end_is_committed_not_torn_down(
+    world: World, crash: type[Crash], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_arguments: object, **_named: object) -> None:
+        raise crash
+
+    with monkeypatch.context() as patch:
+        record = Journal.record
+
+        def recorded(journal: Journal, run_id: str, **known: object) -> object:
+            run = record(journal, run_id, **known)  # type: ignore[arg-type]
+            if known.get("outcome"):
+                patch.setattr(Journal, "set_state", dies)
+            return run
+
+        patch.setattr(Journal, "record", recorded)
+        with pytest.raises(crash):
+            world.start()
+    died = world.journal().run("latest")
+    assert (died.state, died.outcome) == (RunState.OBSERVING, "committed")
+    run = world.resume(died.id)
+    assert (run.state, run.outcome) == (RunState.COMMITTED, "committed")
+    assert not world.marks.undone

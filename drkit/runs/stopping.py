@@ -21,7 +21,7 @@ def stop_where_it_is(journal: Journal, run_id: str, *, who: str) -> RunRecord:
                 f"run {run_id} is in {run.state.value}, which is not left half done",
                 hint=f"`drkit runs resume {run_id}` brings it to an end",
             )
-        return journal.set_state(
+        journal.set_state(
             run_id,
             RunState.NEEDS_OPERATOR,
             True,
@@ -30,3 +30,4 @@ def stop_where_it_is(journal: Journal, run_id: str, *, who: str) -> RunRecord:
         )
     finally:
         journal.release(run_id)
+    return journal.run(run_id)

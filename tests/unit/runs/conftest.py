@@ -9,20 +9,23 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 
 from drkit.clock import ManualClock
 from drkit.compute.interface import Endpoint
 from drkit.compute.memory import MemoryCompute
 from drkit.config.load import load_config
 from drkit.config.models import Config
-from drkit.coordination.memory import MemoryArbiter
+from drkit.coordination.arbiter import Step
+from drkit.coordination.memory import MemoryArbiter, MemoryPlace
+from drkit.coordination.rules import ServiceState
 from drkit.events import Event
 from drkit.health.memory import MemoryProber
 from drkit.runs.actions.catalog import ACTIONS
@@ -32,7 +35,10 @@ from drkit.runs.journal import Journal
 from drkit.runs.plan import Plan, make_plan
 from drkit.runs.records import JSON, RunRecord
 from drkit.runs.schema import Runbook, load_runbook
+from drkit.runs.sealed import SealedRun, sealed_run
+from drkit.runs.states import StepProgress, replay
 from drkit.state.database import Database, open_database
+from drkit.stores.memory import MemoryStore
 from drkit.traffic.interface import Setting
 from drkit.traffic.memory import MemorySwitch
 
@@ -98,6 +104,44 @@ class Marks:
 
 
 @dataclass
+class Mortal:
+    """When the process dies: before its write of that number, to the state or to the arbiter. From
+    then on nothing that it still has running can write.
+    """
+
+    writes: int = 0
+    dies_before: int | None = None
+
+    def write(self) -> None:
+        if self.dies_before is not None and self.writes >= self.dies_before:
+            raise Crash(f"before write {self.dies_before}")
+        self.writes += 1
+
+
+class MortalDatabase(Database):
+    def __init__(self, database: Database, mortal: Mortal) -> None:
+        without_waiting_for_the_disk(database)
+        super().__init__(database._engine, database._clock)
+        self._mortal = mortal
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        self._mortal.write()
+        with super().write() as connection:
+            yield connection
+
+
+class MortalPlace(MemoryPlace):
+    def __init__(self, mortal: Mortal) -> None:
+        super().__init__()
+        self._mortal = mortal
+
+    def change(self, service: str, step: Step) -> ServiceState:
+        self._mortal.write()
+        return super().change(service, step)
+
+
+@dataclass
 class World:
     """Everything outside the process."""
 
@@ -111,11 +155,13 @@ class World:
     arbiter: MemoryArbiter
     prober: MemoryProber
     switches: tuple[MemorySwitch, ...]
+    mortal: Mortal = field(default_factory=Mortal)
     marks: Marks = field(default_factory=Marks)
     events: list[Event] = field(default_factory=list)
     copied: dict[str, bytes] = field(default_factory=dict)
     copies_work: bool = True
     reports: int = 0
+    machine: str = "here"
 
     real: tuple[str, ...] = ()
 
@@ -137,14 +183,36 @@ class World:
                 self.copied[name] = content
             return self.copies_work
 
-        return Journal(self.database, self.clock, copy)
+        return Journal(self.database, self.clock, copy, machine=self.machine)
 
-    def plan(self, kind: str = "failover", actions: Mapping[str, Action] | None = None) -> Plan:
+    def elsewhere(self, machine: str) -> World:
+        """The same world as another machine sees it, with a state of its own."""
+        state = self.tmp_path / f"{machine}.sqlite"
+        database = MortalDatabase(open_database(state, clock=self.clock), self.mortal)
+        arbiter = MemoryArbiter(self.clock, self.arbiter.place)
+        return replace(self, machine=machine, state=state, database=database, arbiter=arbiter)
+
+    def sealed(self, run_id: str) -> SealedRun | None:
+        """The run as the store knows it."""
+        store = MemoryStore()
+        store.objects = dict(self.copied)
+        return sealed_run([store], bytes, run_id)
+
+    def steps(self, run_id: str) -> Mapping[str, StepProgress]:
+        journal = self.journal()
+        return replay(journal.entries(run_id), [s.id for s in journal.plan(run_id).steps])
+
+    def plan(
+        self,
+        kind: str = "failover",
+        actions: Mapping[str, Action] | None = None,
+        target: str = "coreweave",
+    ) -> Plan:
         return make_plan(
             self.runbook,
             config=self.config,
             kind=kind,  # type: ignore[arg-type]
-            target="coreweave",
+            target=target,
             actions=actions or self.fakes,
         )
 
@@ -163,7 +231,7 @@ class World:
             compute=self.compute,
             switches=self.switches,
             arbiter=self.arbiter,
-            holder="here",
+            holder=self.machine,
             prober=self.prober,
             repository=lambda: SimpleNamespace(  # type: ignore[arg-type,return-value]
                 snapshots=lambda: [
@@ -193,11 +261,19 @@ class World:
         run = journal.open_run(plan, sandbox=False)
         return execute(journal, run.id, self.fakes, self.context(plan, **changes))
 
-    def resume(self, run_id: str, **changes: Any) -> RunRecord:
-        """Takes the run up as a new process does, once the old one's threads are dead too."""
+    def resume(self, run_id: str, *, one_step: bool = False, **changes: Any) -> RunRecord:
+        """Takes the run up as a new process does, once the old one's threads are dead too; one that
+        was led elsewhere goes on there.
+        """
         wait_for_steps()
+        self.mortal.dies_before = None
         journal = self.journal()
-        return execute(journal, run_id, self.fakes, self.context(journal.plan(run_id), **changes))
+        while True:
+            plan = journal.plan(run_id)
+            context = self.context(plan, **changes)
+            run = execute(journal, run_id, self.fakes, context, one_step=one_step)
+            if run.plan_checksum == plan.checksum:
+                return run
 
     def crash_at(self, step: str, point: str) -> Callable[[str, str], None]:
         def breakpoint(at_step: str, at_point: str) -> None:
@@ -246,6 +322,7 @@ def state(tmp_path: Path) -> str | Path:
 def world(tmp_path: Path, deployment: tuple[Config, Runbook], state: str | Path) -> Iterator[World]:
     clock = ManualClock()
     config, runbook = deployment
+    mortal = Mortal()
     gateway = config.switch["gateway"].model_copy(update={"drill_url": "http://127.0.0.1:8081"})
     made = World(
         tmp_path=tmp_path,
@@ -253,9 +330,10 @@ def world(tmp_path: Path, deployment: tuple[Config, Runbook], state: str | Path)
         runbook=runbook,
         clock=clock,
         state=state,
-        database=without_waiting_for_the_disk(open_database(state, clock=clock)),
+        database=MortalDatabase(open_database(state, clock=clock), mortal),
         compute=MemoryCompute(clock),
-        arbiter=MemoryArbiter(clock),
+        arbiter=MemoryArbiter(clock, MortalPlace(mortal)),
+        mortal=mortal,
         prober=MemoryProber(clock),
         switches=(
             MemorySwitch(

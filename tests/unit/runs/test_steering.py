@@ -1,0 +1,358 @@
+"""What an operator says to a run in mid-way, and what the run makes of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from drkit.errors import ConfigError, GuardRefused, NeedsOperator, PlaceError
+from drkit.runs.engine import execute
+from drkit.runs.graph import unapproved
+from drkit.runs.journal import ClaimLost
+from drkit.runs.records import Ask, RunRecord, RunState, StepState
+from drkit.runs.retarget import begin_anew, may_retarget
+from drkit.runs.skip import skip_step
+from drkit.runs.stopping import stop_where_it_is
+
+if TYPE_CHECKING:
+    from conftest import World
+
+WHO = "ada@desk"
+
+
+def asks_during(world: World, step: str, what: str) -> None:
+    """While `step` is executed, an operator asks for `what`, once."""
+
+    def during(call, _context):
+        journal = world.journal()
+        if not any("asked" in e.payload for e in journal.entries(call.run_id)):
+            journal.ask(call.run_id, Ask(what, WHO), who=WHO)  # type: ignore[arg-type]
+        for _ in range(0 if what == "stop" else 2000):
+            call.guard.pause(0.01)  # raises once the step is told to stop
+            time.sleep(0.005)
+
+    world.marks.during[step] = during
+
+
+def last_state(world: World, run: RunRecord) -> dict:
+    states = [e for e in world.journal().entries(run.id) if e.kind == "state"]
+    return dict(states[-1].payload)
+
+
+def waiting_at_verify(world: World) -> RunRecord:
+    """A run whose machine and data are there, and which needs an operator."""
+    world.marks.fail["verify"] = [NeedsOperator("odd", hint="look")]
+    run = world.start()
+    assert run.state is RunState.NEEDS_OPERATOR
+    return run
+
+
+def test_stop_lets_the_steps_that_run_end_and_begins_no_other(world: World) -> None:
+    asks_during(world, "acquire", "stop")
+    run = world.start()
+    assert (run.state, run.asked) == (RunState.NEEDS_OPERATOR, None)
+    assert world.steps(run.id)["acquire"].state is StepState.DONE
+    assert world.marks.count["deploy"] == 0
+    assert WHO in last_state(world, run)["reason"]
+    assert world.resume(run.id).state is RunState.COMMITTED
+    assert world.marks.count["acquire"] == 1
+
+
+def test_abort_stops_what_runs_and_undoes_nothing(world: World) -> None:
+    asks_during(world, "deploy", "abort")
+    run = world.start()
+    assert (run.state, run.asked) == (RunState.NEEDS_OPERATOR, None)
+    assert world.steps(run.id)["deploy"].state is StepState.EFFECT_UNKNOWN
+    assert world.marks.undone == []
+    assert world.resume(run.id).state is RunState.COMMITTED
+    assert world.marks.count["acquire"] == 1
+
+
+def test_R12_a_rollback_that_is_asked_for_undoes_exactly_what_began(world: World) -> None:
+    asks_during(world, "deploy", "rollback")
+    run = world.start()
+    assert (run.state, run.outcome, run.asked) == (RunState.ROLLED_BACK, "rolled back", None)
+    assert "cutover" not in world.marks.undone
+    assert world.marks.there.isdisjoint({"hold", "acquire", "restore"})
+
+
+def test_a_drill_that_is_rolled_back_is_torn_down_and_counts_for_nothing(world: World) -> None:
+    asks_during(world, "deploy", "rollback")
+    run = world.start("drill")
+    assert (run.state, run.outcome) == (RunState.INTERRUPTED, "interrupted")
+    assert "acquire" not in world.marks.there
+
+
+def test_a_run_that_nobody_executes_is_stopped_where_it_is(world: World) -> None:
+    journal = world.journal()
+    run = journal.open_run(world.plan(), sandbox=False)
+    stopped = stop_where_it_is(world.journal(), run.id, who=WHO)
+    assert (stopped.state, stopped.pid) == (RunState.NEEDS_OPERATOR, None)
+    assert not world.marks.count
+    assert world.resume(run.id).state is RunState.COMMITTED
+
+
+def test_what_is_being_undone_is_not_left_half_done(world: World) -> None:
+    world.marks.undo_fail["acquire"] = [PlaceError("no answer", hint="wait")]
+    asks_during(world, "deploy", "rollback")
+    run = world.start()
+    assert run.state is RunState.ROLLBACK_FAILED
+    with pytest.raises(GuardRefused, match="half done"):
+        stop_where_it_is(world.journal(), run.id, who=WHO)
+    assert world.resume(run.id).state is RunState.ROLLED_BACK
+
+
+def test_nobody_is_asked_once_the_run_has_ended(world: World) -> None:
+    run = world.start()
+    with pytest.raises(ConfigError, match="has ended"):
+        world.journal().ask(run.id, Ask("rollback", WHO), who=WHO)
+
+
+def test_step_by_step_one_step_begins_each_time(world: World) -> None:
+    plan = world.plan()
+    run = world.journal().open_run(plan, sandbox=False)
+    seen = []
+    for _ in range(len(plan.steps)):
+        state = world.resume(run.id, one_step=True).state
+        seen.append(sum(world.marks.count.values()))
+        if state.ended:
+            break
+        assert state is RunState.NEEDS_OPERATOR
+    assert seen == list(range(1, len(plan.steps) + 1))
+    assert world.journal().run(run.id).state is RunState.COMMITTED
+
+
+def test_step_by_step_one_step_is_undone_each_time(world: World) -> None:
+    run = waiting_at_verify(world)
+    world.journal().ask(run.id, Ask("rollback", WHO), who=WHO)
+    for undone in (["restore"], ["restore", "acquire"]):
+        assert world.resume(run.id, one_step=True).state is RunState.ROLLING_BACK
+        assert world.marks.undone == undone
+    assert world.resume(run.id, one_step=True).state is RunState.ROLLED_BACK
+    assert world.marks.undone == ["restore", "acquire", "hold"]
+
+
+def with_approval(world: World, *names: str) -> None:
+    steps = tuple(
+        step.model_copy(update={"approval": "operator"}) if step.id in names else step
+        for step in world.runbook.steps
+    )
+    world.runbook = world.runbook.model_copy(update={"steps": steps})
+
+
+def test_a_step_that_needs_approval_waits_for_it_while_others_go_on(world: World) -> None:
+    with_approval(world, "fence")
+    run = world.start()
+    assert run.state is RunState.NEEDS_OPERATOR
+    said = last_state(world, run)
+    assert said["reason"] == "waits for approval of step fence"
+    assert f"drkit runs approve {run.id}" in said["hint"]
+    assert (world.marks.count["fence"], world.marks.count["restore"]) == (0, 0)
+    assert world.marks.count["deploy"] == 1
+    plan = world.journal().plan(run.id)
+    assert [step.id for step in unapproved(plan, world.steps(run.id))] == ["fence"]
+
+
+def test_time_never_approves_and_neither_does_a_resume(world: World) -> None:
+    with_approval(world, "fence")
+    run = world.start()
+    for _ in range(2):
+        world.clock.advance(7 * 86_400)
+        assert world.resume(run.id).state is RunState.NEEDS_OPERATOR
+    assert world.marks.count["fence"] == 0
+
+
+def test_an_approved_step_begins_and_who_approved_is_in_the_journal(world: World) -> None:
+    with_approval(world, "fence")
+    run = world.start()
+    world.journal().approve(run.id, "fence", who=WHO)
+    assert world.resume(run.id).state is RunState.COMMITTED
+    lines = [e for e in world.journal().entries(run.id) if e.step == "fence"]
+    assert [e.kind for e in lines] == ["note", "intent", "done"]
+    assert lines[0].payload["approved"] == WHO
+
+
+def test_R12_a_skip_is_in_the_journal_with_who_and_why(world: World) -> None:
+    world.marks.fail["verify_public"] = [NeedsOperator("odd", hint="look")]
+    run = world.start()
+    skip_step(world.journal(), run.id, "verify_public", reason="the resolver is down", who=WHO)
+    run = world.resume(run.id)
+    assert run.state is RunState.COMMITTED
+    (line,) = [e for e in world.journal().entries(run.id) if e.kind == "skipped"]
+    assert line.payload == {"reason": "the resolver is down", "who": WHO}
+    assert world.marks.count["verify_public"] == 0
+
+
+@pytest.mark.parametrize("step", ["acquire", "point", "restore", "verify"])
+def test_R12_R8_no_step_is_skipped_that_gives_a_traffic_step_its_proof(
+    world: World, step: str
+) -> None:
+    world.marks.fail["preflight"] = [NeedsOperator("odd", hint="look")]
+    run = world.start()
+    count = len(world.journal().entries(run.id))
+    with pytest.raises(GuardRefused, match="cutover would lead traffic"):
+        skip_step(world.journal(), run.id, step, reason="in a hurry", who=WHO)
+    assert len(world.journal().entries(run.id)) == count
+
+
+def test_R12_the_step_that_records_who_serves_is_not_skipped(world: World) -> None:
+    run = waiting_at_verify(world)
+    with pytest.raises(GuardRefused, match="records who serves"):
+        skip_step(world.journal(), run.id, "cutover", reason="done by hand", who=WHO)
+
+
+def test_R5_a_paid_step_of_unknown_effect_is_looked_for_and_not_skipped(
+    world: World, crash: type[BaseException]
+) -> None:
+    with pytest.raises(crash):
+        world.start(breakpoint=world.crash_at("hold", "after-intent"))
+    run = world.journal().run("latest")
+    with pytest.raises(GuardRefused, match="not known whether hold took effect"):
+        skip_step(world.journal(), run.id, "hold", reason="never mind", who=WHO)
+    assert world.resume(run.id).state is RunState.COMMITTED
+
+
+def test_nothing_is_skipped_under_a_process_that_executes_the_run(world: World) -> None:
+    seen = []
+
+    def skips(call, _context):
+        journal = world.journal()
+        journal.claim = _held  # type: ignore[method-assign]
+        with pytest.raises(ClaimLost):
+            skip_step(journal, call.run_id, "verify_public", reason="x", who=WHO)
+        seen.append(call.step_id)
+
+    def _held(_run_id):
+        raise ClaimLost("another process", hint="wait")
+
+    world.marks.during["deploy"] = skips
+    assert world.start().state is RunState.COMMITTED
+    assert seen == ["deploy"]
+
+
+def test_a_step_that_is_done_is_not_skipped(world: World) -> None:
+    run = waiting_at_verify(world)
+    with pytest.raises(ConfigError, match="fence is DONE"):
+        skip_step(world.journal(), run.id, "fence", reason="x", who=WHO)
+
+
+def retarget(world: World, run: RunRecord, target: str = "runpod") -> RunRecord:
+    """Asks for it as the command does, and has it executed."""
+    ask_retarget(world, run, target)
+    return world.resume(run.id)
+
+
+def ask_retarget(world: World, run: RunRecord, target: str = "runpod") -> None:
+    journal = world.journal()
+    new = world.plan(target=target)
+    may_retarget(run, journal.plan(run.id), world.steps(run.id), new)
+    journal.ask(run.id, Ask("retarget", WHO, new.to_json()), who=WHO)
+
+
+def test_a_run_that_is_led_elsewhere_keeps_what_was_restored(world: World) -> None:
+    run = waiting_at_verify(world)
+    ended = retarget(world, run)
+    assert (ended.state, ended.target, ended.id) == (RunState.COMMITTED, "runpod", run.id)
+    assert ended.plan_checksum == world.plan(target="runpod").checksum != run.plan_checksum
+    counts = world.marks.count
+    assert {name: counts[name] for name in ("hold", "fence", "point", "restore")} == dict.fromkeys(
+        ("hold", "fence", "point", "restore"), 1
+    )
+    assert {name: counts[name] for name in ("preflight", "acquire", "deploy", "cutover")} == {
+        "preflight": 2,
+        "acquire": 2,
+        "deploy": 2,
+        "cutover": 1,
+    }
+    assert world.marks.undone == ["acquire"]
+    (line,) = [e for e in world.journal().entries(run.id) if e.kind == "replanned"]
+    assert line.payload["from"] == run.plan_checksum
+    assert line.payload["to"] == ended.plan_checksum
+    assert (line.payload["who"], line.payload["target"]) == (WHO, "runpod")
+    assert set(line.payload["kept"]) == {"hold", "fence", "point", "restore"}
+
+
+def test_the_old_machine_is_given_back_before_the_new_plan_holds(world: World) -> None:
+    run = waiting_at_verify(world)
+    world.marks.undo_fail["acquire"] = [PlaceError("no answer", hint="wait")]
+    stuck = retarget(world, run)
+    assert (stuck.state, stuck.target) == (RunState.NEEDS_OPERATOR, "coreweave")
+    assert stuck.plan_checksum == run.plan_checksum
+    assert stuck.asked is not None
+    assert world.marks.count["acquire"] == 1, "nothing new may be asked for before"
+    ended = world.resume(run.id)
+    assert (ended.state, ended.target) == (RunState.COMMITTED, "runpod")
+
+
+def test_attempts_are_counted_on_so_that_nothing_is_mistaken_for_an_earlier_one(
+    world: World,
+) -> None:
+    run = waiting_at_verify(world)
+    retarget(world, run)
+    attempts = [
+        e.attempt
+        for e in world.journal().entries(run.id)
+        if e.step == "acquire" and e.kind == "intent" and not e.payload.get("undo")
+    ]
+    assert attempts == [1, 2]
+
+
+def test_an_approval_was_for_the_plan_as_it_was(world: World) -> None:
+    with_approval(world, "acquire")
+    run = world.start()
+    world.journal().approve(run.id, "acquire", who=WHO)
+    world.marks.fail["verify"] = [NeedsOperator("odd", hint="look")]
+    run = world.resume(run.id)
+    assert world.marks.count["acquire"] == 1
+    run = retarget(world, run)
+    assert run.state is RunState.NEEDS_OPERATOR
+    assert "waits for approval of step acquire" in last_state(world, run)["reason"]
+    assert world.marks.count["acquire"] == 1
+
+
+def test_a_run_that_is_led_elsewhere_can_still_be_rolled_back_whole(world: World) -> None:
+    run = waiting_at_verify(world)
+    world.marks.fail["verify"] = [NeedsOperator("odd again", hint="look")]
+    run = retarget(world, run)
+    assert run.state is RunState.NEEDS_OPERATOR
+    world.journal().ask(run.id, Ask("rollback", WHO), who=WHO)
+    assert world.resume(run.id).state is RunState.ROLLED_BACK
+    assert world.marks.undone == ["acquire", "acquire", "restore", "hold"]
+    assert world.marks.there.isdisjoint({"acquire", "restore", "hold"})
+
+
+def test_R8_a_run_that_began_to_move_traffic_is_rolled_back_and_not_led_elsewhere(
+    world: World,
+) -> None:
+    world.marks.fail["cutover"] = [NeedsOperator("odd", hint="look")]
+    run = world.start()
+    plan, steps = world.journal().plan(run.id), world.steps(run.id)
+    with pytest.raises(GuardRefused, match="began to move traffic"):
+        may_retarget(run, plan, steps, world.plan(target="runpod"))
+
+
+def test_where_it_leads_already_and_a_runbook_that_changed_are_refused(world: World) -> None:
+    run = waiting_at_verify(world)
+    plan, steps = world.journal().plan(run.id), world.steps(run.id)
+    with pytest.raises(GuardRefused, match="leads to coreweave already"):
+        may_retarget(run, plan, steps, plan)
+    new = world.plan(target="runpod")
+    other = replace(new, steps=tuple(step for step in new.steps if step.id != "restore"))
+    with pytest.raises(GuardRefused, match="restore of run"):
+        may_retarget(run, plan, steps, other)
+    assert "restore" not in begin_anew(plan, steps)
+
+
+def test_a_signal_to_go_on_by_the_old_plan_does_not_outlive_the_new_one(world: World) -> None:
+    """Executed in the old context once more, the run sends nothing: its plan is another one."""
+    run = waiting_at_verify(world)
+    journal = world.journal()
+    old = journal.plan(run.id)
+    ask_retarget(world, run)
+    journal = world.journal()
+    returned = execute(journal, run.id, world.fakes, world.context(old))
+    assert returned.plan_checksum != old.checksum
+    assert world.marks.count["acquire"] == 1

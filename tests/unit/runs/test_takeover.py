@@ -1,0 +1,287 @@
+"""Another machine takes a run over: from what was sealed, under the lease, and for good."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from drkit.coordination.interface import LeaseHeld
+from drkit.errors import ConfigError, DamagedData, NeedsOperator
+from drkit.io_policy import LONGEST_EFFECT_S
+from drkit.runs.lease import LEASE_TTL_S, TakenOver, owner_of
+from drkit.runs.records import Ask, RunRecord, RunState, StepState
+from drkit.runs.takeover import take_over
+
+if TYPE_CHECKING:
+    from conftest import World
+
+
+def wait_for_steps() -> None:
+    """What a killed process still had running is dead, too."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("step "):
+            thread.join(timeout=10)
+
+
+def died(world: World, crash: type[BaseException], step: str, point: str) -> RunRecord:
+    """A run whose machine died there."""
+    with pytest.raises(crash):
+        world.start(breakpoint=world.crash_at(step, point))
+    wait_for_steps()
+    return world.journal().run("latest")
+
+
+def died_before_it_spent(world: World, crash: type[BaseException]) -> RunRecord:
+    """Neither `acquire` nor `fence`, which begin together, has begun."""
+
+    def dies(step: str, point: str) -> None:
+        if step in ("acquire", "fence"):
+            raise crash(point)
+
+    with pytest.raises(crash):
+        world.start(breakpoint=dies)
+    wait_for_steps()
+    return world.journal().run("latest")
+
+
+def taken_over(world: World, run_id: str) -> RunRecord:
+    return take_over(
+        world.journal(),
+        lambda: world.sealed(run_id),
+        arbiter=world.arbiter,
+        holder=world.machine,
+        clock=world.clock,
+        who="ada@laptop",
+    )
+
+
+@pytest.mark.parametrize(
+    ("step", "point"),
+    [
+        ("hold", "after-effect"),
+        ("acquire", "after-intent"),
+        ("acquire", "after-effect"),
+        ("acquire", "after-record"),
+        ("verify", "after-record"),
+        ("cutover", "after-intent"),
+        ("cutover", "after-effect"),
+        ("observe", "after-intent"),
+    ],
+)
+def test_R3_another_machine_brings_the_run_to_its_end_and_does_nothing_twice(
+    world: World, crash: type[BaseException], step: str, point: str
+) -> None:
+    run = died(world, crash, step, point)
+    there = world.elsewhere("there")
+    assert there.journal().runs() == []
+    mine = taken_over(there, run.id)
+    assert (mine.machine, mine.generation, mine.id) == ("there", 1, run.id)
+    ended = there.resume(run.id)
+    assert (ended.state, ended.plan_checksum) == (RunState.COMMITTED, run.plan_checksum)
+    for name, action in world.fakes.items():
+        if action.effect.must_look:
+            assert world.marks.count[name] == 1, name
+    entries = there.journal().entries(run.id)
+    assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
+    elapsed = [entry.elapsed_s for entry in entries]
+    assert elapsed == sorted(elapsed)
+
+
+def test_R3_what_lies_on_the_other_machine_is_restored_here_and_verified_anew(
+    world: World, crash: type[BaseException]
+) -> None:
+    run = died(world, crash, "cutover", "before-intent")
+    there = world.elsewhere("there")
+    taken_over(there, run.id)
+    steps = there.steps(run.id)
+    assert steps["restore"].state is StepState.PENDING
+    assert steps["verify"].state is StepState.PENDING
+    there.resume(run.id)
+    assert (world.marks.count["restore"], world.marks.count["verify"]) == (2, 2)
+
+
+def test_R3_once_traffic_has_moved_nothing_is_restored_again(
+    world: World, crash: type[BaseException]
+) -> None:
+    run = died(world, crash, "verify_public", "after-intent")
+    there = world.elsewhere("there")
+    taken_over(there, run.id)
+    assert there.resume(run.id).state is RunState.COMMITTED
+    assert (world.marks.count["restore"], world.marks.count["verify"]) == (1, 1)
+
+
+def test_T3_after_a_takeover_no_effect_comes_before_the_other_machines_last_one(
+    world: World, crash: type[BaseException]
+) -> None:
+    run = died_before_it_spent(world, crash)
+    there = world.elsewhere("there")
+    taken_over(there, run.id)
+    taken_s = world.clock.elapsed_s()
+    first: dict[str, float] = {}
+    for name in ("acquire", "fence", "cutover"):
+        world.marks.during[name] = lambda call, _context: first.setdefault(
+            call.step_id, world.clock.elapsed_s()
+        )
+    there.resume(run.id)
+    assert all(at_s >= taken_s + LEASE_TTL_S + LONGEST_EFFECT_S for at_s in first.values()), first
+    assert set(first) == {"acquire", "fence", "cutover"}
+
+
+def test_T3_a_process_that_died_while_it_waited_leaves_the_wait_to_the_next(
+    world: World, crash: type[BaseException]
+) -> None:
+    run = died_before_it_spent(world, crash)
+    there = world.elsewhere("there")
+    taken_over(there, run.id)
+
+    def dies(_step: str, point: str) -> None:
+        raise crash(point)
+
+    with pytest.raises(crash):  # the lease is this machine's own from now on
+        there.resume(run.id, breakpoint=dies)
+    assert not any(e.payload.get("outwaited") for e in there.journal().entries(run.id))
+    again_s = world.clock.elapsed_s()
+    first: list[float] = []
+    world.marks.during["acquire"] = lambda _call, _context: first.append(world.clock.elapsed_s())
+    there.resume(run.id)
+    assert first[0] >= again_s + LEASE_TTL_S + LONGEST_EFFECT_S
+
+
+def test_R3_a_machine_that_comes_back_finds_its_run_taken_and_does_nothing(
+    world: World, crash: type[BaseException]
+) -> None:
+    run = died(world, crash, "acquire", "after-effect")
+    there = world.elsewhere("there")
+    taken_over(there, run.id)
+    there.journal().ask(run.id, Ask("rollback", "ada"), who="ada")
+    assert there.resume(run.id).state is RunState.ROLLED_BACK
+    counts, undone = dict(world.marks.count), list(world.marks.undone)
+    lines = len(world.journal().entries(run.id))
+    with pytest.raises(TakenOver, match="taken over by there") as caught:
+        world.resume(run.id)
+    assert "--take-over" in caught.value.hint
+    assert (dict(world.marks.count), world.marks.undone) == (counts, undone)
+    assert len(world.journal().entries(run.id)) == lines
+    # It can have the run back, as it stands now; then it is over here too.
+    back = taken_over(world, run.id)
+    assert (back.state, back.generation) == (RunState.ROLLED_BACK, 2)
+    assert world.journal().open_run_of(run.service, run.namespace) is None
+
+
+def test_R3_a_process_that_was_only_halted_loses_its_run_at_its_next_effect(
+    world: World,
+) -> None:
+    """Its machine sleeps in mid-step; another one takes over, ends the run, and it wakes up."""
+    there = world.elsewhere("there")
+    seen: list[RunState] = []
+
+    def sleeps(call, _context):
+        seen.append(RunState.RUNNING)
+        world.clock.advance(LEASE_TTL_S * 4)
+        taken_over(there, call.run_id)
+        there.journal().ask(call.run_id, Ask("rollback", "ada"), who="ada")
+        plan = there.journal().plan(call.run_id)
+        from drkit.runs.engine import execute
+
+        ended = execute(there.journal(), call.run_id, there.fakes, there.context(plan))
+        seen.append(ended.state)
+
+    world.marks.during["cutover"] = sleeps  # nothing else runs then
+    with pytest.raises(TakenOver):
+        world.start()
+    assert seen == [RunState.RUNNING, RunState.ROLLED_BACK]
+    assert world.marks.count["cutover"] == 0
+    assert "acquire" not in world.marks.there
+
+
+def test_R3_a_run_that_goes_on_elsewhere_is_not_taken(
+    world: World, crash: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = died(world, crash, "acquire", "after-effect")
+    there = world.elsewhere("there")
+    held = world.arbiter.acquire(run.service, "here", ttl_s=LEASE_TTL_S)
+    leases = [held]
+
+    def sleep(seconds: float) -> None:  # meanwhile the other one renews
+        world.clock.advance(seconds)
+        leases.append(world.arbiter.renew(leases[-1]))
+
+    monkeypatch.setattr(world.clock, "sleep", sleep)
+    with pytest.raises(LeaseHeld, match="here holds the lease"):
+        taken_over(there, run.id)
+    assert owner_of(world.arbiter, run.id) is None
+    assert there.journal().runs() == []
+
+
+def test_R3_a_run_that_is_local_only_cannot_be_taken_over(
+    world: World, crash: type[BaseException]
+) -> None:
+    world.copies_work = False
+
+    def works_again(_call, _context):
+        world.copies_work = True
+        world.clock.advance(60)
+
+    world.marks.during["fence"] = works_again
+    run = died(world, crash, "point", "after-record")
+    assert run.local_only
+    there = world.elsewhere("there")
+    with pytest.raises(NeedsOperator, match="local-only"):
+        taken_over(there, run.id)
+    assert there.journal().runs() == []
+    assert owner_of(world.arbiter, run.id) is None
+
+
+# Lease; owner's lease, owner, its release; the run and its journal; lease given back.
+@pytest.mark.parametrize("died_before", range(6))
+def test_R3_a_takeover_that_was_killed_anywhere_is_finished_by_the_same_again(
+    world: World, crash: type[BaseException], died_before: int
+) -> None:
+    run = died(world, crash, "acquire", "after-effect")
+    there = world.elsewhere("there")
+    world.mortal.writes, world.mortal.dies_before = 0, died_before
+    with pytest.raises(crash):
+        taken_over(there, run.id)
+    world.mortal.dies_before = None
+    mine = taken_over(there, run.id)
+    assert (mine.machine, mine.generation) == ("there", 1)
+    taken_s = world.clock.elapsed_s()
+    first: list[float] = []
+    world.marks.during["cutover"] = lambda _call, _context: first.append(world.clock.elapsed_s())
+    assert there.resume(run.id).state is RunState.COMMITTED
+    assert world.marks.count["acquire"] == 1
+    assert first[0] >= taken_s + LEASE_TTL_S + LONGEST_EFFECT_S
+
+
+def test_an_unknown_run_and_one_with_missing_lines_are_said_to_be_so(
+    world: World, crash: type[BaseException]
+) -> None:
+    run = died(world, crash, "acquire", "after-record")
+    there = world.elsewhere("there")
+    with pytest.raises(ConfigError, match="no store"):
+        taken_over(there, "failover-20260101t000000-000000")
+    first = min(world.copied)
+    del world.copied[first]
+    with pytest.raises(DamagedData, match="do not have all entries"):
+        taken_over(there, run.id)
+    assert there.journal().runs() == []
+
+
+def test_what_the_first_machine_still_wrote_after_the_takeover_is_of_no_account(
+    world: World, crash: type[BaseException]
+) -> None:
+    run = died(world, crash, "acquire", "after-record")
+    there = world.elsewhere("there")
+    taken_over(there, run.id)
+    there.resume(run.id)
+    late = world.journal()
+    late.claim(run.id)
+    late.append(run.id, "note", payload={"paid": {"text": "too late"}})
+    entries = there.journal().entries(run.id)
+    sealed = world.sealed(run.id)
+    assert sealed is not None
+    assert sealed.run.generation == 1
+    assert list(sealed.entries) == entries[: len(sealed.entries)]
+    assert not any("too late" in str(entry.payload) for entry in sealed.entries)

@@ -10,22 +10,34 @@ app = typer.Typer(no_args_is_help=True, help="The deployment in schedules.yaml: 
 
 
 @command(app)
-def validate(session: Session) -> None:
-    """Says whether the file is right; if not, every problem with its line. Resolves no secret."""
+def validate(session: Session) -> int:
+    """Says whether the file is right; if not, every problem with its line. Resolves no secret.
+
+    Its runbooks are checked too: 2 when one may not be relied on.
+    """
+    from drkit.cli.runbook import checked, refusals
+
     config = session.load_config()
+    found = checked(session, config, [])
+    warned = sum(finding.level == "warn" for one in found for finding in one.findings)
     counts = {
         "stores": len(config.stores),
         "sources": len(config.sources),
         "sites": len(config.sites),
         "targets": len(config.targets),
         "schedules": len(config.schedules),
+        "runbooks": len(found),
     }
     words = ", ".join(f"{count} {name}" for name, count in counts.items())
+    if refused := refusals(session, found):
+        return refused
+    more = f"; {warned} warnings: drkit runbook check" if warned else ""
     session.terminal.result(
         "config_valid",
-        {"config": str(session.config_path), **counts},
-        f"{session.config_path} is right: {words}",
+        {"config": str(session.config_path), **counts, "runbook_warnings": warned},
+        f"{session.config_path} is right: {words}{more}",
     )
+    return 0
 
 
 @command(app)

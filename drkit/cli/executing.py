@@ -27,7 +27,8 @@ def execute_named(
     from drkit.cli.running import carry_out, first_failed_probe
     from drkit.points.find import newest_point
 
-    with opened(session, servers=True, keep_servers=True, parts=RUN_PARTS) as app:
+    up = not session.dry_run
+    with opened(session, servers=up, keep_servers=up, parts=RUN_PARTS) as app:
         plan = plan_named(app, name, to=to)
         if kind not in (None, plan.kind):
             raise ConfigError(

@@ -31,18 +31,21 @@ def failover(
     """Brings the service up on another GPU, proves it, then moves traffic there."""
     from drkit.cli.jobs import run_backup
     from drkit.cli.open_run import offer_open_run
+    from drkit.cli.planning import show_plan
     from drkit.cli.running import carry_out, first_failed_probe, plan_lines, plan_run
     from drkit.errors import NeedsOperator
     from drkit.points.find import list_points
 
-    with opened(session, servers=True, keep_servers=True, parts=RUN_PARTS) as opened_app:
+    up = not session.dry_run
+    with opened(session, servers=up, keep_servers=up, parts=RUN_PARTS) as opened_app:
+        plan = plan_run(opened_app, runbook, kind="failover", target=to)
+        if session.dry_run:
+            show_plan(session, opened_app.config, plan)
+            return 0
         if session.sandbox and not list_points(opened_app.repository):
             run_backup(opened_app)
-        plan = plan_run(opened_app, runbook, kind="failover", target=to)
         for line in plan_lines(opened_app, plan):
             session.terminal.say(line)
-        if session.dry_run:
-            return 0
         if (status := offer_open_run(session, opened_app, plan)) is not None:
             return status
         if not yes and not session.sandbox and not typer.confirm(f"Fail over to {to}?"):
@@ -62,6 +65,7 @@ def run_drill(
 ) -> int:
     """Rehearses the whole recovery in isolation and hands over the evidence."""
     from drkit.cli.jobs import run_backup
+    from drkit.cli.planning import show_plan
     from drkit.cli.reports import backup_text
     from drkit.cli.running import carry_out, plan_lines, plan_run, watch_until_down
     from drkit.units import format_bytes
@@ -69,9 +73,12 @@ def run_drill(
     if not session.sandbox:
         with opened(session, parts=RUN_PARTS) as opened_app:
             plan = plan_run(opened_app, runbook, kind="drill", target=to)
+            if session.dry_run:
+                show_plan(session, opened_app.config, plan)
+                return 0
             for line in plan_lines(opened_app, plan):
                 session.terminal.say(line)
-            return 0 if session.dry_run else carry_out(session, opened_app, plan)
+            return carry_out(session, opened_app, plan)
     with sandbox_running(session, servers=not session.dry_run, data=data) as sandbox:
         from drkit.wiring import App
 
@@ -79,8 +86,7 @@ def run_drill(
         opened_app.ensure_repository()
         plan = plan_run(opened_app, runbook, kind="drill", target=to)
         if session.dry_run:
-            for line in plan_lines(opened_app, plan):
-                session.terminal.say(line)
+            show_plan(session, opened_app.config, plan)
             return 0
         say = session.terminal.say
         say("sandbox: nothing here touches the real deployment, and it counts for nothing real")

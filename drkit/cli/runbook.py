@@ -27,10 +27,7 @@ def check(
 ) -> int:
     """Proves runbooks before they are needed; 2 when one may not be relied on."""
     found = checked(session, session.load_config(), names or [])
-    for one in found:
-        for finding in one.findings:
-            if finding.level != "note" or session.verbosity > 0 or session.json_lines:
-                session.terminal.result("finding", _finding_values(one, finding), _words(finding))
+    _tell(session, found, "note" if session.verbosity > 0 or session.json_lines else "warn")
     for one in found:
         session.terminal.result("runbook", _checked_values(one), _verdict(one))
     return 2 if any(one.refused for one in found) else 0
@@ -111,6 +108,27 @@ def checked(session: Session, config: Config, names: list[str]) -> list[Checked]
         actions=ACTIONS,
         known=known_of(config, session.root),
     )
+
+
+def refusals(session: Session, found: list[Checked]) -> int:
+    """Tells the findings that refuse; 2 if there are some, else 0."""
+    _tell(session, found, "refuse")
+    return 2 if any(one.refused for one in found) else 0
+
+
+_GRAVE = ("refuse", "warn", "note")
+
+
+def _tell(session: Session, found: list[Checked], least: str) -> None:
+    """The findings that are as grave as `least`, or graver; those of several runbooks once."""
+    told: set[str] = set()
+    for one in found:
+        for finding in one.findings:
+            words = _words(finding)
+            grave = _GRAVE.index(finding.level) <= _GRAVE.index(least)
+            if grave and (session.json_lines or words not in told):
+                session.terminal.result("finding", _finding_values(one, finding), words)
+                told.add(words)
 
 
 def _folder(session: Session, config: Config) -> Path:

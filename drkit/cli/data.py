@@ -1,4 +1,4 @@
-"""The commands that keep data: init, backup, points, restore, status."""
+"""The commands that begin: init, and the points there are."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def init(
         words += ["finished an init that was cut short"] if report.finished else []
         words += [f"created in {', '.join(report.created)}"] if report.created else []
         words += [f"already in {', '.join(report.already)}"] if report.already else []
-        words += [f"arbiter: {proof.seen}"] if proof else []
+        words += [f"arbiter: {proof.place}: {proof.seen}"] if proof else []
         session.terminal.result(
             "initialized",
             {
@@ -78,45 +78,3 @@ def points(session: Session) -> None:
         ]
     columns = ("id", "created", "epoch", "complete", "sources", "size", "stores")
     session.terminal.table("point", columns, rows)
-
-
-@command(app)
-def status(session: Session) -> int:
-    """Says, from the stores themselves, how much would be lost now and how old the proof is."""
-    from drkit.cli.reports import standing_rows, status_rows
-    from drkit.operations.standing import standings_of
-    from drkit.operations.status import status_of
-    from drkit.points.find import list_points
-
-    with opened(session) as app:
-        limits = {
-            name: source.rpo_min * 60 if source.rpo_min else None
-            for name, source in app.config.sources.items()
-        }
-        found = status_of(
-            app.repository,
-            list_points(app.repository),
-            limits,
-            app.clock.now(),
-            mirrors={name: source.stores for name, source in app.weights_sources.items()},
-        )
-        proof_limit_s = app.config.objectives.proof_max_age
-        standings = standings_of(
-            app.repository, {name: store.role for name, store in app.config.stores.items()}
-        )
-    columns = ("source", "store", "lost_if_only_this_is_left", "limit", "proved")
-    session.terminal.table("source_status", columns, status_rows(found))
-    store_columns, store_rows, prune_words = standing_rows(standings)
-    session.terminal.table("store_status", store_columns, store_rows)
-    for words in prune_words:
-        session.terminal.say(words)
-    if not found.points:
-        session.terminal.say("no point yet: drkit backup")
-    ages = [age for age in found.proof_age_s.values() if age is not None]
-    for held in found.unacknowledged:
-        session.terminal.say(f"ANOMALY: point {held[:8]}; nothing expires until: drkit ack")
-    if ages and min(ages) > proof_limit_s:
-        return 22
-    if found.rpo_broken:
-        return 21
-    return 25 if found.unacknowledged else 0

@@ -24,6 +24,7 @@ from drkit.cli import (
     runs,
     sandbox,
     soundness,
+    status,
     watching,
     witness,
 )
@@ -50,5 +51,7 @@ _add("Keep", repair=deletion.repair_app, key=keys.app)
 _add("Look into the repository", inspect.app, measure.app, keys.tags_app)
 _add("Bring the service back", recovery.app, failback.app, runs=runs.app, runbook=runbook.app)
 _add("Bring the service back", sandbox=sandbox.app)
-_add("Watch and decide", watching.app, daemon.app, witness.app, audit=watching.audit_app)
+_add(
+    "Watch and decide", status.app, watching.app, daemon.app, witness.app, audit=watching.audit_app
+)
 _add("The deployment", doctor.app, cost.app, bootstrap.app, config=config.app)

@@ -59,7 +59,7 @@ class FolderPlace:
             finally:
                 os.close(second)
                 path.unlink(missing_ok=True)
-        return f"folder {self._root} gave a lock to one, and refused it to a second"
+        return "it gave a lock to one, and refused it to a second"
 
     def skew_s(self) -> float | None:
         return None  # one machine, one clock

@@ -66,7 +66,7 @@ class StorePlace:
             ) from error
         except PlaceError as error:
             raise self._unreachable("the arbiter", error) from error
-        return f"store {self._store.name} refused every write that came second"
+        return "it refused every write that came second"
 
     def skew_s(self) -> float | None:
         if not isinstance(self._store, Dated):

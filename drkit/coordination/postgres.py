@@ -58,7 +58,7 @@ class PostgresPlace:
                         first.value = "first"
                     second.value = "second"
             except Conflict:
-                return "PostgreSQL refused the transaction that came second"
+                return "it refused the transaction that came second"
             raise GuardRefused(
                 "the arbiter's database let two transactions overwrite each other",
                 hint="it needs serialisable transactions: is there a pooler in between? name the "

@@ -1,0 +1,144 @@
+"""`drkit status`: are we safe, who serves, who leads, and what if the primary died now."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from drkit.cli.apps import opened
+from drkit.cli.options import Session, command
+from drkit.errors import DrkitError
+
+if TYPE_CHECKING:
+    from drkit.operations.forecast import Forecast
+    from drkit.operations.service_status import ServiceStatus
+    from drkit.operations.status import Status
+    from drkit.wiring import App
+
+app = typer.Typer()
+
+
+@command(app)
+def status(session: Session) -> int:
+    """Says who serves, what would be lost now, how old the proof is, and what would happen if
+    the primary died.
+    """
+    with opened(session) as opened_app:
+        found = _stores(session, opened_app)
+        waits = _service(session, opened_app, found)
+        proof_limit_s = opened_app.config.objectives.proof_max_age
+    ages = [age for age in found.proof_age_s.values() if age is not None]
+    if ages and min(ages) > proof_limit_s:
+        return 22
+    if found.rpo_broken:
+        return 21
+    return 25 if found.unacknowledged or waits else 0
+
+
+def _stores(session: Session, app: App) -> Status:
+    """What each store holds, and how they stand to each other."""
+    from drkit.cli.reports import standing_rows, status_rows
+    from drkit.operations.standing import standings_of
+    from drkit.operations.status import status_of
+    from drkit.points.find import list_points
+
+    limits = {
+        name: source.rpo_min * 60 if source.rpo_min else None
+        for name, source in app.config.sources.items()
+    }
+    found = status_of(
+        app.repository,
+        list_points(app.repository),
+        limits,
+        app.clock.now(),
+        mirrors={name: source.stores for name, source in app.weights_sources.items()},
+    )
+    standings = standings_of(
+        app.repository, {name: store.role for name, store in app.config.stores.items()}
+    )
+    columns = ("source", "store", "lost_if_only_this_is_left", "limit", "proved")
+    session.terminal.table("source_status", columns, status_rows(found))
+    store_columns, store_rows, prune_words = standing_rows(standings)
+    session.terminal.table("store_status", store_columns, store_rows)
+    for words in prune_words:
+        session.terminal.say(words)
+    if not found.points:
+        session.terminal.say("no point yet: drkit backup")
+    for held in found.unacknowledged:
+        session.terminal.say(f"ANOMALY: point {held[:8]}; nothing expires until: drkit ack")
+    return found
+
+
+def _service(session: Session, app: App, found: Status) -> bool:
+    """The service, where one is watched; whether somebody waits for an operator."""
+    from drkit.cli.watching import decision_values, decision_words
+    from drkit.coordination.decision import DecisionState
+    from drkit.events import Note
+    from drkit.operations.forecast import forecast_words
+    from drkit.operations.service_status import service_words
+    from drkit.runs.records import RunState
+    from drkit.wiring.status import service_forecast, service_status
+
+    if app.config.service is None or app.primary is None:
+        return False
+    try:
+        service = service_status(app)
+        forecast = service_forecast(app, found, service)
+    except DrkitError as error:  # what the stores said stands all the same
+        app.emit(Note("error", "service", f"{error.message}; {error.hint}"))
+        return False
+    words = "\n".join(service_words(service, app.clock.now()))
+    session.terminal.result("service_status", service_values(service, app), words)
+    if session.json_lines:
+        columns = ("at", "before", "after", "why")
+        rows = [{**asdict(change), "at": change.at.isoformat()} for change in service.changes]
+        session.terminal.table("health_change", columns, rows)
+    if service.decision is not None:
+        shown = decision_values(service.decision), decision_words(service.decision)
+        session.terminal.result("decision", *shown)
+    session.terminal.result("forecast", forecast_values(forecast), forecast_words(forecast))
+    stuck = (RunState.NEEDS_OPERATOR, RunState.ROLLBACK_FAILED)
+    run, decision = service.open_run, service.decision
+    asks = decision is not None and decision.decision.state is DecisionState.WAIT_APPROVAL
+    return asks or (run is not None and run.state in stuck)
+
+
+def service_values(status: ServiceStatus, app: App) -> dict[str, Any]:
+    role, now = status.role.role, app.clock.now()
+    leads = status.leader if status.leader and status.leader.left_s > 0 else None
+    return {
+        "service": status.service,
+        "site": status.site,
+        "endpoint": status.endpoint_url,
+        "epoch": role.epoch if role else 0,
+        "since": role.since.isoformat() if role else None,
+        "recorded_by": role.run_id if role else None,
+        "role_unconfirmed": status.role.unconfirmed,
+        "role_age_s": status.role.age_s(now),
+        "leader": leads.holder if leads else None,
+        "arbiter": status.arbiter,
+        "arbiter_proved_at": status.proof.at.isoformat() if status.proof else None,
+        "state": status.health.state.value,
+        "flapping": status.health.flapping,
+        "blind": status.health.blind,
+        "hold": status.hold.phase.value if status.hold else None,
+        "paused_until": status.pause.until.isoformat() if status.pause else None,
+        "cooldown_left_s": status.cooldown_left_s,
+        "open_run": status.open_run.id if status.open_run else None,
+        "witnesses": {heard.witness: heard.voice.value for heard in status.heard},
+        "standbys": {
+            proof.target: {"age_s": proof.age_s(now), "fails": proof.fails}
+            for proof in status.standbys
+        },
+        "mode": status.mode,
+        "not_auto": list(status.not_auto),
+    }
+
+
+def forecast_values(said: Forecast) -> dict[str, Any]:
+    values = asdict(said)
+    if said.measured is not None:
+        values["measured"]["at"] = said.measured.at.isoformat()
+    return values

@@ -91,7 +91,7 @@ def _create(
         ticket_path=str(ticket_path(context, call.step_id, attempt)),
         environment=ticket_environment(context, call.run_id, call.step_id, attempt),
     )
-    record_paid(call, "REQUESTED", attempt, offer)
+    record_paid(call, "REQUESTED", attempt, offer, ticket=spec.ticket_path)
     call.guard.check()
     try:
         return context.compute.create(offer, spec, tags_of(call, context.plan, attempt))
@@ -138,6 +138,7 @@ def _adopt(call: StepCall, instance: Instance) -> Done:
         "region": offer.region,
         "usd_per_hour": offer.usd_per_hour,
         "attempt": attempt,
+        "ticket_path": _ticket_of(call, attempt),
     }
     where = f" in {offer.region}" if offer.region else ""
     return Done(f"{offer.gpu}{where} as {instance.id}, ${offer.usd_per_hour:.2f} an hour", output)
@@ -147,6 +148,14 @@ def _open(call: StepCall) -> list[PaidResource]:
     """What this step asked for and is not confirmed gone."""
     mine = (each for each in call.guard.paid() if each.key.startswith(f"{call.step_id}/"))
     return [each for each in mine if each.state != "CONFIRMED_GONE"]
+
+
+def _ticket_of(call: StepCall, attempt: str) -> JSON:
+    """Where the machine waits for its ticket, also if another machine of ours asked for it."""
+    for paid in call.guard.notes("paid"):
+        if paid.get("key") == f"{call.step_id}/{attempt}" and paid.get("ticket"):
+            return paid["ticket"]
+    return None
 
 
 def _undo(call: StepCall, _done: Done | None, context: Context) -> str:

@@ -33,7 +33,15 @@ def _run(call: StepCall, context: Context) -> Done:
     made_by, attempt = instance.tags.get(STEP_TAG, ""), instance.tags.get(ATTEMPT_TAG, "")
     expires_s = max(_TICKET_S, context.plan.step(call.step_id).timeout_s)
     call.guard.check()
-    manifest = leave_ticket(context, call.run_id, made_by, attempt, expires_s=expires_s)
+    waits_at = call.outputs.get(made_by, {}).get("ticket_path")
+    manifest = leave_ticket(
+        context,
+        call.run_id,
+        made_by,
+        attempt,
+        expires_s=expires_s,
+        waits_at=waits_at if isinstance(waits_at, str) else None,
+    )
     while True:
         instance, endpoint = endpoint_of(context, instance.id)
         seen = context.prober.observe(endpoint, model=service.model, api_key=context.api_key())

@@ -23,9 +23,17 @@ def tags_of(call: StepCall, plan: Plan, attempt: str) -> dict[str, str]:
 
 
 def record_paid(
-    call: StepCall, state: PaidState, attempt: str, offer: Offer, instance_id: str | None = None
+    call: StepCall,
+    state: PaidState,
+    attempt: str,
+    offer: Offer,
+    instance_id: str | None = None,
+    *,
+    ticket: str | None = None,
 ) -> None:
-    """Writes down where a paid resource stands; durable when it returns."""
+    """Writes down where a paid resource stands; durable when it returns. `ticket`: where it will
+    look for its ticket.
+    """
     where = f" in {offer.region}" if offer.region else ""
     paid: dict[str, JSON] = {
         "key": f"{call.step_id}/{attempt}",
@@ -34,6 +42,8 @@ def record_paid(
         "usd_per_hour": offer.usd_per_hour,
         "instance_id": instance_id,
     }
+    if ticket is not None:
+        paid["ticket"] = ticket
     said = {"REQUESTED": "asked for", "ADOPTED": "have", "CONFIRMED_GONE": "confirmed gone:"}[state]
     detail = instance_id or f"at most ${offer.usd_per_hour:.2f} an hour"
     call.guard.note({"paid": paid, "text": f"{said} {paid['what']} ({detail})"})

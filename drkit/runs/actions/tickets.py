@@ -53,15 +53,26 @@ def ticket_environment(context: Context, run_id: str, step_id: str, attempt: str
 
 
 def leave_ticket(
-    context: Context, run_id: str, step_id: str, attempt: str, *, expires_s: float
+    context: Context,
+    run_id: str,
+    step_id: str,
+    attempt: str,
+    *,
+    expires_s: float,
+    waits_at: str | None = None,
 ) -> Manifest:
     """Mints a fresh ticket and leaves it, sealed, where the bootstrap waits for it; whole or not
     at all. May be called again: the newer ticket replaces the older one.
+
+    `waits_at`: the path that the machine was given, if it is not this run's own: of a run that was
+    taken over, in the folder of the one that asked for it, where that can be reached.
     """
     manifest, holders = find_weights(context)
     ticket = mint_ticket(holders, manifest, expires_s=expires_s, clock=context.clock)
     sealed = seal_ticket(ticket, _key(context, run_id, step_id, attempt))
     path = ticket_path(context, step_id, attempt)
+    if waits_at is not None and Path(waits_at).parts[-3:] == (run_id, *path.parts[-2:]):
+        path = Path(waits_at) if Path(waits_at).parents[1].is_dir() else path
     write_file(path, sealed)
     return manifest
 

@@ -37,6 +37,7 @@ class StepGuard:
         self._clock = clock
         self._stopped = threading.Event()
         self._settled = threading.Lock()
+        self._proved_epoch: int | None = epoch
         self.attempt = 0
         self.began_s = clock.elapsed_s()
 
@@ -51,8 +52,12 @@ class StepGuard:
                 f"run {self._run_id} is executed by another process now",
                 hint="leave it to that one",
             )
-        self._lease.prove(self._run_id, self._epoch)
+        self._lease.prove(self._run_id, self._proved_epoch)
         self._unless_stopped()
+
+    def whoever_serves(self) -> None:
+        """From now on only what is this run's own is touched, so that its epoch may be over."""
+        self._proved_epoch = None
 
     def pause(self, seconds: float) -> None:
         end_s = self._clock.elapsed_s() + seconds

@@ -26,6 +26,10 @@ class TakenOver(LeaseLost):
     """Another machine has the run now; this one may do nothing more for it (R3)."""
 
 
+class Superseded(GuardRefused):
+    """Another run moved the role since: where traffic leads is no more this one's to say."""
+
+
 def ttl_of(time_scale: float) -> float:
     """Seconds that a lease lives, where waits are divided by `time_scale`."""
     return max(_LEAST_TTL_S, LEASE_TTL_S / time_scale)
@@ -116,16 +120,17 @@ class KeptLease:
         """
         return max(0.0, self._free_from_s - self._clock.elapsed_s())
 
-    def prove(self, run_id: str, epoch: int) -> Lease:
-        """The lease, renewed now; the role record is not of a later epoch than this run's.
+    def prove(self, run_id: str, epoch: int | None) -> Lease:
+        """The lease, renewed now; the role record is not of a later epoch than this run's, where
+        that matters (None: it does not).
 
-        Raises `LeaseLost` when another holds it, `GuardRefused` when another run moved the role.
+        Raises `LeaseLost` when another holds it, `Superseded` when another run moved the role.
         """
         with self._lock:
             lease = self._renew()
-        role = self._arbiter.read_role(self._service)
-        if role is not None and role.epoch >= epoch and role.run_id != run_id:
-            raise GuardRefused(
+        role = self._arbiter.read_role(self._service) if epoch is not None else None
+        if role is not None and role.epoch >= (epoch or 0) and role.run_id != run_id:
+            raise Superseded(
                 f"epoch {role.epoch} was recorded by run {role.run_id or 'nobody'}, "
                 f"and this run holds epoch {epoch}",
                 hint="traffic was moved by somebody else meanwhile: `drkit status` shows where to",

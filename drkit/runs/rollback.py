@@ -11,6 +11,7 @@ from drkit.runs.failures import Meaning, failure_payload, meaning_of
 from drkit.runs.graph import began_in_reverse
 from drkit.runs.guard import StepGuard
 from drkit.runs.journal import Journal
+from drkit.runs.lease import Superseded
 from drkit.runs.plan import Plan, PlannedStep
 from drkit.runs.records import JSON, Effect, Entry, paid_resources
 from drkit.runs.references import fill_outputs
@@ -75,8 +76,6 @@ class Rollback:
         outputs: Mapping[str, Mapping[str, JSON]],
     ) -> str | None:
         """Why it could not be undone; None if it was."""
-        undo = self.actions[step.action].undo
-        assert undo is not None
         guard = self.make_guard(step.id)
         guard.begin(progress.attempt)
         intent: dict[str, JSON] = {
@@ -93,8 +92,7 @@ class Rollback:
         try:
             if step.effect.must_look:
                 guard.outwait_former_holder(self.context.time_scale)
-            guard.check()
-            proof = undo(call, done, self.context)
+            proof = self._take_back(step, call, done, guard)
         except Exception as error:
             if meaning_of(error) in (Meaning.YIELD, Meaning.STOPPED):
                 raise
@@ -105,6 +103,23 @@ class Rollback:
             self.run_id, "undone", step=step.id, attempt=attempt, payload={"proof": proof}
         )
         return None
+
+    def _take_back(
+        self, step: PlannedStep, call: StepCall, done: Done | None, guard: StepGuard
+    ) -> str:
+        """What another run led elsewhere since is that one's; what is this run's own is not."""
+        action = self.actions[step.action]
+        assert action.undo is not None
+        try:
+            guard.check()
+        except Superseded as error:
+            if step.effect in (Effect.TRAFFIC, Effect.FENCE):
+                return f"left as it is: {error.message}"
+            if not action.own:
+                raise
+            guard.whoever_serves()
+            guard.check()
+        return action.undo(call, done, self.context)
 
     def _prove(self) -> list[str]:
         """Looks for what carries this run's tag: a list of what should not be there any more."""

@@ -170,4 +170,4 @@ def _undo(call: StepCall, _done: Done | None, context: Context) -> str:
     return f"{context.plan.target} lists nothing with this step's tags any more"
 
 
-ACTION = Action("acquire", 1, Effect.PAID, _run, look=_look, undo=_undo)
+ACTION = Action("acquire", 1, Effect.PAID, _run, look=_look, undo=_undo, own=True)

@@ -159,6 +159,8 @@ class Action:
     what `run` began (its result is None if it never returned), checks that it is gone, and says
     so in one line. All raise `DrkitError`s.
 
+    `own`: what `undo` takes back is the run's alone, and is taken back whoever serves by then.
+
     What lints ask: `proves` that a site is the real thing; `fences` what may still write; `data`:
     it chooses or writes what users own; `to_site`: it leads traffic to a site.
     """
@@ -169,6 +171,7 @@ class Action:
     run: Run
     look: Look | None = None
     undo: Undo | None = None
+    own: bool = False
     proves: bool = False
     fences: bool = False
     data: bool = False

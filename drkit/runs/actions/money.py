@@ -102,6 +102,13 @@ def destroy_own(call: StepCall, context: Context, instance: Instance) -> None:
             f"instance {instance.id} does not carry this run's tags and is left alone",
             hint="look whose it is; drkit destroys only what this run made",
         )
+    role = context.arbiter.read_role(context.plan.service_key)
+    url = instance.endpoint.url if instance.endpoint is not None else ""
+    if role is not None and role.run_id != call.run_id and role.endpoint_url == url:
+        raise GuardRefused(
+            f"instance {instance.id} serves by the role record of run {role.run_id}",
+            hint="`drkit failback` gives it back once the service is at home",
+        )
     call.guard.check()
     context.compute.destroy(instance.id)
     if (after := context.compute.get(instance.id)).state is not InstanceState.GONE:

@@ -80,4 +80,4 @@ def _undo(call: StepCall, done: Done | None, context: Context) -> str:
     return f"the restored folders{collections} are removed"
 
 
-ACTION = Action("restore", 1, Effect.WRITE, _run, undo=_undo, data=True)
+ACTION = Action("restore", 1, Effect.WRITE, _run, undo=_undo, own=True, data=True)

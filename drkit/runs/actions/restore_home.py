@@ -134,4 +134,4 @@ def _remove(place: Path) -> None:
         shutil.rmtree(place)
 
 
-ACTION = Action("restore_home", 1, Effect.WRITE, _run, undo=_undo, data=True)
+ACTION = Action("restore_home", 1, Effect.WRITE, _run, undo=_undo, own=True, data=True)

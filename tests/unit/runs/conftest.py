@@ -99,7 +99,13 @@ class Marks:
 
         undoable = effect in (Effect.TRAFFIC, Effect.PAID) or name == "restore"
         return Action(
-            name, 1, effect, run, look if effect.must_look else None, undo if undoable else None
+            name,
+            1,
+            effect,
+            run,
+            look if effect.must_look else None,
+            undo if undoable else None,
+            own=name in ("acquire", "restore"),
         )
 
 

@@ -208,17 +208,19 @@ def test_a_crash_in_cutover_moves_each_switch_once(
     assert role.epoch == 1
 
 
-def test_R5_an_epoch_that_another_run_took_stops_everything(world: World) -> None:
+def test_R5_an_epoch_that_another_run_took_moves_no_traffic_any_more(world: World) -> None:
     from drkit.coordination.interface import RoleRecord
 
     def other_run(_call, _context):
         lease = world.arbiter.acquire("assistant", "here", ttl_s=60)
         record = RoleRecord("assistant", 5, "runpod", None, world.clock.now(), "another", ())
         world.arbiter.record_role(lease, record)
+        world.prober.set(PRIMARY, MODEL)  # a rollback would lead there
 
     world.marks.during["verify"] = other_run
     run = world.start()
-    assert not run.state.ended
+    assert run.state is RunState.ROLLED_BACK
+    assert [len(switch.history) for switch in world.switches] == [1, 2]
     assert all(each.value != TARGET for switch in world.switches for each in switch.history)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from drkit.compute.interface import Fault, InstanceState, LaunchSpec, Offer
+from drkit.coordination.interface import RoleRecord
 from drkit.errors import VerificationFailed
 from drkit.runs.records import RunState, paid_resources
 
@@ -245,3 +246,35 @@ def test_R9_an_instance_that_is_not_listed_yet_is_destroyed_by_its_id(world: Wor
     assert run.state is RunState.ROLLED_BACK
     assert _paid(world, run.id) == [("CONFIRMED_GONE", "L40 in ORD1")]
     assert world.compute.get("memory-1").state is InstanceState.GONE
+
+
+def _role_of_another_run(world: World, endpoint_url: str | None) -> None:
+    lease = world.arbiter.acquire("assistant", "here", ttl_s=30)
+    record = RoleRecord("assistant", 7, "runpod", endpoint_url, world.clock.now(), "another")
+    world.arbiter.record_role(lease, record)
+    world.arbiter.release(lease)
+
+
+def test_R9_a_run_that_another_one_superseded_still_gives_its_machine_back(
+    world: World, crash: type[Crash]
+) -> None:
+    with pytest.raises(crash):
+        world.start(breakpoint=world.crash_at("cutover", "after-intent"))
+    before = [switch.read() for switch in world.switches]
+    _role_of_another_run(world, "http://198.51.100.1:8000")
+    run = world.resume(world.journal().run("latest").id)
+    assert run.state is RunState.ROLLED_BACK
+    assert [switch.read() for switch in world.switches] == before
+    assert _paid(world, run.id) == [("CONFIRMED_GONE", "L40 in ORD1")]
+    assert world.compute.get("memory-1").state is InstanceState.GONE
+
+
+def test_R8_a_machine_that_serves_by_another_runs_record_is_kept(
+    world: World, crash: type[Crash]
+) -> None:
+    with pytest.raises(crash):
+        world.start(breakpoint=world.crash_at("cutover", "after-intent"))
+    _role_of_another_run(world, "http://192.0.2.1:8000")
+    run = world.resume(world.journal().run("latest").id)
+    assert run.state is RunState.ROLLBACK_FAILED
+    assert world.compute.get("memory-1").state is InstanceState.RUNNING

@@ -95,7 +95,7 @@ class Life:
             if not (runs := self.open_runs()):
                 break
             for run in runs:
-                world.finish(world.execute(run.id))
+                world.finish(world.execute(run.id, run.machine or "one"))
             self.time_passes(120.0)  # a lease that another machine left behind runs out
         world.rules.at_the_end()
         self._must_be_sound()

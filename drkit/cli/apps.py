@@ -17,6 +17,24 @@ if TYPE_CHECKING:
 DATA_PARTS = ("stores", "repository", "sources", "arbiter")
 
 
+def run_parts(target: str) -> tuple[str, ...]:
+    """What a run that leads to `target` signs in to; other targets' credentials may be missing."""
+    from drkit.runs.records import EXTERNAL
+
+    own = () if target == EXTERNAL else (f"targets.{target}",)
+    return ("stores", "repository", "service", *own, "switch", "arbiter")
+
+
+def check_credentials(session: Session, app: App, parts: tuple[str, ...]) -> None:
+    """Raises `MissingCredential` for what is referred to in `parts` and is not there. The sandbox
+    refers to nothing of the real deployment.
+    """
+    from drkit.config.secret_refs import check_references, references
+
+    if not session.sandbox:
+        check_references(references(app.config, only=parts), app.secrets.missing)
+
+
 @contextmanager
 def opened(
     session: Session,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from drkit.cli.apps import opened
+from drkit.cli.apps import check_credentials, opened, run_parts
 from drkit.cli.options import Session
 from drkit.errors import ConfigError, NeedsOperator
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from drkit.runs.plan import Plan
     from drkit.runs.records import RunKind
     from drkit.wiring import App
-
-RUN_PARTS = ("stores", "repository", "service", "targets", "switch", "arbiter")
 
 
 def execute_named(
@@ -28,7 +26,7 @@ def execute_named(
     from drkit.points.find import newest_point
 
     up = not session.dry_run
-    with opened(session, servers=up, keep_servers=up, parts=RUN_PARTS) as app:
+    with opened(session, servers=up, keep_servers=up, parts=("switch", "arbiter")) as app:
         plan = plan_named(app, name, to=to)
         if kind not in (None, plan.kind):
             raise ConfigError(
@@ -42,6 +40,7 @@ def execute_named(
         if session.dry_run:
             show_plan(session, app.config, plan)
             return 0
+        check_credentials(session, app, run_parts(plan.target))
         must_be_open(app, plan)
         needs_point = any(step.action == "point" for step in plan.steps)
         if session.sandbox and needs_point and newest_point(app.repository) is None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from drkit.cli.apps import opened, sandbox_running
+from drkit.cli.apps import opened, run_parts, sandbox_running
 from drkit.cli.options import Session, command
 
 app = typer.Typer()
@@ -37,7 +37,7 @@ def failover(
     from drkit.points.find import list_points
 
     up = not session.dry_run
-    with opened(session, servers=up, keep_servers=up, parts=RUN_PARTS) as opened_app:
+    with opened(session, servers=up, keep_servers=up, parts=run_parts(to)) as opened_app:
         plan = plan_run(opened_app, runbook, kind="failover", target=to)
         if session.dry_run:
             show_plan(session, opened_app.config, plan)

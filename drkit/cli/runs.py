@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drkit.cli.apps import opened
+from drkit.cli.apps import check_credentials, opened, run_parts
 from drkit.cli.options import Session, command
 
 if TYPE_CHECKING:
@@ -205,10 +205,11 @@ def execute(
     from drkit.runs.engine import execute as execute_run
     from drkit.wiring.run import conclude, open_journal, run_context
 
-    with opened(session, parts=RUN_PARTS) as opened_app:
+    with opened(session, parts=()) as opened_app:
         journal = open_journal(opened_app)
         while True:
             before = journal.run(run)
+            check_credentials(session, opened_app, run_parts(before.target))
             context = run_context(opened_app, journal, run)
             record = execute_run(journal, run, ACTIONS, context, one_step=one_step)
             if record.plan_checksum == before.plan_checksum:

@@ -66,6 +66,7 @@ def catch_up(repository: Repository, listings: Mapping[Store, Listing], emit: Em
             store: _lacking_snapshots(good, store, seen.standings, seen.tombstones)
             for store in good
         }
+        _drop_erased(repository, wanted, seen.tombstones, emit)
         broken: frozenset[str] = frozenset()
         if (forgotten or plan.marked) and any(wanted.values()):
             every = {snapshot for names in wanted.values() for snapshot in names}
@@ -223,6 +224,28 @@ def _lacking_snapshots(
         and not tombstones.covers("snapshot", snapshot, store.name)
         and (snapshot not in found[store.name].lost)
     )
+
+
+def _drop_erased(
+    repository: Repository,
+    wanted: Mapping[Store, list[str]],
+    tombstones: Tombstones,
+    emit: Emit,
+) -> None:
+    """Takes out of `wanted` the snapshots that show what was erased since (S5, K6): another store
+    was away, or another program wrote them.
+    """
+    if not tombstones.erased_paths or not any(wanted.values()):
+        return
+    from drkit.repository.erasure import holding_erased
+
+    every = {snapshot for snapshots in wanted.values() for snapshot in snapshots}
+    for snapshot in sorted(holding_erased(repository, sorted(every), tombstones)):
+        text = f"snapshot {snapshot[:8]} holds what was erased and is copied nowhere: drkit erase"
+        emit(Note("error", "repository", text))
+        for snapshots in wanted.values():
+            if snapshot in snapshots:
+                snapshots.remove(snapshot)
 
 
 def _copy_all(

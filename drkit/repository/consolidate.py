@@ -83,15 +83,18 @@ def _delete(
 ) -> None:
     if not any(doomed.values()):
         return
-    for store, names in doomed.items():
-        for name in names:
-            del level.listings[store].indexes[name]
+    sizes = {
+        (store, name): level.listings[store].indexes.pop(name)
+        for store, names in doomed.items()
+        for name in names
+    }
     # an old index that is still there when this dies is one that the store "never had": harmless.
     # The other way round it would look as if another program had taken it
     write_ledgers(repository, level, {s.name for s in level.stores}, (), emit, must=True)
     for store, names in doomed.items():
         for name in sorted(names):
-            delete_index(store, name, emit)
+            if not delete_index(store, name, emit):
+                level.listings[store].indexes[name] = sizes[store, name]
     repository.forget_index()
 
 

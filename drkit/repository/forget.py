@@ -124,11 +124,12 @@ def settled_deletions(repository: Repository, seen: Survey) -> frozenset[tuple[s
     configured = len(repository.stores) + len(repository.unreachable)
     if len(seen.listings) < configured or seen.tombstones.evicted:
         return frozenset()
-    listed = {s for listing in seen.listings.values() for s in listing.snapshots}
-    known = seen.tombstones.deletions
+    listed = {("snapshot", s) for listing in seen.listings.values() for s in listing.snapshots}
+    listed |= {("pack", pack) for listing in seen.listings.values() for pack in listing.packs}
+    known = {at: d for at, d in seen.tombstones.deletions.items() if at[0] in ("snapshot", "pack")}
     oldest_first = sorted(known, key=lambda at: known[at].generation)
     old = oldest_first[: max(0, len(known) - REMEMBERED)]
-    return frozenset(at for at in old if at[0] == "snapshot" and at[1] not in listed)
+    return frozenset(at for at in old if at not in listed)
 
 
 def refuse_unreadable(seen: Survey) -> None:

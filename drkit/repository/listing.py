@@ -61,3 +61,9 @@ def take_listing(store: Store) -> Listing:
             if name.startswith(folder) and shape.fullmatch(name, len(folder)):
                 found[name[len(folder) :]] = info.size_bytes
     return listing
+
+
+def list_deletions(store: Store) -> Listing:
+    """The deletion records of `store` and nothing else: one request."""
+    found = {i.name[len(DELETIONS) :]: i.size_bytes for i in store.list(DELETIONS)}
+    return Listing(deletions={name: n for name, n in found.items() if _RECORD.fullmatch(name)})

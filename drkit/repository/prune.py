@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from drkit.errors import GuardRefused, RepositoryLocked
 from drkit.events import Emit, Note, Progress
-from drkit.repository.catch_up import Levelled, catch_up, write_ledgers
+from drkit.repository.catch_up import Levelled, catch_up, trust, write_ledgers
 from drkit.repository.consolidate import (
     delete_index,
     drop_indexes,
@@ -23,8 +23,9 @@ from drkit.repository.consolidate import (
     tidy_indexes,
 )
 from drkit.repository.forget import refuse_unreadable
+from drkit.repository.index_files import load_index_files
 from drkit.repository.layout import PRUNES, SNAPSHOTS, pack_name
-from drkit.repository.listing import take_listing
+from drkit.repository.listing import Listing, take_listing
 from drkit.repository.locks import Locks, take_locks
 from drkit.repository.prune_decision import PruneDecision, PruneLimits, decide
 from drkit.repository.prune_plan import PrunePlan, Turn, write_plan
@@ -158,9 +159,15 @@ class _Run:
         self.emit = emit
 
     def mark(self) -> PruneReport:
-        """Decides, repacks, and leaves the plan in every store; nothing is deleted but indexes."""
+        """Decides, repacks, and leaves the plan in every store; nothing is deleted but indexes.
+
+        What an earlier plan has marked stays so, and every store gets a new turn.
+        """
         repository, level = self.repository, self.level
-        decision = decide(repository.index.packs, self._used(), self.options.limits)
+        earlier = level.plan.plan or PrunePlan(0, repository.clock.now(), "", {})
+        trust(repository, level.listings, level.plan, None)
+        erased = level.tombstones.erased_packs
+        decision = decide(repository.index.packs, self._used(), self.options.limits, erased)
         if decision.missing:
             raise GuardRefused(
                 f"{decision.missing} blobs that snapshots reach are in no store",
@@ -169,7 +176,7 @@ class _Run:
         named = packs_of(read_all(repository, level))
         listed = {p: n for found in level.listings.values() for p, n in found.packs.items()}
         orphans = {pack: size for pack, size in listed.items() if pack not in named}
-        marked = {**orphans, **decision.marked}
+        marked = {**earlier.remove, **orphans, **decision.marked}
         if not marked:
             tidy_indexes(repository, level, self.emit)
             return PruneReport(decision)
@@ -180,7 +187,7 @@ class _Run:
         kept |= {pack.id: pack.blobs for pack in new}
         doomed = {p: found for p, found in named.items() if p in level.trusted and p in marked}
         keep = put_consolidated(repository, level, kept)
-        retired = put_consolidated(repository, level, doomed)
+        retired = put_consolidated(repository, level, doomed) | earlier.indexes
         self._refuse_lost_locks()
         sizes = {**level.trusted, **{pack.id: pack.size_bytes for pack in new}}
         plan = PrunePlan(0, repository.clock.now(), repository.hostname, marked, retired)
@@ -195,7 +202,15 @@ class _Run:
         tidy_indexes(self.repository, self.level, self.emit)
         if self._plan.halted and not self._is_mended():
             return PruneReport(problems=self._plan.halted)
+        if self._erased_since():
+            self._spare_what_is_used()
+            return self.mark()
         return self._delete_due(PruneReport())
+
+    def _erased_since(self) -> bool:
+        """Whether something was erased that the plan does not know yet."""
+        listed = {pack for found in self.level.listings.values() for pack in found.packs}
+        return bool(self.level.tombstones.erased_packs & listed - self._plan.remove.keys())
 
     def _delete_due(self, report: PruneReport) -> PruneReport:
         deleted: dict[str, int] = {}
@@ -234,7 +249,7 @@ class _Run:
                 f"{store.name} lists other indexes than a moment ago; nothing was deleted",
                 hint="run it again",
             )
-        for name in sorted(self._plan.indexes):
+        for name in sorted(self._plan.indexes | self._naming_marked(listing)):
             if not delete_index(store, name, self.emit):  # what it names must stay as long
                 text = "it refuses to delete: no other store has its turn before it does"
                 self.emit(Note("warning", store.name, text))
@@ -262,6 +277,12 @@ class _Run:
         turn = Turn(self.repository.clock.now(), checked_by, problems, retained)
         self._write_plan(replace(self._plan, turns={**self._plan.turns, store.name: turn}))
         return freed
+
+    def _naming_marked(self, listing: Listing) -> frozenset[str]:
+        """Index files of a store that name a marked pack: it kept them so far, under a lock."""
+        contents = load_index_files(self.repository, listing.indexes)
+        marked = self._plan.remove.keys()
+        return frozenset(name for name, packs in contents.items() if not marked.isdisjoint(packs))
 
     def _is_mended(self) -> bool:
         """Whether what a check found is no more: the stores that had problems are checked anew."""

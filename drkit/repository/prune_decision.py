@@ -57,8 +57,12 @@ class _Use:
     kinds: frozenset[BlobKind]
 
 
-def decide(packs: Packs, used: Set[bytes], limits: PruneLimits) -> PruneDecision:
-    """What to do with each pack, given the blobs that some snapshot of some store reaches."""
+def decide(
+    packs: Packs, used: Set[bytes], limits: PruneLimits, must_go: Set[str] = frozenset()
+) -> PruneDecision:
+    """What to do with each pack, given the blobs that some snapshot of some store reaches. The
+    packs in `must_go` go whatever the limits say: something in them was erased (K6).
+    """
     owner, missing = _owners(packs, used)
     uses = {pack: _use(pack, blobs, owner) for pack, blobs in packs()}
     remove = {pack: use.size for pack, use in uses.items() if not use.used}
@@ -74,8 +78,12 @@ def decide(packs: Packs, used: Set[bytes], limits: PruneLimits) -> PruneDecision
         budget -= kept[pack].used
         unused_bytes -= kept[pack].unused
 
+    for pack in kept.keys() & must_go:
+        take(pack)
     for pack, use in kept.items():
-        if len(use.kinds) > 1 and use.used <= budget:  # old restic mixed trees and data
+        if (
+            pack not in repack and len(use.kinds) > 1 and use.used <= budget
+        ):  # old restic mixed trees and data
             take(pack)
     emptiest = sorted(kept, key=lambda pack: (kept[pack].used / kept[pack].size, pack))
     for pack in emptiest:

@@ -39,7 +39,8 @@ def preview(repository: Repository, options: PruneOptions, emit: Emit) -> PruneR
     }
     content = [repository.load_unpacked(SNAPSHOTS + snapshot) for snapshot in sorted(snapshots)]
     used = reachable([read_snapshot(one).tree for one in content], repository.load_tree)
-    decision = decide(repository.index.packs, used, options.limits)
+    erased = seen.tombstones.erased_packs
+    decision = decide(repository.index.packs, used, options.limits, erased)
     repository.forget_index()
     marked = sum(decision.marked.values())
     plan = PrunePlan(0, repository.clock.now(), "", decision.marked)

@@ -240,6 +240,12 @@ class Repository:
         if self._objects.cache is not None:
             keep_sent(self._objects.cache, self.key, name, pieces)
 
+    def drop_cached(self) -> None:
+        """Forgets on this machine what files and folders held; it is read again when asked for."""
+        if self._objects.cache is not None:
+            for kind in ("trees", "blobs"):
+                self._objects.cache.keep_only(kind, frozenset())
+
     def refuse_format_1(self) -> None:
         """`GuardRefused` for format 1, which has no compression: drkit reads it, no more."""
         if self.version < 2:

@@ -35,12 +35,13 @@ def renew_locks(repository: Repository, *, now: datetime, emit: Emit) -> dict[st
     """For each store that locks objects: each one in use that is locked for less than half of the
     store's retention, or not at all, is locked for the whole of it again.
 
-    In use are the packs that an index names and no prune has marked, the indexes and the
-    snapshots. A failure stops nothing: it is told, and the next run tries again.
+    In use are the packs that an index names, no prune has marked and nothing was erased from, the
+    indexes and the snapshots. A failure stops nothing: it is told, and the next run tries again.
     """
-    plan = survey(repository, list_stores(repository, emit), emit).plan
+    seen = survey(repository, list_stores(repository, emit), emit)
+    plan, going = seen.plan, seen.tombstones.erased_packs
     sizes = repository.index.pack_sizes()
-    packs = [pack_name(pack_id) for pack_id in sizes if pack_id not in plan.marked]
+    packs = [pack_name(p) for p in sizes if p not in plan.marked and p not in going]
     found = {}
     for store in repository.stores:
         period = getattr(store, "retention", None)

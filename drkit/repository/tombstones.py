@@ -1,4 +1,5 @@
-"""Deletions that outlive the deleting (S5): which snapshots are gone on purpose, and from where.
+"""Deletions that outlive the deleting (S5): which snapshots are gone on purpose, and from where;
+which paths were erased from all of them, and the packs that held what was erased (K6).
 
 A record of them lies in every store, outside restic's folder. It is written before anything is
 deleted, so a run that dies in between leaves a deletion that the next one finishes, and a store
@@ -21,17 +22,22 @@ from drkit.repository.records import read_records, seal_record
 from drkit.repository.sealing import MasterKey
 from drkit.stores.interface import Store, StoreRefused
 
-Kind = Literal["snapshot", "key"]
+Kind = Literal["snapshot", "key", "path", "pack"]
 
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """One thing that is gone from `stores` (None: from all, for good)."""
+    """One thing that is gone from `stores` (None: from all, for good).
+
+    A path is known by its keyed hash, and erased from the points of before `at`; other kinds have
+    no such moment.
+    """
 
     kind: Kind
     id: str
     stores: frozenset[str] | None
     generation: int = 0
+    at: datetime | None = None
 
     def covers(self, store: str) -> bool:
         return self.stores is None or store in self.stores
@@ -56,6 +62,17 @@ class Tombstones:
     def covers(self, kind: Kind, identity: str, store: str) -> bool:
         found = self.deletions.get((kind, identity))
         return found is not None and found.covers(store)
+
+    @property
+    def erased_paths(self) -> dict[str, datetime]:
+        """Hashes of erased paths, and up to when a point may still hold them."""
+        found = [one for one in self.deletions.values() if one.kind == "path" and one.at]
+        return {one.id: one.at for one in found if one.at}
+
+    @property
+    def erased_packs(self) -> frozenset[str]:
+        """Packs that hold what was erased: the next prune writes anew what else is in them."""
+        return frozenset(one.id for one in self.deletions.values() if one.kind == "pack")
 
     def pending(self, listing: Listing, store: str) -> frozenset[str]:
         """Snapshots that are deleted and that the store still lists."""
@@ -90,9 +107,10 @@ def merge(records: Mapping[str, tuple[bytes, Mapping[str, Any]]]) -> Tombstones:
                     entry["id"],
                     None if entry["stores"] is None else frozenset(entry["stores"]),
                     entry["generation"],
+                    datetime.fromisoformat(entry["at"]) if entry.get("at") else None,
                 )
                 _add(deletions, one)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise DamagedData(
             f"a deletion record cannot be read: {error!r}", hint="drkit check"
         ) from None
@@ -125,7 +143,7 @@ def record_deletions(
     generation = known.generation + 1
     deletions = {k: d for k, d in known.deletions.items() if k not in settled}
     for one in added:
-        _add(deletions, Deletion(one.kind, one.id, one.stores, generation))
+        _add(deletions, replace(one, generation=generation))
     dropped = [known.deletions[k].generation for k in settled if k in known.deletions]
     # the record that a record supersedes must still be known as such by a store that is away
     superseded = sorted({*known.records, *known.superseded})[-_SUPERSEDED_NAMED:]
@@ -140,6 +158,7 @@ def record_deletions(
                 "id": one.id,
                 "stores": None if one.stores is None else sorted(one.stores),
                 "generation": one.generation,
+                **({"at": one.at.isoformat()} if one.at else {}),
             }
             for one in deletions.values()
         ],
@@ -180,5 +199,7 @@ def _add(deletions: dict[tuple[str, str], Deletion], one: Deletion) -> None:
     before = deletions.get((one.kind, one.id))
     if before is not None:
         stores = None if before.stores is None or one.stores is None else before.stores | one.stores
-        one = Deletion(one.kind, one.id, stores, max(before.generation, one.generation))
+        moments = [each.at for each in (before, one) if each.at]
+        generation = max(before.generation, one.generation)
+        one = Deletion(one.kind, one.id, stores, generation, max(moments, default=None))
     deletions[one.kind, one.id] = one

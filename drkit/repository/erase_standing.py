@@ -1,0 +1,113 @@
+"""How far each store is with what was erased: removed, or retained until when (K6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Literal, cast
+
+from drkit.errors import DrkitError
+from drkit.events import Emit
+from drkit.repository.layout import INDEX, SNAPSHOTS, pack_name
+from drkit.repository.listing import Listing
+from drkit.repository.prune_plan import PrunePlan, Turn
+from drkit.repository.prune_turns import HOLD, next_turn
+from drkit.repository.repository import Repository
+from drkit.repository.survey import Survey, list_stores, survey
+from drkit.stores.interface import Retaining, Store
+
+State = Literal["removed", "retained", "away"]
+
+
+@dataclass(frozen=True, slots=True)
+class ErasureStanding:
+    """One store. `until`: the moment from which nothing stands against the removal, where it is
+    known; `why`: what stands against it now. `left`: how many objects are there still.
+    """
+
+    state: State
+    until: datetime | None = None
+    why: str = ""
+    left: int = 0
+
+    def __str__(self) -> str:
+        if self.state == "removed":
+            return "removed"
+        if self.state == "away":
+            return f"away: {self.why}"
+        when = f"{self.until:%Y-%m-%d %H:%M} UTC" if self.until else "it is back"
+        return f"retained until {when}: {self.why}"
+
+
+def erasure_standing(
+    repository: Repository,
+    roles: Mapping[str, str],
+    emit: Emit,
+    *,
+    hold: timedelta = HOLD,
+) -> dict[str, ErasureStanding]:
+    """Every store of the deployment by name, from fresh listings. Nothing is changed."""
+    seen = survey(repository, list_stores(repository, emit), emit)
+    answering = {store.name: store for store in seen.listings}
+    evicted = seen.tombstones.evicted
+    absent = [name for name in roles if name not in answering and name not in evicted]
+    present = {name: role for name, role in roles.items() if name not in evicted}
+    turns = _turns(seen.plan.plan, present, repository.clock.now(), hold)
+    found = {}
+    for name in roles:
+        store = answering.get(name)
+        if store is None:
+            why = repository.unreachable.get(name, "it does not answer")
+            found[name] = ErasureStanding("away", None, why)
+        else:
+            listing = seen.listings[store]
+            found[name] = _standing(store, listing, seen, turns.get(name), absent)
+    return found
+
+
+def _standing(
+    store: Store,
+    listing: Listing,
+    seen: Survey,
+    turn: datetime | None,
+    absent: list[str],
+) -> ErasureStanding:
+    packs = sorted(seen.tombstones.erased_packs & listing.packs.keys())
+    left = [*map(pack_name, packs)]
+    left += [SNAPSHOTS + one for one in sorted(seen.tombstones.pending(listing, store.name))]
+    if not left:
+        return ErasureStanding("removed")
+    # a pack stays as long as the index files that name it
+    asked = [*left, *(INDEX + name for name in sorted(seen.plan.retired & listing.indexes.keys()))]
+    locked = max(filter(None, (_locked_until(store, name) for name in asked)), default=None)
+    if locked is not None and (turn is None or locked > turn):
+        return ErasureStanding("retained", locked, "object lock", len(left))
+    if packs and turn is None:
+        why = f"nothing is deleted while {', '.join(absent)} is missing (S6)"
+        return ErasureStanding(
+            "retained", None, why if absent else "the next drkit prune marks it", len(left)
+        )
+    return ErasureStanding("retained", turn, "its turn of drkit prune", len(left))
+
+
+def _locked_until(store: Store, name: str) -> datetime | None:
+    """When the object's lock ends; None without one, or where it cannot be asked."""
+    if getattr(store, "retention", None) is None:
+        return None
+    try:
+        return cast(Retaining, store).retained_until(name)
+    except DrkitError:
+        return None
+
+
+def _turns(
+    plan: PrunePlan | None, roles: Mapping[str, str], now: datetime, hold: timedelta
+) -> dict[str, datetime]:
+    """When each store has its turn that had none yet, if the prune runs whenever one is due."""
+    found: dict[str, datetime] = {}
+    while plan is not None and (turn := next_turn(plan, roles, hold=hold)) is not None:
+        name, due = turn[0], max(turn[1], now)
+        found[name] = due
+        plan = replace(plan, turns={**plan.turns, name: Turn(due, "")})
+    return found

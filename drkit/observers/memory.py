@@ -13,7 +13,7 @@ class MemoryObserver:
     def __init__(self, name: str) -> None:
         self._name = name
         self.told: list[Alert] = []
-        self.fails = False
+        self.fails = self.fails_once = False
         self.hangs = threading.Event()
         self.hangs.set()
 
@@ -23,6 +23,7 @@ class MemoryObserver:
 
     def notice(self, alert: Alert) -> None:
         self.hangs.wait()
-        if self.fails:
+        if self.fails or self.fails_once:
+            self.fails_once = False
             raise ObserverFailed(f"{self._name} was told to fail", hint="tell it to work again")
         self.told.append(alert)

@@ -212,6 +212,13 @@ def test_a_webhook_that_misbehaves_has_failed_in_time(answer: str) -> None:
         server.stop()
 
 
+def test_a_webhook_that_nobody_answers_says_nothing_of_the_key_in_its_url() -> None:
+    with pytest.raises(ObserverFailed) as raised:
+        Webhook("w", f"http://127.0.0.1:1/hook/{TOKEN}?key={TOKEN}").notice(ALERT)
+    assert "127.0.0.1:1" in raised.value.message
+    assert TOKEN not in raised.value.message
+
+
 def test_a_webhook_gets_the_token_as_a_bearer_and_the_id_to_tell_repeats() -> None:
     def step(talk: Talk) -> None:
         talk.read_body()

@@ -176,3 +176,10 @@ def test_numbers_are_written_for_people() -> None:
     assert shown(2.5, "s") == "2.5 s"
     assert shown(0, "s") == "0 s"
     assert shown(12.0, "days") == "12 days"
+
+
+def test_after_a_reboot_an_alert_that_nobody_can_see_is_dropped_as_well() -> None:
+    standing = Standing(raised=True, measured_s=9e6)
+    for at_s in range(5, int(FORGOTTEN_AFTER_S) + 65, 30):
+        standing, _ = judge(P95, standing, NotMeasured("x"), at_s, AT)
+    assert not standing.raised

@@ -180,3 +180,35 @@ def test_a_state_that_cannot_be_read_is_learnt_anew(scene: Scene) -> None:
     for _ in range(3):
         scene.round(0.7)
     assert [each.state for each in scene.observer.told] == ["raised"]
+
+
+def test_what_was_not_written_down_before_a_kill_is_written_down_after_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.told = []
+    with monkeypatch.context() as patch:
+        scene.round(None, down=True, deliver=False)
+        scene.round(None, down=False, deliver=False)
+        append, calls = AuditLog.append, []
+
+        def dies(self: AuditLog, *what: object, **more: object) -> object:
+            calls.append(what)
+            if len(calls) > 1:
+                raise Killed
+            return append(self, *what, **more)  # type: ignore[arg-type]
+
+        patch.setattr(AuditLog, "append", dies)
+        with suppress(Killed):
+            scene.book().deliver(())
+    scene.round(None)
+    assert [what for what, _ in scene.lines()] == ["alert raised", "alert cleared"]
+
+
+def test_nobody_hears_that_it_is_over_before_hearing_that_it_began(scene: Scene) -> None:
+    scene.round(None, down=True, deliver=False)
+    scene.round(None, down=False, deliver=False)
+    scene.observer.fails_once = True
+    scene.book().deliver(scene.told)
+    assert scene.observer.told == []
+    scene.round(None)
+    assert [each.state for each in scene.observer.told] == ["raised", "cleared"]

@@ -23,7 +23,15 @@ from drkit.runs.records import JSON, Ask, RunRecord, RunState, StepState
 from drkit.runs.retarget import begin_anew
 from drkit.runs.rollback import Rollback, StepByStep
 from drkit.runs.signals import StopRequest, stop_requests
-from drkit.runs.states import MILESTONE_OF, MILESTONES, RUN_TABLE, RunEvent, replay, run_after
+from drkit.runs.states import (
+    MILESTONE_OF,
+    MILESTONES,
+    RUN_TABLE,
+    RunEvent,
+    replay,
+    run_after,
+    under_way,
+)
 from drkit.runs.stepper import StepFailure, Stepper
 from drkit.runs.walk import Asked, GiveWay, Halted, Walk
 
@@ -293,8 +301,8 @@ class _Execution:
         self._journal.append(self._run_id, "resumed", payload=payload)
 
     def _outwait_former_holder(self) -> None:
-        """What another machine sent last may still arrive: also if a process that wanted to wait
-        for it died meanwhile (T3).
+        """What another machine sent last, or a process that died while it sent something, may still
+        arrive: also if a process that wanted to wait for it died meanwhile (T3).
         """
         if self._lease.wait_s() > 0:
             self._journal.append(self._run_id, "note", payload={"former_holder": True})
@@ -306,6 +314,8 @@ class _Execution:
                 waits &= entry.payload.get("outwaited") is not True
         if waits:
             self._lease.outwait()
+        elif under_way(self._journal.entries(self._run_id)):
+            self._lease.outwait_requests()
 
     def _catch_up(self) -> None:
         """Passes the milestones of steps that are done: a crash may have come between the two."""

@@ -72,7 +72,7 @@ class StepGuard:
         """
         wait_s = self._lease.wait_s() / time_scale
         if wait_s > 0:
-            text = f"the lease was taken over: waits {wait_s:.0f} s for what may still arrive"
+            text = f"waits {wait_s:.0f} s for what another process sent and may still arrive"
             self.note({"text": text})
             self.pause(wait_s)
             self.note({"outwaited": True, "text": "nothing of the former holder can arrive now"})

@@ -114,8 +114,13 @@ class KeptLease:
         """From now on effects wait as after a takeover: an earlier process did not wait enough."""
         self._free_from_s = self._clock.elapsed_s() + self._ttl_s + LONGEST_EFFECT_S
 
+    def outwait_requests(self) -> None:
+        """From now on effects wait for the longest request: a process died while it sent one."""
+        longest_s = self._clock.elapsed_s() + LONGEST_EFFECT_S
+        self._free_from_s = max(self._free_from_s, longest_s)
+
     def wait_s(self) -> float:
-        """Seconds until nothing that a former holder sent can still arrive (T3): after a takeover
+        """Seconds until nothing that a former process sent can still arrive (T3): after a takeover
         its lease's full time, for it may not know yet, and then its longest request.
         """
         return max(0.0, self._free_from_s - self._clock.elapsed_s())

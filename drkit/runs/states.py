@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from drkit.runs.records import JSON, Entry, RunState, StepState
+from drkit.runs.records import JSON, Effect, Entry, RunState, StepState
 
 
 class RunEvent(Enum):
@@ -220,3 +220,22 @@ def _begin_anew(steps: dict[str, StepProgress], entry: Entry) -> None:
     if "to" in entry.payload:
         for step_id, step in steps.items():
             steps[step_id] = replace(step, approved=False)
+
+
+_RESULTS = frozenset({"done", "failed", "undone"})
+_RESULT_NOTES = frozenset({"effect_unknown", "undo_failed"})
+
+
+def under_way(entries: Iterable[Entry]) -> bool:
+    """Whether a process died between an intent, or the undoing of one, and what came of it, where
+    that may not be done twice: a request of it may still be on its way.
+    """
+    began: dict[str, bool] = {}
+    for entry in entries:
+        if entry.step is None:
+            continue
+        if entry.kind == "intent":
+            began[entry.step] = Effect(str(entry.payload["effect"])).must_look
+        elif entry.kind in _RESULTS or not _RESULT_NOTES.isdisjoint(entry.payload):
+            began.pop(entry.step, None)
+    return any(began.values())

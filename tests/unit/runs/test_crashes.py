@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from drkit.io_policy import LONGEST_EFFECT_S
 from drkit.runs.journal import Journal
 from drkit.runs.records import RunState
 
@@ -111,3 +112,28 @@ def test_a_failover_that_dies_between_its_outcome_and_its_end_is_committed_not_t
     run = world.resume(died.id)
     assert (run.state, run.outcome) == (RunState.COMMITTED, "committed")
     assert not world.marks.undone
+
+
+@pytest.mark.parametrize(
+    ("step", "point", "waits"),
+    [
+        ("cutover", "after-intent", True),
+        ("acquire", "after-effect", True),
+        ("cutover", "before-intent", False),
+        ("verify", "after-intent", False),
+    ],
+)
+def test_T3_what_a_process_that_died_may_have_sent_is_outwaited(
+    world: World, crash: type[Crash], step: str, point: str, waits: bool
+) -> None:
+    with pytest.raises(crash):
+        world.start(breakpoint=world.crash_at(step, point))
+    died_s = world.clock.elapsed_s()
+    moved_s: list[float] = []
+
+    def looks(at_step: str, at_point: str) -> None:
+        if at_point == "after-effect" and at_step in ("acquire", "cutover"):
+            moved_s.append(world.clock.elapsed_s())
+
+    assert world.resume(world.journal().run("latest").id, breakpoint=looks).outcome == "committed"
+    assert (moved_s[0] - died_s >= LONGEST_EFFECT_S) is waits

@@ -60,7 +60,9 @@ def open_client(
 
     import httpx
 
-    verify: ssl.SSLContext | bool = True
+    # Plain HTTP speaks no TLS and is not led to where it would be: reading all the certificates
+    # that this machine trusts would be most of a small request's work.
+    verify: ssl.SSLContext | bool = not base_url.startswith("http://")
     if trust is not None:
         try:
             verify = ssl.create_default_context(cafile=trust)

@@ -80,7 +80,10 @@ class Fetcher(Generic[T, R]):
         self._use = use
         self._on_trouble = on_trouble
         self._policy = policy
-        self._changed = threading.Condition()
+        self._guard = threading.Lock()
+        self._work = threading.Condition(self._guard)  # something to read, for the threads
+        self._told = threading.Condition(self._guard)  # something has finished, for the caller
+        self._is_one = len(stores) == 1
         self._waiting: deque[Request[T]] = deque()
         self._running: list[Request[T]] = []
         self._finished: deque[Outcome[T, R] | BaseException] = deque()
@@ -107,40 +110,41 @@ class Fetcher(Generic[T, R]):
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        with self._changed:
+        with self._guard:
             self._stopped = True
             self._waiting.clear()
-            self._changed.notify_all()
+            self._work.notify_all()
             while self._using:  # what they write must not come after what the caller does next
-                self._changed.wait()
+                self._told.wait()
 
     @property
     def has_room(self) -> bool:
         """Whether more requests should be added: enough bytes are asked for otherwise."""
-        with self._changed:
+        with self._guard:
             return self._open == 0 or self._open_bytes < self._policy.bytes_in_flight
 
     @property
     def is_idle(self) -> bool:
         """Whether every request that was added has been told of."""
-        with self._changed:
+        with self._guard:
             return self._open == 0
 
     def add(self, request: Request[T]) -> None:
-        with self._changed:
+        with self._guard:
             self._open += 1
             self._open_bytes += request.length or request.size_bytes
             self._waiting.append(request)
             self._give_up_what_nobody_gives()
-            self._changed.notify_all()
+            # all threads of one store are alike; of several, not each may take it
+            self._work.notify(1 if self._is_one else len(self._failures) * self._policy.connections)
 
     def outcomes(self) -> list[Outcome[T, R]]:
         """What has finished since; waits for one when something is open. Raises what `use` raised
         beside `DamagedData`.
         """
-        with self._changed:
+        with self._guard:
             while self._open and not self._finished:
-                self._changed.wait()
+                self._told.wait()
             found: list[Outcome[T, R]] = []
             while self._finished:
                 outcome = self._finished.popleft()
@@ -179,14 +183,18 @@ class Fetcher(Generic[T, R]):
 
     def _next(self, store: Store) -> Request[T] | None:
         """What `store` is to read now; waits. None: nothing more, for this store."""
-        with self._changed:
+        with self._guard:
             while not self._stopped and self._failures[store.name] < _OUT_AFTER:
                 request = self._waiting_for(store) or self._overdue_for(store)
                 if request is not None:
                     request.asked.add(store.name)
                     return request
-                self._changed.wait(self._policy.hedge_least_s / 2 if self._running else None)
+                self._work.wait(self._hedge_look_s())
         return None
+
+    def _hedge_look_s(self) -> float | None:
+        """When to look for what others have had for too long; None: no other store could help."""
+        return None if self._is_one or not self._running else self._policy.hedge_least_s / 2
 
     def _waiting_for(self, store: Store) -> Request[T] | None:
         for request in self._waiting:
@@ -217,7 +225,7 @@ class Fetcher(Generic[T, R]):
 
     def _take(self, request: Request[T], store: Store, spent_s: float) -> bool:
         """True for the first that has the bytes; what others bring later is dropped."""
-        with self._changed:
+        with self._guard:
             self._durations_s.append(spent_s)
             self._failures[store.name] = 0
             request.asked.discard(store.name)
@@ -233,7 +241,7 @@ class Fetcher(Generic[T, R]):
         self, request: Request[T], store: Store, why: str, *, counts: bool, was_taken: bool = False
     ) -> None:
         """Leaves the request to another store, or tells that none is left."""
-        with self._changed:
+        with self._guard:
             request.asked.discard(store.name)
             if counts:
                 self._failures[store.name] += 1
@@ -248,7 +256,8 @@ class Fetcher(Generic[T, R]):
                 self._running.remove(request)
                 self._waiting.appendleft(request)
             self._give_up_what_nobody_gives()
-            self._changed.notify_all()
+            self._work.notify_all()
+            self._told.notify_all()
         self._on_trouble(store.name, request.name, why)
 
     def _give_up_what_nobody_gives(self) -> None:
@@ -259,7 +268,7 @@ class Fetcher(Generic[T, R]):
                 self._finished.append(Failed(request))
 
     def _finish(self, outcome: Outcome[T, R] | BaseException) -> None:
-        with self._changed:
+        with self._guard:
             self._using -= 1
             self._finished.append(outcome)
-            self._changed.notify_all()
+            self._told.notify_all()

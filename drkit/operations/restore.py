@@ -14,6 +14,7 @@ from drkit.mirror.read import find_manifest
 from drkit.mirror.ticket import mint_ticket
 from drkit.operations.restore_snapshot import Patterned, may_be_written, prove
 from drkit.points.find import FoundPoint
+from drkit.repository.erasure import lawful
 from drkit.repository.repository import Repository
 from drkit.repository.restore import RestoreOptions, RestoreReport, restore_tree
 from drkit.stores.interface import Store
@@ -85,6 +86,7 @@ def restore_point(
             chosen = replace(
                 options, wanted=patterns.wanted(f"/{name}"), total_bytes=part.bytes or None
             )
+            chosen = lawful(repository, found.listed.snapshot, part.path, chosen)
             trees[name] = restore_tree(repository, node, target / name, emit, chosen)
             if verify and not options.dry_run:
                 place = target / name

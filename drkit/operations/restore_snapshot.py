@@ -11,6 +11,7 @@ from drkit.errors import ConfigError, GuardRefused
 from drkit.events import Emit
 from drkit.repository.browse import find_entry
 from drkit.repository.compare import Difference, compare_tree
+from drkit.repository.erasure import lawful
 from drkit.repository.repository import Repository
 from drkit.repository.restore import RestoreOptions, RestoreReport, restore_tree
 from drkit.repository.restore_place import look_at_place
@@ -68,6 +69,7 @@ def restore_snapshot(
         )
     # patterns speak of what is restored: `ID:/a --include /b` means /a/b, as with restic
     chosen = replace(options, wanted=patterns.wanted("/"))
+    chosen = lawful(repository, selected.listed.snapshot, entry.path, chosen)
     may_be_written(target, entry.node.subtree, chosen, known)
     report = restore_tree(repository, entry.node, target, emit, chosen)
     if not verify or options.dry_run:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from drkit.errors import DamagedData, DrkitError
 from drkit.events import Note
+from drkit.io_policy import READS
 from drkit.repository.layout import SNAPSHOTS
 from drkit.repository.listing import list_deletions
 from drkit.repository.reading import ask_each
@@ -29,6 +30,7 @@ from drkit.repository.tree import Node
 
 if TYPE_CHECKING:
     from drkit.repository.repository import Repository
+    from drkit.repository.restore import RestoreOptions
 
 
 class PathHasher:
@@ -50,7 +52,8 @@ def erased_before(tombstones: Tombstones, time: datetime) -> frozenset[str]:
 def known_tombstones(repository: Repository) -> Tombstones:
     """All deletions that any store which answers knows of; one request or two for each."""
 
-    answers = ask_each(repository.stores, list_deletions)
+    patience_s = READS.restore_patience_s
+    answers = ask_each(repository.stores, list_deletions, patience_s=patience_s)
     listed = {s: found for s, found in answers.items() if not isinstance(found, DrkitError)}
     found = read_tombstones(repository.key, listed, repository.emit)
     if found.unreadable:
@@ -89,6 +92,18 @@ def without_erased(
     inside = any(hasher(path) in erased for path in _with_parents(place))
     matcher = ErasedPaths(hasher, erased, place, wanted.at, everything=inside)
     return replace(wanted, exclude=(*wanted.exclude, matcher))
+
+
+def lawful(
+    repository: Repository, snapshot: Snapshot, place: str, options: RestoreOptions | None = None
+) -> RestoreOptions:
+    """`options` (default: everything) for a restore of the folder at `place`, less what was erased
+    since the snapshot was cut. Every restore goes through here.
+    """
+    from drkit.repository.restore import RestoreOptions
+
+    asked = options or RestoreOptions(wanted=Wanted(place))
+    return replace(asked, wanted=without_erased(repository, snapshot, place, asked.wanted))
 
 
 def _with_parents(path: str) -> Iterable[str]:

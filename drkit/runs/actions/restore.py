@@ -10,6 +10,7 @@ from pathlib import Path
 
 from drkit.errors import GuardRefused
 from drkit.points.find import FoundPoint
+from drkit.repository.erasure import lawful
 from drkit.repository.restore import restore_tree
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
 from drkit.runs.actions.point import find_point
@@ -47,7 +48,8 @@ def _restore(call: StepCall, context: Context, found: FoundPoint, name: str) -> 
     repository = context.repository()
     node = repository.find_node(found.listed.snapshot, part.path)
     start_s = context.clock.elapsed_s()
-    report = restore_tree(repository, node, root, context.emit)
+    options = lawful(repository, found.listed.snapshot, part.path)
+    report = restore_tree(repository, node, root, context.emit, options)
     restored: dict[str, JSON] = {"into": str(root), "files": report.files, "bytes": report.bytes}
     if part.kind == "qdrant":
         restored |= restore_vectors(call, context, name, root)

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 from drkit.errors import GuardRefused
+from drkit.repository.erasure import lawful
 from drkit.repository.restore import restore_tree
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
 from drkit.runs.actions.places import Move, TreeMove, VectorMove, moves_of
@@ -41,8 +42,10 @@ def _tree(call: StepCall, context: Context, move: TreeMove) -> dict[str, JSON]:
     _remove(move.beside)
     found = find_point(context, call.text("snapshot"))
     repository = context.repository()
-    node = repository.find_node(found.listed.snapshot, found.point.sources[move.name].path)
-    report = restore_tree(repository, node, move.beside, context.emit)
+    path = found.point.sources[move.name].path
+    node = repository.find_node(found.listed.snapshot, path)
+    options = lawful(repository, found.listed.snapshot, path)
+    report = restore_tree(repository, node, move.beside, context.emit, options)
     return {"into": str(move.beside), "files": report.files, "bytes": report.bytes}
 
 
@@ -54,8 +57,11 @@ def _vectors(call: StepCall, context: Context, move: VectorMove) -> dict[str, JS
     _remove(folder)
     found = find_point(context, call.text("snapshot"))
     repository = context.repository()
-    node = repository.find_node(found.listed.snapshot, found.point.sources[move.name].path)
-    restore_tree(repository, node, folder, context.emit)
+    path = found.point.sources[move.name].path
+    node = repository.find_node(found.listed.snapshot, path)
+    restore_tree(
+        repository, node, folder, context.emit, lawful(repository, found.listed.snapshot, path)
+    )
     parts = [json.loads(path.read_bytes()) for path in sorted(folder.glob(f"*/{COLLECTION}"))]
     aliases = {alias: new_alias(move, alias) for part in parts for alias in part["aliases"]}
     drop_own(call, move)

@@ -67,25 +67,27 @@ def restore(
     Each source becomes a folder below the target, weights too. A snapshot that is no point, or
     SNAPSHOT:FOLDER, comes back as the target itself. A restore that was cut short goes on.
     """
-    from drkit.operations.restore_snapshot import Patterned
-    from drkit.repository.restore import RestoreOptions
-    from drkit.repository.restore_place import read_overwrite
-    from drkit.repository.select import Selected, read_filter
+    from concurrent.futures import ThreadPoolExecutor
 
-    order = _Order(
-        target,
-        RestoreOptions(
+    with opened(session) as app, ThreadPoolExecutor(1, "open") as beside:
+        # to open a repository takes as long as to import what works on it
+        opening = beside.submit(lambda: app.repository_to_read)
+        from drkit.operations.restore_snapshot import Patterned
+        from drkit.repository.restore import RestoreOptions
+        from drkit.repository.restore_place import read_overwrite
+        from drkit.repository.select import Selected, read_filter
+
+        options = RestoreOptions(
             overwrite=read_overwrite(overwrite),
             in_place=in_place,
             sparse=sparse,
             dry_run=session.dry_run,
-        ),
-        Patterned(include or (), exclude or (), iinclude or (), iexclude or ()),
-        tuple(i_know or ()),
-        verify,
-    )
-    with opened(session) as app:
-        found = _chosen(app, snapshot, read_filter(host, tag, path))
+        )
+        patterns = Patterned(include or (), exclude or (), iinclude or (), iexclude or ())
+        order = _Order(target, options, patterns, tuple(i_know or ()), verify)
+        wanted = read_filter(host, tag, path)
+        opening.result()
+        found = _chosen(app, snapshot, wanted)
         if isinstance(found, Selected):
             return _restore_snapshot(session, app, found, order)
         return _restore_point(session, app, found, order, tuple(source or ()))

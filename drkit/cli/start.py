@@ -53,7 +53,10 @@ def main() -> None:
     """The `drkit` program: ends with the exit status."""
     # a command makes many values and few cycles: looking for these cost a tenth of its time
     gc.set_threshold(100_000, 20, 20)
-    app_for(sys.argv[1:])(prog_name="drkit")
+    try:
+        app_for(sys.argv[1:])(prog_name="drkit")
+    finally:
+        gc.freeze()  # an interpreter that ends looks through all values once more
 
 
 def _print_version(wanted: bool) -> None:

@@ -6,12 +6,20 @@ import json
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from drkit.clock import Clock
 from drkit.runs.records import Entry, EntryKind
 from drkit.runs.rows import entry_values
 from drkit.state.schema import RUN_ENTRIES
+
+_LAST = (
+    select(RUN_ENTRIES)
+    .where(RUN_ENTRIES.c.run_id == bindparam("run_id"))
+    .order_by(RUN_ENTRIES.c.seq.desc())
+    .limit(1)
+)
+_INSERT = RUN_ENTRIES.insert()
 
 
 class Lines:
@@ -34,17 +42,12 @@ class Lines:
         attempt: int,
         text: str,
     ) -> Entry:
-        last = connection.execute(
-            select(RUN_ENTRIES)
-            .where(RUN_ENTRIES.c.run_id == row.id)
-            .order_by(RUN_ENTRIES.c.seq.desc())
-            .limit(1)
-        ).first()
+        last = connection.execute(_LAST, {"run_id": row.id}).first()
         now = self._clock.now()
         elapsed_s = self._elapsed_s(row, last, now)
         seq = last.seq + 1 if last else 1
         entry = Entry(seq, now, elapsed_s, step, attempt, kind, json.loads(text))
-        connection.execute(RUN_ENTRIES.insert().values(entry_values(row.id, entry)))
+        connection.execute(_INSERT, entry_values(row.id, entry))
         return entry
 
     def _elapsed_s(self, row: Row[Any], last: Row[Any] | None, now: datetime) -> float:

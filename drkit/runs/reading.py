@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from drkit.errors import ConfigError, DamagedData
 from drkit.runs.plan import Plan
@@ -14,6 +14,14 @@ from drkit.runs.records import Entry, RunRecord
 from drkit.runs.rows import entry_from, run_from
 from drkit.state.database import Database
 from drkit.state.schema import RUN_ENTRIES, RUNS
+
+# Asked at every step; a statement that stands is not built anew each time.
+_RUN = select(RUNS).where(RUNS.c.id == bindparam("run_id"))
+_ENTRIES = (
+    select(RUN_ENTRIES)
+    .where(RUN_ENTRIES.c.run_id == bindparam("run_id"), RUN_ENTRIES.c.seq > bindparam("after_seq"))
+    .order_by(RUN_ENTRIES.c.seq)
+)
 
 
 class ReadableJournal:
@@ -31,7 +39,7 @@ class ReadableJournal:
     def run(self, selector: str) -> RunRecord:
         """The run with that id or unique prefix of one, or "latest". Raises `ConfigError`."""
         with self._database.read() as connection:
-            row = connection.execute(select(RUNS).where(RUNS.c.id == selector)).first()
+            row = connection.execute(_RUN, {"run_id": selector}).first()
         if row is not None:
             return run_from(row)
         runs = self.runs()
@@ -45,13 +53,9 @@ class ReadableJournal:
 
     def entries(self, run_id: str, after_seq: int = 0) -> list[Entry]:
         """The lines after `after_seq`, in their order."""
-        query = (
-            select(RUN_ENTRIES)
-            .where(RUN_ENTRIES.c.run_id == run_id, RUN_ENTRIES.c.seq > after_seq)
-            .order_by(RUN_ENTRIES.c.seq)
-        )
+        of_run = {"run_id": run_id, "after_seq": after_seq}
         with self._database.read() as connection:
-            return [entry_from(row) for row in connection.execute(query)]
+            return [entry_from(row) for row in connection.execute(_ENTRIES, of_run)]
 
     def plan(self, run_id: str) -> Plan:
         """The frozen plan. Raises `DamagedData` when it is not what was frozen (R6)."""
@@ -89,7 +93,7 @@ def _plan_from(text: str) -> tuple[Plan, str]:
 
 
 def row_of(connection: Connection, run_id: str) -> Row[Any]:
-    row = connection.execute(select(RUNS).where(RUNS.c.id == run_id)).first()
+    row = connection.execute(_RUN, {"run_id": run_id}).first()
     if row is None:
         raise ConfigError(f"there is no run {run_id!r}", hint="`drkit runs list` shows them")
     return row

@@ -7,7 +7,7 @@ What only the run itself will know stands as <WORD>.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from drkit.config.models import Config
 from drkit.config.places import HttpGatewaySwitch, Rfc2136Switch, Route53Switch, SwitchConfig
@@ -16,6 +16,7 @@ from drkit.config.stores import B2Store, FolderStore, GcsStore, StoreConfig
 from drkit.runs.by_hand_machines import create_lines, destroy_lines, list_lines
 from drkit.runs.by_hand_words import auth, gateway_call, secret
 from drkit.runs.plan import Plan, PlannedStep
+from drkit.runs.records import JSON
 
 INSTANCE, ADDRESS, SNAPSHOT = "<INSTANCE>", "<ADDRESS>", "<SNAPSHOT>"
 
@@ -93,35 +94,62 @@ def _restore(plan: Plan, config: Config) -> list[str]:
         into = f"restored/{name}"
         lines.append(f"{_repository(config)} restore {SNAPSHOT}:/{name} --target {into}")
         if isinstance(source, QdrantSource) and source.restore_to is not None:
-            lines.append(
-                f"curl -fsS -X POST {source.restore_to.url}/collections/<COLLECTION>/shards/0/"
-                f"snapshots/upload?priority=snapshot -F snapshot=@{into}/<COLLECTION>/<FILE>"
-            )
+            lines.append(_upload(source.restore_to.url, into))
     return lines or [f"# nothing lived on {', '.join(plan.lost)} that is not on the new machine"]
 
 
+def _brought(plan: Plan) -> Mapping[str, Mapping[str, JSON]]:
+    """What a failback brings home, by source, as its plan froze it."""
+    for step in plan.steps:
+        brought = step.arguments.get("brought")
+        if isinstance(brought, Mapping):
+            return {name: place for name, place in brought.items() if isinstance(place, Mapping)}
+    return {}
+
+
+def _nothing(plan: Plan) -> list[str]:
+    return [f"# nothing was brought to {plan.target} that would have to come home"]
+
+
 def _final_point(plan: Plan, config: Config) -> list[str]:
-    return [f"{_repository(config)} backup --tag drkit <WHAT WAS BROUGHT TO {plan.target}>"]
+    places = [str(place.get("url") or place.get("into")) for place in _brought(plan).values()]
+    if not places:
+        return _nothing(plan)
+    return [f"{_repository(config)} backup --tag drkit {shlex.join(places)}"]
 
 
 def _divergence(plan: Plan, config: Config) -> list[str]:
-    return [f"{_repository(config)} diff {SNAPSHOT} latest"]
+    return [f"{_repository(config)} diff {SNAPSHOT} latest"] if _brought(plan) else _nothing(plan)
 
 
 def _restore_home(plan: Plan, config: Config) -> list[str]:
     lines = []
-    for name, source in config.sources.items():
-        if isinstance(source, TreeSource):
-            lines.append(f"{_repository(config)} restore latest:/{name} --target {source.path}.new")
-    return [f"# only what was brought to {plan.target}:", *lines]
+    for name in _brought(plan):
+        source = config.sources.get(name)
+        beside = shlex.quote(f"{source.path}.new" if isinstance(source, TreeSource) else name)
+        lines.append(f"{_repository(config)} restore latest:/{name} --target {beside}")
+        if isinstance(source, QdrantSource):
+            lines.append(_upload(source.url, name))
+    return lines or _nothing(plan)
 
 
 def _swap_home(plan: Plan, config: Config) -> list[str]:
-    return [
-        f"mv {source.path} {source.path}.before && mv {source.path}.new {source.path}"
-        for source in config.sources.values()
-        if isinstance(source, TreeSource)
-    ]
+    lines = []
+    for name in _brought(plan):
+        match config.sources.get(name):
+            case TreeSource(path=path):
+                former, new = shlex.quote(f"{path}.before"), shlex.quote(f"{path}.new")
+                lines.append(f"mv {shlex.quote(path)} {former} && mv {new} {shlex.quote(path)}")
+            case QdrantSource(url=url):
+                lines.append(f"curl -fsS -X POST {url}/collections/aliases -d '<ACTIONS>'")
+    return lines or _nothing(plan)
+
+
+def _upload(url: str, folder: str) -> str:
+    """One shard's snapshot into a collection, as Qdrant takes it."""
+    query = "priority=snapshot"
+    place = f"{url}/collections/<COLLECTION>/shards/0/snapshots/upload?{query}"
+    return f"curl -fsS -X POST '{place}' -F snapshot=@{folder}/<FILE>"
 
 
 def _verify(plan: Plan, config: Config) -> list[str]:

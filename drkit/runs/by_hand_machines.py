@@ -69,7 +69,7 @@ def destroy_lines(provider: ProviderConfig) -> list[str]:
         case SshProvider():
             return [f"{_ssh(provider)} docker rm -f drkit"]
         case LocalProvider():
-            return [f"kill <PID OF {shlex.quote(provider.path)}/<INSTANCE>>"]
+            return [f'kill "$(pgrep -f {shlex.quote(provider.path)}/<INSTANCE>)"']
         case CommandProvider():
             return [f"{shlex.join(provider.argv)} destroy <INSTANCE>"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, get_args
 
 from drkit import __version__
@@ -84,9 +84,9 @@ class Plan:
 
     def to_json(self) -> str:
         """Canonical: sorted keys, no spaces, so that equal plans have equal checksums."""
-        values = asdict(self)
+        values = _values(self)
+        values["steps"] = [_values(step) | {"effect": step.effect.value} for step in self.steps]
         for step in values["steps"]:
-            step["effect"] = step["effect"].value
             # What plans of 0.1.0 did not say is left out where it is as it was then, so that
             # their checksums stay theirs.
             if step["approval"] == "none":
@@ -99,6 +99,10 @@ class Plan:
         values: dict[str, Any] = json.loads(text)
         steps = tuple(_step_from(step) for step in values.pop("steps"))
         return cls(**{**values, "lost": tuple(values["lost"]), "steps": steps})
+
+
+def _values(of: Plan | PlannedStep) -> dict[str, Any]:
+    return {each.name: getattr(of, each.name) for each in fields(of)}
 
 
 def _step_from(values: dict[str, Any]) -> PlannedStep:

@@ -53,7 +53,7 @@ class Rules:
             self._must(offer.usd_per_hour <= plan.usd_per_hour, "R10: over the cap per hour")
         others = [each.id for each in self._own(run.id)]
         self._must(not others, f"R5: {others} are there, and another one is asked for")
-        self._may_act(drkit, "create", tags["drkit-step"])
+        self._may_act(drkit, "create", tags["drkit-step"], known)
 
     def before_destroy(self, drkit: Drkit, instance: Instance) -> None:
         """R7: only what this run made. R8: not while traffic leads there."""
@@ -185,13 +185,15 @@ class Rules:
         except ValueError as error:
             self._must(False, f"{run.id} cannot be replayed: {error}")
 
-    def _may_act(self, drkit: Drkit, kind: str, step: str | None = None) -> None:
+    def _may_act(
+        self, drkit: Drkit, kind: str, step: str | None = None, known: Known | None = None
+    ) -> None:
         """R5: nobody else has the lease or the run (guards: `StepGuard.check`, and that the lease
         comes before the claim). R3: the intent is in the journal, and in a store, or the run is
         known to be local-only.
         """
         world = self._world
-        known = world.known(drkit.run_id, drkit.machine.name)
+        known = known or world.known(drkit.run_id, drkit.machine.name)
         run, entries = known.run, known.entries
         lease = world.place.read(known.plan.service_key).lease
         mine = lease is not None and lease.holder == drkit.holder
@@ -224,7 +226,7 @@ class Rules:
         return [e for e in self._world.provider.alive() if e.tags.get("drkit-run") == run_id]
 
     def _drill(self, drkit: Drkit) -> bool:
-        return self._world.run(drkit.run_id).namespace == "drill"
+        return drkit.run_id.startswith("drill-")
 
     def _must(self, fine: bool, what: str) -> None:
         if not fine:

@@ -381,9 +381,13 @@ class _ProcessDatabase(Database):
             yield connection
 
 
+_COMPILED: dict[Any, Any] = {}  # statements are the same in every world
+
+
 def _fast(database: Database) -> Database:
     """No test here cuts the power."""
     database.close()
+    database._engine.update_execution_options(compiled_cache=_COMPILED)
     event.listen(
         database._engine,
         "connect",

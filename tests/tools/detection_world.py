@@ -17,6 +17,8 @@ from drkit.config.places import Probe
 from drkit.coordination.decision import Decision, DecisionEvent, DecisionState, Facts, decide
 from drkit.health.interface import Observation, ProbeResult, ServiceHealth, ServiceState, Verdict
 from drkit.health.memory import observation
+from drkit.health.sentry import word_of
+from drkit.health.statement import Word
 from drkit.health.table import advance
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -48,9 +50,21 @@ BUSY = Observation(
     ),
 )
 
+SLOW_FRONT = Observation(
+    AT,
+    URL,
+    (
+        ProbeResult("liveness", Verdict.NOT_MEASURED, "slow: tokens come meanwhile"),
+        ProbeResult("identity", Verdict.NOT_MEASURED, "slow: tokens come meanwhile"),
+        ProbeResult("completion", Verdict.NOT_MEASURED, "queued: tokens come meanwhile"),
+        ProbeResult("progress", Verdict.PASSED, "moves"),
+    ),
+)
+
 # What happens: how long it lasts, what a round sees meanwhile, and how long such a round takes.
 TROUBLES: dict[str, tuple[tuple[float, float], Callable[[float], tuple[Observation, float]]]] = {
     "full queue": ((30, 900), lambda limit_s: (BUSY, limit_s)),
+    "slow front end": ((30, 600), lambda limit_s: (SLOW_FRONT, 10.0 + limit_s)),
     "slow engine": ((30, 600), lambda limit_s: (GOOD, limit_s * 0.9)),
     "restart": ((5, 30), lambda _limit_s: (REFUSED, 0.01)),
     "watcher cut off": ((30, 1800), lambda _limit_s: (BLIND, 5.0)),
@@ -165,14 +179,15 @@ class World:
         if self.health.state is not ServiceState.DOWN:
             self.decision = None
             return None
+        witness = word_of(self.witness)
         facts = Facts(
             down=True,
             ever_healthy=self.health.ever_healthy,
             answers=self.health.good_rounds > 0,
             blind=self.health.blind,
             flapping=self.health.flapping,
-            seen_down=self.health.down_now + self.witness.down_now,
-            seeing=2,
+            seen_down=self.health.down_now + (witness is Word.DOWN),
+            seeing=1 + (witness is not Word.NOT_KNOWN),
             leads=True,
             arbiter_reachable=True,
             paused=False,
@@ -196,9 +211,4 @@ class World:
         return 30.0 * self.rng.uniform(0.9, 1.1)
 
     def _limit_s(self) -> float:
-        suspected = self.health.state is ServiceState.SUSPECT
-        return (
-            min(10.0, self.settings.completion_timeout)
-            if suspected
-            else (self.settings.completion_timeout)
-        )
+        return self.settings.completion_timeout

@@ -94,11 +94,13 @@ def _parts(
         return plain
 
     left = []
+    kept = frozenset(objects.cache.names("index") if objects.cache else ())
     for name in names:
-        if (plain := objects.kept_unpacked(name)) is None:
-            left.append(name)
-        else:
+        is_kept = name.removeprefix(INDEX) in kept
+        if is_kept and (plain := objects.kept_unpacked(name)) is not None:
             yield name, _read(plain)
+        else:
+            left.append(name)
     if not left:
         return
     with Fetcher[str, bytes](stores, use, on_trouble=objects.report) as fetcher:

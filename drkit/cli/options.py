@@ -38,6 +38,11 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", "-n", help="Show what would be done, and do nothing.")
 ]
 
+BreakGlass = Annotated[
+    bool,
+    typer.Option("--break-glass", help="The arbiter is away: go on without it. Asks you to type."),
+]
+
 RetryLock = Annotated[
     str,
     typer.Option(

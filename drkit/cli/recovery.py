@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from drkit.cli.apps import opened, run_parts, sandbox_running
-from drkit.cli.options import Session, command
+from drkit.cli.options import BreakGlass, Session, command
 
 app = typer.Typer()
 RUN_PARTS = ("stores", "repository", "service", "targets", "switch", "arbiter")
@@ -27,8 +27,10 @@ def failover(
     step: Annotated[
         bool, typer.Option("--step", help="One step, then wait: drkit runs step goes on.")
     ] = False,
+    break_glass: BreakGlass = False,
 ) -> int:
     """Brings the service up on another GPU, proves it, then moves traffic there."""
+    from drkit.cli.break_glass import arbiter_words
     from drkit.cli.jobs import run_backup
     from drkit.cli.open_run import offer_open_run
     from drkit.cli.planning import show_plan
@@ -48,10 +50,12 @@ def failover(
             session.terminal.say(line)
         if (status := offer_open_run(session, opened_app, plan)) is not None:
             return status
+        words = arbiter_words(session, opened_app, break_glass=break_glass)
         if not yes and not session.sandbox and not typer.confirm(f"Fail over to {to}?"):
             raise NeedsOperator("not confirmed; nothing was done", hint="add --yes")
         failed_at = first_failed_probe(opened_app)
-        return carry_out(session, opened_app, plan, first_failed_at=failed_at, one_step=step)
+        words += ["--one-step"] if step else []
+        return carry_out(session, opened_app, plan, first_failed_at=failed_at, words=words)
 
 
 @command(app, "run-drill", changes=True)

@@ -92,10 +92,11 @@ def carry_out(
     first_failed_at: datetime | None = None,
     opened: Callable[[str], None] | None = None,
     right: Right | None = None,
-    one_step: bool = False,
+    words: Sequence[str] = (),
 ) -> int:
     """Opens the run, tells `opened` its id, starts its process, follows it, hands over the
     evidence; the exit status. `right`: an operator's, who typed it, unless another is given.
+    `words`: what the run's process is told beside its id.
     """
     from drkit.cli.following import start_and_attach
     from drkit.runs.opening import Opener, Right
@@ -114,7 +115,7 @@ def carry_out(
     )
     if opened is not None:
         opened(run.id)
-    return start_and_attach(session, app, journal, run.id, *(["--one-step"] if one_step else []))
+    return start_and_attach(session, app, journal, run.id, *words)
 
 
 def _passed_over(entries: Sequence[Entry]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from drkit.cli.apps import check_credentials, opened, run_parts
-from drkit.cli.options import Session, command
+from drkit.cli.options import BreakGlass, Session, command
 
 if TYPE_CHECKING:
     from drkit.runs.records import RunRecord
@@ -116,12 +116,13 @@ def resume(
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Also a run that is another machine's now.")
     ] = False,
+    break_glass: BreakGlass = False,
 ) -> int:
     """Goes on with a run that stopped, here or elsewhere; it looks first, does nothing twice."""
     from drkit.cli.steering import go_on
 
     with opened(session, servers=True, keep_servers=True, parts=RUN_PARTS) as opened_app:
-        return go_on(session, opened_app, run, take_over=take_over)
+        return go_on(session, opened_app, run, take_over=take_over, break_glass=break_glass)
 
 
 @command(app)
@@ -199,6 +200,7 @@ def execute(
     session: Session,
     run: Annotated[str, typer.Argument()],
     one_step: Annotated[bool, typer.Option("--one-step")] = False,
+    break_glass: Annotated[bool, typer.Option("--break-glass")] = False,
 ) -> int:
     """Executes a run in this process; the commands that start or steer a run start it."""
     from drkit.runs.actions.catalog import ACTIONS
@@ -210,7 +212,7 @@ def execute(
         while True:
             before = journal.run(run)
             check_credentials(session, opened_app, run_parts(before.target))
-            context = run_context(opened_app, journal, run)
+            context = run_context(opened_app, journal, run, break_glass=break_glass)
             record = execute_run(journal, run, ACTIONS, context, one_step=one_step)
             if record.plan_checksum == before.plan_checksum:
                 break  # else it was led elsewhere, and goes on there

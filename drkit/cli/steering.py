@@ -19,20 +19,32 @@ if TYPE_CHECKING:
     from drkit.wiring import App
 
 
-def go_on(session: Session, app: App, selector: str, *, take_over: bool = False) -> int:
+def go_on(
+    session: Session,
+    app: App,
+    selector: str,
+    *,
+    take_over: bool = False,
+    break_glass: bool = False,
+) -> int:
     """Resumes the run; one that is another machine's is taken over first, if that was asked for or
-    nobody here knows it.
+    nobody here knows it. Without the arbiter nothing is taken over.
     """
+    from drkit.cli.break_glass import arbiter_words
     from drkit.wiring.run import open_journal
 
     journal = open_journal(app)
-    run = _own_or_taken_over(session, app, journal, selector, take_over=take_over)
+    words = arbiter_words(session, app, break_glass=break_glass)
+    if words:
+        run = _open_run(journal, selector)
+    else:
+        run = _own_or_taken_over(session, app, journal, selector, take_over=take_over)
     if run.asked is not None and run.asked.what in ("stop", "abort"):
         from drkit.state.audit import this_user
 
         journal.ask(run.id, None, who=this_user())
     _audit(app, "run resumed", run.id)
-    return start_and_attach(session, app, journal, run.id)
+    return start_and_attach(session, app, journal, run.id, *words)
 
 
 def _own_or_taken_over(

@@ -259,10 +259,14 @@ class Journal(ReadableJournal):
             connection.execute(RUNS.update().where(RUNS.c.id == run_id).values(values))
         return self.run(run_id)
 
-    @again_on_conflict
     def approve(self, run_id: str, step: str, *, who: str) -> Entry:
         """Lets a step begin that waits for an operator."""
-        text = payload_text({"approved": who, "text": f"approved by {who}"})
+        return self.say(run_id, {"approved": who, "text": f"approved by {who}"}, step=step)
+
+    @again_on_conflict
+    def say(self, run_id: str, payload: Mapping[str, JSON], *, step: str | None = None) -> Entry:
+        """A note by whoever says something about the run without executing it."""
+        text = payload_text(payload)
         with self._lock, self._database.write() as connection:
             return self._lines.insert(connection, row_of(connection, run_id), "note", step, 0, text)
 
@@ -357,10 +361,6 @@ class Journal(ReadableJournal):
             )
         return row
 
-    def seal(self, run_id: str) -> bool:
-        """Whether all entries of the run are in a store now."""
-        return self._sealing.send(run_id, self._last_seq(run_id), lambda seq: self._of(run_id, seq))
-
     def _seal(self, run_id: str, entry: Entry) -> None:
         if not self._sealing.wanted(entry.kind, entry.payload):
             return
@@ -370,9 +370,6 @@ class Journal(ReadableJournal):
 
     def _of(self, run_id: str, after_seq: int) -> tuple[RunRecord, Plan, Sequence[Entry]]:
         return self.run(run_id), self.plan(run_id), self.entries(run_id, after_seq)
-
-    def _last_seq(self, run_id: str) -> int:
-        return max((entry.seq for entry in self.entries(run_id)), default=0)
 
     @again_on_conflict
     def _mark_local_only(self, run_id: str) -> None:

@@ -13,17 +13,20 @@ from pathlib import Path
 from drkit.compute.none import NoCompute
 from drkit.config.places import HttpGatewaySwitch
 from drkit.config.sources import QdrantSource
+from drkit.coordination.interface import RoleRecord
 from drkit.errors import ConfigError, DrkitError
 from drkit.events import Note
 from drkit.io_policy import INTENT_COPY
 from drkit.operations.status import proof_content, proof_name
 from drkit.runs.actions.interface import Context
+from drkit.runs.break_glass import BrokenGlass, tell_arbiter
 from drkit.runs.evidence.as_html import evidence_html
 from drkit.runs.evidence.as_json import evidence_json
 from drkit.runs.evidence.build import build_evidence
 from drkit.runs.evidence.values import Evidence
 from drkit.runs.journal import Journal
-from drkit.runs.lease import ttl_of, unless_owned_by_another
+from drkit.runs.lease import LEASE_TTL_S, ttl_of, unless_owned_by_another
+from drkit.runs.plan import Plan
 from drkit.runs.records import EXTERNAL, Entry, RunRecord
 from drkit.runs.sealed import sealed_run, sealed_runs
 from drkit.runs.takeover import take_over
@@ -33,6 +36,7 @@ from drkit.stores.durable import write_file
 from drkit.stores.interface import Store
 from drkit.wiring.app import App
 from drkit.wiring.failback import back_up_brought, qdrant_home
+from drkit.wiring.watch import role_now
 
 _OBSERVE_S = 1800.0
 _SETTLE_S = 30.0
@@ -114,8 +118,11 @@ def _holder(app: App, run_id: str) -> str:
     return f"{app.machine}/{run_id}"
 
 
-def run_context(app: App, journal: Journal, run_id: str) -> Context:
-    """The context of a run. Secrets are resolved on this machine, now (K3)."""
+def run_context(app: App, journal: Journal, run_id: str, *, break_glass: bool = False) -> Context:
+    """The context of a run. Secrets are resolved on this machine, now (K3).
+
+    `break_glass`: an operator wants it to act without the arbiter, which is noted in its journal.
+    """
     run, plan = journal.run(run_id), journal.plan(run_id)
     drill = run.namespace == "drill"
     gateway = next(
@@ -138,7 +145,7 @@ def run_context(app: App, journal: Journal, run_id: str) -> Context:
         namespace=run.namespace,
         compute=NoCompute() if plan.target == EXTERNAL else app.compute(plan.target),
         switches=switches,
-        arbiter=app.arbiter,
+        arbiter=_broken_glass(app, journal, run.id, plan) if break_glass else app.arbiter,
         holder=_holder(app, run.id),
         prober=app.prober,
         repository=lambda: app.repository,
@@ -156,6 +163,20 @@ def run_context(app: App, journal: Journal, run_id: str) -> Context:
         qdrant_home=qdrant_home(app),
         back_up=back_up_brought(app),
     )
+
+
+def _broken_glass(app: App, journal: Journal, run_id: str, plan: Plan) -> BrokenGlass:
+    who = this_user()
+    text = f"goes on without the arbiter, as {who} says: the role record waits for it"
+    journal.say(run_id, {"break_glass": who, "text": text})
+    last = role_now(app).role if plan.namespace == "production" else None
+    return BrokenGlass(app.database, plan.service_key, last)
+
+
+def tell_kept_role(app: App, service: str) -> RoleRecord | None:
+    """What a run recorded while the arbiter was away, told to it now; None: nothing was kept."""
+    holder = f"{app.machine}/role"
+    return tell_arbiter(app.database, app.arbiter, service, holder, ttl_s=LEASE_TTL_S)
 
 
 def write_evidence(app: App, journal: Journal, run_id: str) -> tuple[Evidence, Mapping[str, str]]:

@@ -53,7 +53,10 @@ def test_a_failed_run_is_offered_and_led_elsewhere_with_what_was_restored(
 def test_whoever_looks_on_may_look_away_and_the_run_goes_on_until_it_is_taken_back(
     bereft: Deployment,
 ) -> None:
+    former = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     command = bereft.start(*FAILOVER, DRKIT_BREAK="deploy:before-intent:stop")
+    signal.signal(signal.SIGINT, former)
     run_pid = bereft.stopped_run(command)
     command.send_signal(signal.SIGINT)
     out, _ = command.communicate(timeout=60)

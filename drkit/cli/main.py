@@ -13,6 +13,7 @@ from drkit.cli import (
     data,
     deletion,
     doctor,
+    erase,
     failback,
     inspect,
     keys,
@@ -46,7 +47,7 @@ def _add(panel: str, *groups: typer.Typer, **named: typer.Typer) -> None:
 
 
 deletion.repair_app.add_typer(repair.app)
-_add("Keep", data.app, backup.app, restore.app, soundness.app, deletion.app)
+_add("Keep", data.app, backup.app, restore.app, soundness.app, deletion.app, erase.app)
 _add("Keep", repair=deletion.repair_app, key=keys.app)
 _add("Look into the repository", inspect.app, measure.app, keys.tags_app)
 _add("Bring the service back", recovery.app, failback.app, runs=runs.app, runbook=runbook.app)

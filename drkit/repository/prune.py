@@ -98,7 +98,7 @@ def refuse_absent(repository: Repository, locks: Locks, emit: Emit) -> frozenset
     if busy := [name for name in unlocked if name not in evicted]:
         raise RepositoryLocked(
             f"{', '.join(busy)} could not be locked; nothing was deleted",
-            hint="run it again when the other program has ended; if it is dead: drkit unlock",
+            hint="wait for the other program (--retry-lock 10m); if it is dead: drkit unlock",
         )
     reasons = dict(repository.unreachable)
     reasons |= {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,18 @@ class Here:
 
     def rows(self, *words: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.run(*words, "--json").splitlines()]
+
+    def restic(self, store: str, *words: str) -> str:
+        """What the stock restic says of one store."""
+        done = subprocess.run(
+            ["restic", "-r", str(self.folder / store / "repository"), "--no-cache", *words],
+            env={**os.environ, "RESTIC_PASSWORD": "one"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     def snapshots(self, store: str) -> set[str]:
         return {p.name for p in (self.folder / store / "repository" / "snapshots").iterdir()}
@@ -134,3 +147,89 @@ def test_a_snapshot_is_copied_from_a_repository_of_restics_own(here: Here) -> No
 
 def test_unlock_says_what_it_removed(here: Here) -> None:
     assert here.rows("unlock")[-1]["removed"] == {"gcs": 0, "b2": 0}
+
+
+def test_K6_erase_shows_its_plan_does_exactly_that_and_says_until_when(
+    four_points: Path, tmp_path: Path
+) -> None:
+    here = Here(shutil.copytree(four_points, tmp_path / "points"))
+    (here.folder / "source" / "users" / "42").mkdir(parents=True)
+    (here.folder / "source" / "users" / "42" / "diary.md").write_text("secret words " * 50)
+    here.run("backup")
+    shutil.rmtree(here.folder / "source" / "users")
+    here.run("backup")
+    before = here.snapshots("gcs")
+    (plan,) = here.rows("erase", "/sncp/users/42")
+    assert (plan["paths"], plan["files"]) == (["/sncp/users/42"], 1)
+    assert len(plan["rewritten"]) == 1
+    assert here.snapshots("gcs") == before, "a plan changes nothing"
+    wrong = here.ask("erase", "/sncp/users/42", "--apply", "0123456789ab")
+    assert (wrong.returncode, here.snapshots("gcs")) == (24, before)
+    done = here.ask("erase", "/sncp/users/42", "--apply", plan["plan"])
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "gcs: removed" in done.stdout
+    assert "b2: retained until" in done.stdout
+    assert len(here.snapshots("gcs")) == len(before)
+    assert here.snapshots("gcs") == here.snapshots("b2") != before
+    assert "diary" not in here.run("find", "*diary*")
+    said = [json.loads(line) for line in here.ask("erase", "--json").stdout.splitlines()]
+    standing = {row["store"]: row["state"] for row in said if row["message_type"] == "erased"}
+    assert standing == {"gcs": "removed", "b2": "retained"}
+    for name in ("gcs", "b2"):
+        if shutil.which("restic"):
+            assert "no errors" in here.restic(name, "check", "--read-data")
+
+
+def test_a_lock_is_waited_for_as_long_as_retry_lock_says(four_points: Path, tmp_path: Path) -> None:
+    here = Here(shutil.copytree(four_points, tmp_path / "points"))
+    holding = subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(here.folder / "gcs")],
+        env={**os.environ, "PYTHONPATH": str(PROJECT), "TEST_PASSWORD": "one"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holding.stdout is not None
+    assert holding.stdout.readline() == "locked\n"
+    refused = here.ask("prune")
+    assert refused.returncode == 11, refused.stdout + refused.stderr
+    assert "--retry-lock" in refused.stderr + refused.stdout
+    holding.send_signal(signal.SIGHUP)  # as `restic unlock` asks whether the holder lives
+    waiting = subprocess.Popen(
+        [sys.executable, "-m", "drkit", "prune", "--retry-lock", "60s"],
+        cwd=here.folder,
+        env={**os.environ, "PYTHONPATH": str(PROJECT), "TEST_PASSWORD": "one"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert waiting.stdout is not None
+    for line in waiting.stdout:
+        if "trying again" in line:
+            break
+    assert holding.poll() is None, "it did not end by that"
+    holding.kill()
+    holding.wait()  # a lock of a process that is gone does not count
+    said, _ = waiting.communicate(timeout=60)
+    assert waiting.returncode == 0, said
+    assert here.ask("prune", "--retry-lock", "soon").returncode == 2
+
+
+_HOLD = """
+import os, socket, sys, time
+from pathlib import Path
+from drkit.cli.options import _outlive_restic
+from drkit.clock import SystemClock
+from drkit.repository.locks import take_locks
+from drkit.repository.repository import open_repository
+from drkit.stores.folder import FolderStore
+
+_outlive_restic()
+stores = [FolderStore("gcs", Path(sys.argv[1]))]
+opened = open_repository(
+    stores, os.environ["TEST_PASSWORD"], clock=SystemClock(), emit=lambda event: None,
+    hostname=socket.gethostname(),
+)
+take_locks(opened, exclusive=False, need_all=True, emit=lambda event: None)
+print("locked", flush=True)
+time.sleep(100)
+"""

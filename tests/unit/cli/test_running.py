@@ -65,7 +65,7 @@ def test_R2_who_is_probed_follows_the_role_record(app: App) -> None:
 
 
 def test_without_a_service_there_is_nothing_to_probe(open_app: Any) -> None:
-    with pytest.raises(ConfigError, match="no endpoint to probe"):
+    with pytest.raises(ConfigError, match="no service to watch"):
         serving(open_app(service=None))
 
 

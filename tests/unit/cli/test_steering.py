@@ -14,7 +14,8 @@ from drkit.cli import following, open_run, steering
 from drkit.cli.following import Detached, _look_on
 from drkit.cli.output import TextTerminal
 from drkit.cli.running import plan_run
-from drkit.errors import ConfigError, NeedsOperator
+from drkit.coordination.interface import ArbiterUnreachable
+from drkit.errors import ConfigError, GuardRefused, NeedsOperator
 from drkit.runs.records import RunRecord, RunState
 from drkit.state.audit import AuditLog
 from drkit.wiring import App
@@ -256,3 +257,50 @@ def test_the_second_ctrl_c_in_a_pipe_asks_nothing(
     with pytest.raises(Detached):
         _look_on(session, open_journal(app), run.id, 0, None)
     assert asked(app, run) is None
+
+
+def away(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_role(_service: str) -> None:
+        raise ArbiterUnreachable("the arbiter does not answer", hint="bring it back")
+
+    monkeypatch.setattr(app.arbiter, "read_role", read_role)
+
+
+def test_R1_without_the_arbiter_nothing_goes_on_and_the_way_is_named(
+    session: Any, app: App, run: RunRecord, started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away(app, monkeypatch)
+    with pytest.raises(ArbiterUnreachable) as caught:
+        steering.go_on(session, app, run.id)
+    assert "--break-glass" in caught.value.hint
+    assert started == []
+
+
+@pytest.mark.parametrize("typed", ["", "yes", "y", "Assistant"])
+def test_R1_glass_is_broken_by_the_name_of_the_service_and_nothing_else(
+    session: Any,
+    app: App,
+    run: RunRecord,
+    started: Started,
+    monkeypatch: pytest.MonkeyPatch,
+    typed: str,
+) -> None:
+    away(app, monkeypatch)
+    with pytest.raises(NeedsOperator, match="typed by a person"):
+        steering.go_on(session, app, run.id, break_glass=True)
+    at_a_terminal(monkeypatch, typed)
+    with pytest.raises(NeedsOperator, match="not its name"):
+        steering.go_on(session, app, run.id, break_glass=True)
+    assert started == []
+    at_a_terminal(monkeypatch, "assistant")
+    steering.go_on(session, app, run.id, break_glass=True)
+    assert started == [(run.id, "--break-glass")]
+
+
+def test_R1_there_is_no_glass_to_break_while_the_arbiter_answers(
+    session: Any, app: App, run: RunRecord, started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_a_terminal(monkeypatch, "assistant")
+    with pytest.raises(GuardRefused, match="the arbiter answers"):
+        steering.go_on(session, app, run.id, break_glass=True)
+    assert started == []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from run_inhabited import inhabited
 from run_stack import Stack
-from run_world import Drkit, World
+from run_world import World
 
 from drkit.errors import DrkitError
 from drkit.runs.records import RunRecord
@@ -24,7 +24,7 @@ class Life:
         """A command on that machine; it starts the process that executes the run."""
         world = self.world
         try:
-            run = world.open_run(world.stack.plan("primary-gpu-down", kind), machine)
+            run = world.open_run(world.plan("primary-gpu-down", kind), machine)
         except DrkitError as error:
             self.log.append(f"{kind} not opened: {error.message}")
             return

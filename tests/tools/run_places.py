@@ -69,6 +69,12 @@ class Provider:
         self.listed_s: dict[str, float] = {}
         self.dumb: set[str] = set()
 
+    def begin_like(self, other: Provider) -> None:
+        self._made = dict(other._made)
+        self.listed_s = dict(other.listed_s)
+        for target, account in self._accounts.items():
+            account._instances = dict(other._accounts[target]._instances)
+
     def account(self, target: str) -> MemoryCompute:
         return self._accounts[target]
 

@@ -56,9 +56,14 @@ class Rules:
         self._may_act(drkit, "create", tags["drkit-step"], known)
 
     def before_destroy(self, drkit: Drkit, instance: Instance) -> None:
-        """R7: only what this run made. R8: not while traffic leads there."""
+        """R7: only what this run made, or (a failback) the run that it leaves. R8: not while
+        traffic leads there.
+        """
         run_id = instance.tags.get("drkit-run")
-        self._must(run_id == drkit.run_id, f"R7: {drkit.run_id} destroys what {run_id} made")
+        plan = self._world.known(drkit.run_id, drkit.machine.name).plan
+        leaves = [step.arguments.get("made_by") for step in plan.steps if step.action == "release"]
+        fine = run_id in (drkit.run_id, *leaves)
+        self._must(fine, f"R7: {drkit.run_id} destroys what {run_id} made")
         url = instance.endpoint.url if instance.endpoint else None
         for switch in (*self._world.switches, *self._world.drill_switches):
             now = switch.history[-1]
@@ -68,17 +73,18 @@ class Rules:
         self._may_act(drkit, "destroy")
 
     def before_switch(self, drkit: Drkit, switch: MemorySwitch, plan: SwitchPlan) -> None:
-        """R8: only to a proven place (guards: `fresh`, `alive_home`). R11: to a drill's own."""
+        """R8: on the way only to a proven place, back only to who answers (guards: `fresh`,
+        `alive_home`). R11: a drill moves its own names.
+        """
         world, url = self._world, plan.after.value
+        entries = world.known(drkit.run_id, drkit.machine.name).entries
+        back = [e for e in entries if e.kind == "intent"][-1].payload.get("undo") is True
         own = world.drill_switches if self._drill(drkit) else world.switches
         self._must(switch in own, f"R11: {drkit.run_id} moves {switch.name}")
         self._may_act(drkit, "switch")
         if plan.after.held or url is None or url == plan.before.value == plan.after.value:
             return
-        if url == world.primary_url:
-            seen_s = self._alive_s.get(url)
-        else:
-            seen_s = self._proved_s.get(url)
+        seen_s = (self._alive_s if back else self._proved_s).get(url)
         age_s = None if seen_s is None else world.sim.now_s - seen_s
         # A wall clock that was turned meanwhile is believed by as much as it was turned.
         most_s = PROOF_S + abs(drkit.machine.skew_s)

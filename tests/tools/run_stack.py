@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,15 +13,13 @@ from simulated_threads import START
 
 from drkit.clock import ManualClock
 from drkit.config.load import load_config
+from drkit.config.models import Config
 from drkit.config.sources import TreeSource as TreeConfig
 from drkit.config.sources import WeightsSource
 from drkit.coordination.memory import MemoryArbiter
 from drkit.operations.backup import Due, back_up
 from drkit.repository.keys import ScryptCost
 from drkit.repository.repository import Repository, init_repository, open_repository
-from drkit.runs.actions.catalog import ACTIONS
-from drkit.runs.plan import Plan, make_plan
-from drkit.runs.records import EXTERNAL
 from drkit.runs.schema import Runbook, load_runbook
 from drkit.sources.interface import Cut
 from drkit.state.database import open_database
@@ -100,15 +99,14 @@ class Stack:
         self.state = folder / "state.sqlite"
         open_database(self.state, clock=clock).close()
 
-    def plan(self, runbook: str, kind: str | None = None, target: str = "coreweave") -> Plan:
-        book = self.runbooks[runbook]
-        return make_plan(
-            book,
-            config=self.config,
-            kind=kind or book.kind,  # type: ignore[arg-type]
-            target=target if any(step.action == "acquire" for step in book.steps) else EXTERNAL,
-            actions=ACTIONS,
-        )
+    def config_of(self, home: Path) -> Config:
+        """The deployment with trees of its own in `home`, which are made there."""
+        sources = dict(self.config.sources)
+        for name, source in self.config.sources.items():
+            if isinstance(source, TreeConfig):
+                shutil.copytree(source.path, home / name)
+                sources[name] = source.model_copy(update={"path": str(home / name)})
+        return self.config.model_copy(update={"sources": sources})
 
     def _open(self, clock: ManualClock) -> Repository:
         emit: Callable[[Any], None] = lambda _event: None  # noqa: E731

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from run_inhabited import inhabited
 from run_stack import PROJECT, Stack
 from run_world import Drkit, World
 
-from drkit.runs.plan import Plan
-from drkit.runs.records import Ask, RunRecord, RunState
+from drkit.runs.plan import Plan, kinds_of
+from drkit.runs.records import Ask, RunKind, RunRecord, RunState
 from drkit.runs.schema import load_runbook
 
 POINTS = ("before-intent", "after-intent", "after-effect", "after-record")
 MOST_RESUMES = 4
 
 
-def kinds(runbook: str) -> list[str]:
-    """The kinds of run that this runbook is executed as."""
-    own = load_runbook(PROJECT / "runbooks" / f"{runbook}.yaml").kind
-    return [own, "drill"] if own == "failover" else [own]
+def kinds(runbook: str) -> tuple[RunKind, ...]:
+    return kinds_of(load_runbook(PROJECT / "runbooks" / f"{runbook}.yaml"))
 
 
-def crash_points(stack: Stack, runbook: str, kind: str) -> list[tuple[str, str]]:
-    """Every (step, point) of the steps that such a run executes."""
-    steps = [step.id for step in stack.plan(runbook, kind).steps if step.skip is None]
-    return [(step, point) for step in steps for point in POINTS]
+def at_the_target(stack: Stack, folder: Path) -> World:
+    """A world in which the service lives at its target, with data; others may begin like it."""
+    with inhabited(World(stack, folder)) as world:
+        world.lost = ("lambda", "vm")
+        story = Story(world, "primary-gpu-down", "failover")
+        assert story.execute().error is None
+        assert world.run(story.run_id).state is RunState.COMMITTED
+        world.primary_up = True
+        world.freeze()
+    return world
 
 
 class Story:
@@ -32,8 +38,13 @@ class Story:
 
     def __init__(self, world: World, runbook: str, kind: str) -> None:
         self.world = world
-        self.plan: Plan = world.stack.plan(runbook, kind)
+        self.plan: Plan = world.plan(runbook, kind)
         self.run_id = world.open_run(self.plan).id
+
+    def points(self) -> list[tuple[str, str]]:
+        """Every (step, point) of the steps that such a run executes."""
+        steps = [step.id for step in self.plan.steps if step.skip is None]
+        return [(step, point) for step in steps for point in POINTS]
 
     def execute(self, **how: Any) -> Drkit:
         """A process takes the run up, and lives until it is over."""

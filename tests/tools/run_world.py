@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+from run_drkit import Drkit, ProcessDatabase, fast
 from run_places import (
     Done,
     ProcessCompute,
@@ -25,8 +27,7 @@ from run_places import (
 )
 from run_rules import Rules
 from run_stack import DRILL_GATEWAY, GATEWAY, SERVICE, Stack
-from simulated_threads import Dead, Machine, MachineClock, Process, Simulation, Task
-from sqlalchemy import Connection, event
+from simulated_threads import Dead, Machine, MachineClock, Simulation
 
 from drkit.compute.interface import Endpoint
 from drkit.compute.none import NoCompute
@@ -39,7 +40,7 @@ from drkit.runs import engine
 from drkit.runs.actions.catalog import ACTIONS
 from drkit.runs.actions.interface import Context
 from drkit.runs.journal import Journal
-from drkit.runs.plan import Plan
+from drkit.runs.plan import Plan, Serving, make_plan
 from drkit.runs.reading import ReadableJournal
 from drkit.runs.records import EXTERNAL, Ask, Entry, RunRecord
 from drkit.runs.sealed import sealed_run
@@ -48,30 +49,10 @@ from drkit.state.database import Database, open_database
 from drkit.stores.memory import MemoryStore
 from drkit.traffic.interface import Setting
 from drkit.traffic.memory import MemorySwitch
+from drkit.wiring.failback import serving_now
 
 PRIMARY = Endpoint("http", "203.0.113.10", 8000)
 AT_HOME = Setting(False, PRIMARY.url)
-
-
-@dataclass(eq=False)
-class Drkit(Process):
-    """A process that executes a run. It dies before its `dies_before_write`-th write to the
-    journal, or at the breakpoint (step, point).
-    """
-
-    run_id: str = ""
-    dies_at: tuple[str, str] | None = None
-    dies_before_write: int | None = None
-    writes: int = 0
-    task: Task | None = None
-
-    @property
-    def holder(self) -> str:
-        return f"{self.machine.name}/{self.run_id}"
-
-    @property
-    def error(self) -> BaseException | None:
-        return self.task.error if self.task is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +67,19 @@ class Known:
 class World:
     """One story. Everything random in it comes from `seed`."""
 
-    def __init__(self, stack: Stack, folder: Path, seed: int = 0, *, shared: bool = False) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        folder: Path,
+        seed: int = 0,
+        *,
+        shared: bool = False,
+        like: World | None = None,
+    ) -> None:
         self.stack = stack
         self.folder = folder
-        self.config: Config = stack.config
+        self.like = like
+        self.config: Config = stack.config_of(folder / "home")
         self.service = SERVICE
         self.sim = Simulation(seed)
         self.random = random.Random(seed + 1)
@@ -108,6 +98,7 @@ class World:
             MemorySwitch("drill-dns", "drill-llm.example.org", carries_external=False),
             MemorySwitch("drill-gateway", DRILL_GATEWAY),
         )
+        self.lost: tuple[str, ...] = ("lambda",)
         self.primary_up = False
         self.primary_url = PRIMARY.url
         self.arbiter_down = False
@@ -119,6 +110,9 @@ class World:
         self.drkits: list[Drkit] = []
         self.rules = Rules(self)
         self._acting: Drkit | None = None
+        self.frozen = False
+        if like is not None:
+            self._begin_like(like)
 
     @property
     def true_clock(self) -> MachineClock:
@@ -187,6 +181,29 @@ class World:
 
     # What operators do
 
+    def plan(self, runbook: str, kind: str | None = None, target: str = "coreweave") -> Plan:
+        """The plan as an operator gets it now. A failback leaves who serves."""
+        book = self.stack.runbooks[runbook]
+        serving = self._serving() if book.kind == "failback" else None
+        machine = any(step.action == "acquire" for step in book.steps)
+        return make_plan(
+            book.model_copy(update={"lost": self.lost}) if book.lost else book,
+            config=self.config,
+            kind=kind or book.kind,  # type: ignore[arg-type]
+            target=serving.site if serving else target if machine else EXTERNAL,
+            actions=ACTIONS,
+            serving=serving,
+        )
+
+    def _serving(self) -> Serving:
+        drkit = self._new_drkit("one")
+        app: Any = SimpleNamespace(
+            config=self.config,
+            arbiter=self.arbiter(drkit),
+            switches=lambda _namespace: self.switches,
+        )
+        return serving_now(app, self.journal(drkit))
+
     def command(self, machine: str, do: Callable[[Journal], Any]) -> Any:
         """What `do` returns, done by a short command on that machine."""
         self._acting = drkit = self._new_drkit(machine)
@@ -233,6 +250,8 @@ class World:
             drkit.stopped = False
 
     def end(self) -> None:
+        if self.frozen:
+            return
         self.sim.end()
         for database in self.databases.values():
             database.close()
@@ -258,7 +277,7 @@ class World:
             return True
 
         clock = self.clock_of(drkit.machine)
-        database = _ProcessDatabase(self, drkit, clock)
+        database = ProcessDatabase(self, drkit, clock)
         return Journal(database, clock, copy, machine=drkit.machine.name)
 
     def arbiter(self, drkit: Drkit) -> PlacedArbiter:
@@ -329,6 +348,28 @@ class World:
             return False
         return here.generation == self.run(drkit.run_id).generation
 
+    def state_of(self, machine: str) -> Path:
+        return self.folder / f"{machine}.sqlite"
+
+    def freeze(self) -> None:
+        """Nothing happens here any more, and others may begin like it."""
+        self.sim.end()
+        self.frozen = True
+        for database in self.databases.values():
+            database.close()
+
+    def _begin_like(self, other: World) -> None:
+        self.sim.now_s, self.primary_up, self.lost = other.sim.now_s, other.primary_up, other.lost
+        self.provider.begin_like(other.provider)
+        self.place._states = dict(other.place._states)
+        self.journals.objects = dict(other.journals.objects)
+        for own, others in zip(
+            (*self.switches, *self.drill_switches),
+            (*other.switches, *other.drill_switches),
+            strict=True,
+        ):
+            own.history = list(others.history)
+
     def _new_drkit(self, machine: str) -> Drkit:
         drkit = Drkit(self.machines[machine], self.sim.new_pid())
         self.drkits.append(drkit)
@@ -348,49 +389,8 @@ class World:
             if self.shared and opened:
                 opened[name] = next(iter(opened.values()))
                 continue
-            shutil.copyfile(self.stack.state, self.folder / f"{name}.sqlite")
+            state = self.stack.state if self.like is None else self.like.state_of(name)
+            shutil.copyfile(state, self.folder / f"{name}.sqlite")
             database = open_database(self.folder / f"{name}.sqlite", clock=self.true_clock)
-            opened[name] = _fast(database)
+            opened[name] = fast(database)
         return opened
-
-
-class _ProcessDatabase(Database):
-    """The state in the hands of one process, which may die before any of its writes."""
-
-    def __init__(self, world: World, drkit: Drkit, clock: MachineClock) -> None:
-        super().__init__(world.databases[drkit.machine.name]._engine, clock)
-        self._world = world
-        self._drkit = drkit
-
-    @contextmanager
-    def write(self) -> Iterator[Connection]:
-        drkit = self._drkit
-        if drkit.dies_before_write == drkit.writes:
-            self._world.sim.kill(drkit)
-        if drkit.dead:
-            raise Dead
-        with super().write() as connection:
-            yield connection
-        drkit.writes += 1
-
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
-        if self._drkit.dead:
-            raise Dead
-        with super().read() as connection:
-            yield connection
-
-
-_COMPILED: dict[Any, Any] = {}  # statements are the same in every world
-
-
-def _fast(database: Database) -> Database:
-    """No test here cuts the power."""
-    database.close()
-    database._engine.update_execution_options(compiled_cache=_COMPILED)
-    event.listen(
-        database._engine,
-        "connect",
-        lambda connection, _record: connection.execute("PRAGMA synchronous = OFF"),
-    )
-    return database

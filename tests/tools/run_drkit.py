@@ -1,0 +1,79 @@
+"""A process of drkit in the run world, and its hold on the state: it may die before any write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from simulated_threads import Dead, MachineClock, Process, Task
+from sqlalchemy import Connection, event
+
+from drkit.state.database import Database
+
+if TYPE_CHECKING:
+    from run_world import World
+
+
+@dataclass(eq=False)
+class Drkit(Process):
+    """A process that executes a run. It dies before its `dies_before_write`-th write to the
+    journal, or at the breakpoint (step, point).
+    """
+
+    run_id: str = ""
+    dies_at: tuple[str, str] | None = None
+    dies_before_write: int | None = None
+    writes: int = 0
+    task: Task | None = None
+
+    @property
+    def holder(self) -> str:
+        return f"{self.machine.name}/{self.run_id}"
+
+    @property
+    def error(self) -> BaseException | None:
+        return self.task.error if self.task is not None else None
+
+
+class ProcessDatabase(Database):
+    """The state in the hands of one process, which may die before any of its writes."""
+
+    def __init__(self, world: World, drkit: Drkit, clock: MachineClock) -> None:
+        super().__init__(world.databases[drkit.machine.name]._engine, clock)
+        self._world = world
+        self._drkit = drkit
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        drkit = self._drkit
+        if drkit.dies_before_write == drkit.writes:
+            self._world.sim.kill(drkit)
+        if drkit.dead:
+            raise Dead
+        with super().write() as connection:
+            yield connection
+        drkit.writes += 1
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        if self._drkit.dead:
+            raise Dead
+        with super().read() as connection:
+            yield connection
+
+
+_COMPILED: dict[Any, Any] = {}  # statements are the same in every world
+
+
+def fast(database: Database) -> Database:
+    """No test here cuts the power."""
+    database.close()
+    database._engine.update_execution_options(compiled_cache=_COMPILED)
+    event.listen(
+        database._engine,
+        "connect",
+        lambda connection, _record: connection.execute("PRAGMA synchronous = OFF"),
+    )
+    return database

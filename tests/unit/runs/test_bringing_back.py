@@ -283,6 +283,35 @@ def test_R7_a_restore_that_is_tried_again_starts_from_an_empty_place(
     assert (run.state, run.outcome) == (RunState.DONE, "passed")
 
 
+@pytest.mark.parametrize(("tier", "state"), [("same", "ROLLED_BACK"), ("lower", "COMMITTED")])
+def test_a_lower_tier_is_not_compared_with_golden_answers_and_says_so(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, tier: str, state: str
+) -> None:
+    from drkit.points.point import GoldenSet
+    from drkit.runs.actions import proving
+    from drkit.verify.proof import Proof
+
+    world = stack.world
+    target = world.config.targets["coreweave"]
+    lower = tuple(each.model_copy(update={"tier": tier}) for each in target.candidates)
+    targets = {"coreweave": target.model_copy(update={"candidates": lower})}
+    world.config = world.config.model_copy(update={"targets": targets})
+    golden = GoldenSet(model=MODEL, server_version="1", recorded_at=world.clock.now(), answers=())
+    find = proving.find_point
+
+    def with_golden(context, snapshot_id):
+        found = find(context, snapshot_id)
+        return replace(found, point=found.point.model_copy(update={"golden": golden}))
+
+    wrong = Proof("golden logprobs", MODEL, False, "other answers")
+    monkeypatch.setattr(proving, "find_point", with_golden)
+    monkeypatch.setattr(proving, "verify_golden", lambda *_args, **_options: wrong)
+    run = stack.start("failover")
+    assert run.state.value == state
+    said = [str(e.payload.get("text")) for e in world.journal().entries(run.id)]
+    assert any("lower tier" in text for text in said) is (tier == "lower")
+
+
 def test_S14_a_point_of_an_older_epoch_that_was_not_listed_is_not_chosen(stack: Stack) -> None:
     from drkit.coordination.interface import RoleRecord
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -99,6 +101,24 @@ def test_R8_what_does_not_verify_is_not_released_to(world: World, primary: str |
     )
     assert _start(world).state is RunState.ROLLED_BACK
     assert world.switches[1].read().held
+
+
+def test_R8_a_server_that_answers_and_names_itself_otherwise_is_not_led_to(world: World) -> None:
+    """Also where the round called it alive: who answered is looked at once more (H5)."""
+    from drkit.compute.interface import Endpoint
+    from drkit.health.memory import observation
+    from drkit.runs.actions.pointing import alive
+
+    seen = observation(PRIMARY, MODEL, MODEL, world.clock)
+    endpoint = Endpoint("http", "203.0.113.10", 8000)
+    for answered_by, led_to in ((MODEL, True), (None, True), ("another-model", False)):
+        prober = SimpleNamespace(
+            observe=lambda *_args, answered_by=answered_by, **_options: replace(
+                seen, answered_by=answered_by
+            )
+        )
+        context = world.context(_plan(world), prober=prober)
+        assert (alive(context, "lambda", endpoint) is not None) is led_to
 
 
 def test_R2_what_is_taken_back_goes_to_the_target_that_served_and_not_to_the_primary(

@@ -16,11 +16,12 @@ from drkit.compute.interface import InstanceState, LaunchSpec, Offer
 from drkit.config.models import JobCommand
 from drkit.config.sources import TreeSource
 from drkit.coordination.interface import RoleRecord
-from drkit.errors import ConfigError, VerificationFailed
+from drkit.errors import ConfigError, GuardRefused, VerificationFailed
 from drkit.operations.backup import Due, back_up
 from drkit.repository.keys import ScryptCost
 from drkit.repository.repository import Repository, init_repository, open_repository
 from drkit.runs.actions.catalog import ACTIONS
+from drkit.runs.actions.interface import StepCall
 from drkit.runs.engine import execute
 from drkit.runs.plan import Plan, Serving, make_plan
 from drkit.runs.records import EXTERNAL, RunRecord, RunState
@@ -251,6 +252,24 @@ def test_R7_a_machine_with_the_runs_tag_that_serves_somebody_else_is_refused(awa
     assert other.id in [each.id for each in away.world.compute.find({})]
 
 
+@pytest.mark.parametrize("site", ["coreweave", EXTERNAL, "lambda"])
+def test_R7_a_machine_is_not_given_back_unless_this_run_recorded_that_home_serves(
+    away: Away, site: str
+) -> None:
+    """Also not when another run did, which may have gone there and back."""
+    lease = away.world.arbiter.acquire("assistant", "here", ttl_s=60)
+    role = RoleRecord("assistant", 9, site, None, away.world.clock.now(), "another", ())
+    away.world.arbiter.record_role(lease, role)
+    away.world.arbiter.release(lease)
+    for switch in away.world.switches:
+        switch.set_by_another(Setting(False, PRIMARY))
+    arguments = {"made_by": EARLIER}
+    call = StepCall("this-run", "release", 1, arguments, {}, None)  # type: ignore[arg-type]
+    with pytest.raises(GuardRefused, match="serves by the role record"):
+        ACTIONS["release"].run(call, away.world.context(away.plan()))
+    assert away.world.compute.get(away.machine.id).state is InstanceState.RUNNING
+
+
 def test_R8_a_machine_that_traffic_was_led_back_to_is_kept(away: Away) -> None:
     def somebody_moves_it(step: str, point: str) -> None:
         if (step, point) == ("release", "before-intent"):
@@ -439,6 +458,8 @@ def test_R7_somebody_who_made_a_new_folder_in_the_middle_of_a_swap_keeps_it(
     (away.home / "mine.md").write_text("made meanwhile\n")
     run = away.resume(away.world.journal().run("latest"))
     assert run.state is not RunState.COMMITTED
+    said = [str(e.payload.get("error")) for e in away.world.journal().entries(run.id)]
+    assert any("somebody made it meanwhile" in text for text in said)
     everything = [path.name for place in (away.home, *away.beside) for path in place.iterdir()]
     assert "mine.md" in everything
     assert {"a.md", "b.md"} <= set(everything)

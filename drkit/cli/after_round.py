@@ -42,6 +42,7 @@ class Followed:
 
 def follow(session: Session, app: App, watched: Watched, role: SeenRole) -> Followed:
     """Does what follows from `watched`, as far as this command may."""
+    from drkit.cli.acting import act_alone
     from drkit.health.record import health_json
     from drkit.operations.decide import is_well, weigh
     from drkit.wiring.leading import NotLed, led
@@ -70,7 +71,7 @@ def follow(session: Session, app: App, watched: Watched, role: SeenRole) -> Foll
         _, decision = weigh(decisions, facts, app.config.decide, well=well)
         if isinstance(leader, NotLed):
             return Followed(leader.why, decision)
-        run_id = _act_alone(session, app, leader, decision, watched)
+        run_id = act_alone(session, app, leader, decision, watched.health.first_failed_at)
         _look_after_standbys(app)
         return Followed(None, decision, hold, run_id)
 
@@ -108,55 +109,6 @@ def _protect(
     elif flip.why:
         app.emit(Note("info", "hold", flip.why))
     return flip.note
-
-
-def _act_alone(
-    session: Session,
-    app: App,
-    leader: LeaderPass,
-    decision: DecisionRecord | None,
-    watched: Watched,
-) -> str | None:
-    """Opens the run of a decision that nobody had to approve, and starts its process."""
-    from drkit.coordination.decision import UNATTENDED, DecisionState
-    from drkit.state.audit import AuditLog
-
-    if decision is None or decision.decision.state is not DecisionState.APPROVED:
-        return None
-    if decision.decision.by != UNATTENDED or app.config.decide.mode != "auto":
-        return None
-    if (wait_s := leader.free_from_s - app.clock.elapsed_s()) > 0:
-        app.emit(Note("info", "decision", f"waits {wait_s:.0f} s: another one led before (T3)"))
-        return None
-    try:
-        run_id = _opened(session, app, decision, watched)
-    except DrkitError as error:
-        app.emit(Note("error", "decision", f"no run could be opened: {error.message}"))
-        return None
-    log = AuditLog(app.database, app.clock)
-    detail = {"decision": decision.id, "run": run_id}
-    log.append("run opened", decision.service, detail, who=leader.holder)
-    return run_id
-
-
-def _opened(session: Session, app: App, decision: DecisionRecord, watched: Watched) -> str:
-    from drkit.cli.following import start_process
-    from drkit.cli.running import plan_run
-    from drkit.runs.opening import Opener, Right
-    from drkit.wiring.run import open_journal
-    from drkit.wiring.watch import decided_target, open_decisions
-
-    settings = app.config.decide
-    plan = plan_run(app, settings.runbook, kind="failover", target=decided_target(app))
-    run = open_journal(app).open_run(
-        plan,
-        sandbox=app.sandbox,
-        first_failed_probe_at=watched.health.first_failed_at,
-        opener=Opener("drkit", Right.UNATTENDED, settings),
-    )
-    open_decisions(app).started(decision.id, run.id)
-    start_process(app, session.config_path, run.id)
-    return run.id
 
 
 def _look_after_standbys(app: App) -> None:

@@ -1,0 +1,322 @@
+"""What follows from a round, on a real deployment: done by the leader alone, and only if it may."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from drkit.cli import following
+from drkit.cli.after_round import Followed, follow
+from drkit.coordination.decision import DecisionState
+from drkit.coordination.interface import ArbiterUnreachable, RoleRecord
+from drkit.coordination.leadership import STANDING_BY, LeaderPass, watch_key
+from drkit.events import Note
+from drkit.health.interface import ServiceState
+from drkit.health.memory import MemoryProber
+from drkit.health.witness import Heard, Voice
+from drkit.operations.decide import pause
+from drkit.operations.watch import Watched
+from drkit.runs.records import EXTERNAL, RunState
+from drkit.state.audit import AuditLog
+from drkit.traffic.interface import Setting
+from drkit.traffic.memory import MemorySwitch
+from drkit.wiring import App, watch, witness
+from drkit.wiring.run import open_journal
+from drkit.wiring.watch import make_round, open_decisions, open_health_log
+
+HOME, SPARE = "http://127.0.0.1:8000", "http://127.0.0.9:8000"
+RUNBOOK = Path(__file__).parents[3] / "runbooks" / "primary-gpu-down.yaml"
+GPU = {"kind": "local", "path": "gpu", "host": "127.0.0.1", "argv": ["serve"]}
+AUTO = {"mode": "auto", "runbook": "down"}
+
+
+class Scene:
+    """A deployment whose rounds are commands of their own; `started` are the runs' processes."""
+
+    def __init__(self, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.app = app
+        self.clock: Any = app.clock
+        self.prober = MemoryProber(self.clock)
+        self.prober.set(HOME, "m")
+        self.prober.set(SPARE, "m")
+        app.__dict__["prober"] = self.prober
+        self.gateway = MemorySwitch("gateway", setting=Setting(False, HOME))
+        self.started: list[str] = []
+        self.voices = [Voice.DOWN]
+        monkeypatch.setattr(app, "switches", lambda _namespace: (self.gateway,))
+        monkeypatch.setattr(watch, "reach", lambda _hosts: _passed())
+        monkeypatch.setattr(
+            witness,
+            "hear_witnesses",
+            lambda _app, _site: tuple(Heard("w", voice, "") for voice in self.voices),
+        )
+        monkeypatch.setattr(
+            following, "start_process", lambda _app, _config, run_id: self.started.append(run_id)
+        )
+        self.session: Any = SimpleNamespace(config_path=Path("schedules.yaml"))
+        self.monkeypatch = monkeypatch
+
+    def round(self) -> tuple[Watched, Followed]:
+        self.clock.advance(30)
+        role, watched = make_round(self.app)
+        return watched, follow(self.session, self.app, watched, role)
+
+    def die(self) -> Followed:
+        """Seen well, then dead until it is DOWN."""
+        for _ in range(3):
+            self.round()
+        self.prober.set(HOME, None)
+        watched, followed = self.round()
+        assert watched.health.state is ServiceState.DOWN
+        return followed
+
+    def decided(self) -> DecisionState | None:
+        record = open_decisions(self.app).open()
+        return record.decision.state if record else None
+
+    def runs(self) -> list[Any]:
+        return open_journal(self.app).runs()
+
+    def led_by(self, given: dict[str, str]) -> None:
+        for name, value in given.items():
+            self.monkeypatch.setenv(name, value)
+
+    def said(self) -> str:
+        events = self.app.emit.__self__  # type: ignore[attr-defined]
+        return "\n".join(event.text for event in events if isinstance(event, Note))
+
+
+def _passed() -> Any:
+    from drkit.health.interface import ProbeResult, Verdict
+
+    return ProbeResult("reference", Verdict.PASSED, "")
+
+
+Make = Callable[..., Scene]
+
+
+@pytest.fixture
+def scene(open_app: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    shutil.copy(RUNBOOK, tmp_path / "runbooks" / "down.yaml")
+    text = (tmp_path / "runbooks" / "down.yaml").read_text()
+    (tmp_path / "runbooks" / "down.yaml").write_text(text.replace("lambda", "gpu"))
+    monkeypatch.delenv("DRKIT_LEADER", raising=False)
+
+    def make(decide: dict[str, Any] | None = None, **target: Any) -> Scene:
+        spare = {"provider": GPU, "candidates": [{"gpu": "L40", "max_usd_per_hour": 1}]}
+        spare |= {"standby": True, "endpoint": SPARE, **target}
+        spare["limits"] = {"usd_per_hour": 2, "usd_per_run": 5}
+        service = {"name": "assistant", "model": "m", "weights": "model", "primary": "gpu"}
+        service["external"] = {"model": "ext"}  # type: ignore[assignment]
+        app = open_app(service=service, targets={"spare": spare}, decide=decide or AUTO)
+        return Scene(app, monkeypatch)
+
+    return make
+
+
+def test_in_mode_auto_the_run_is_opened_once_and_its_process_started(scene: Make) -> None:
+    made = scene()
+    followed = made.die()
+    assert made.gateway.read().held
+    (run,) = made.runs()
+    assert followed.run_id == run.id
+    assert (run.unattended, run.target, run.state) == (True, "spare", RunState.PLANNED)
+    assert run.first_failed_probe_at is not None
+    assert made.started == [run.id]
+    assert made.decided() is None
+    for _ in range(2):  # its process did not begin: it is started again, and no other is opened
+        made.round()
+    assert [each.id for each in made.runs()] == [run.id]
+    assert set(made.started) == {run.id}
+    rows = [row.what for row in AuditLog(made.app.database, made.clock).entries()]
+    assert rows[:3] == ["hold: holding", "hold: held", "run failover"]
+
+
+@pytest.mark.parametrize(
+    ("decide", "state"),
+    [
+        ({"mode": "approve", "runbook": "down"}, DecisionState.WAIT_APPROVAL),
+        ({"mode": "observe", "runbook": "down"}, DecisionState.OBSERVED),
+    ],
+)
+def test_in_other_modes_users_are_held_and_nothing_is_opened(
+    scene: Make, decide: dict[str, Any], state: DecisionState
+) -> None:
+    made = scene(decide)
+    made.die()
+    made.round()
+    assert made.gateway.read().held
+    assert made.decided() is state
+    assert (made.runs(), made.started) == ([], [])
+
+
+def test_H3_without_a_second_voice_or_a_standby_that_passes_a_person_is_asked(
+    scene: Make,
+) -> None:
+    for why in ("silent", "well", "standby"):
+        made = scene()
+        shutil.rmtree(made.app.state_dir, ignore_errors=True)
+        if why == "standby":
+            made.prober.set(SPARE, "another")
+        else:
+            made.voices = [Voice.SILENT if why == "silent" else Voice.WELL]
+        made.die()
+        assert made.decided() is DecisionState.WAIT_APPROVAL, why
+        assert made.runs() == []
+        made.app.database.close()
+
+
+def test_who_does_not_lead_probes_on_and_touches_nothing(scene: Make) -> None:
+    made = scene()
+    made.led_by(dict(STANDING_BY))
+    followed = made.die()
+    assert followed.not_led == "nobody leads"
+    made.led_by(LeaderPass("another").environment())
+    made.app.arbiter.acquire(watch_key("assistant"), "a third", ttl_s=3600)
+    _, followed = made.round()
+    assert followed.not_led == "a third leads"
+    made.monkeypatch.delenv("DRKIT_LEADER")
+    _, followed = made.round()
+    assert "a third holds the lease" in (followed.not_led or "")
+    assert not made.gateway.read().held
+    assert (made.decided(), made.runs()) == (None, [])
+    assert open_health_log(made.app).recent() == []
+
+
+def test_T3_a_leader_that_took_over_holds_and_opens_nothing_before_its_time(scene: Make) -> None:
+    made = scene()
+    made.app.arbiter.acquire(watch_key("assistant"), "me", ttl_s=3600)
+    made.led_by(LeaderPass("me", made.clock.elapsed_s() + 600).environment())
+    made.die()
+    made.round()
+    assert not made.gateway.read().held
+    assert made.runs() == []
+    assert made.decided() is DecisionState.APPROVED
+    made.clock.advance(600)
+    made.round()
+    assert made.gateway.read().held
+    assert len(made.runs()) == 1
+
+
+def test_R1_while_the_arbiter_is_away_the_last_role_is_watched_and_nothing_is_done(
+    scene: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = scene()
+    for _ in range(3):
+        made.round()
+    away = ArbiterUnreachable("the arbiter is away", hint="")
+    for name in ("read_role", "acquire", "holding"):
+        monkeypatch.setattr(made.app.arbiter, name, _raises(away))
+    made.prober.set(HOME, None)
+    watched, followed = made.round()
+    assert (watched.site, watched.health.state) == ("gpu", ServiceState.DOWN)
+    assert followed.not_led == "the arbiter is away"
+    assert not made.gateway.read().held
+    assert made.decided() is DecisionState.BLOCKED
+    assert made.runs() == []
+    assert [change.after for change in open_health_log(made.app).recent()][:2] == [
+        "DOWN",
+        "SUSPECT",
+    ]
+
+
+def test_R4_a_pause_that_comes_between_looking_and_opening_is_seen(
+    scene: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = scene()
+    real = watch.decided_target
+
+    def meanwhile(app: App) -> str:
+        now = made.clock.now()
+        until = now + timedelta(hours=1)
+        pause(app.database, "assistant", until=until, now=now, by="ada", why="work")
+        return real(app)
+
+    made.monkeypatch.setattr("drkit.cli.running.plan_run", _planning(made, meanwhile))
+    made.die()
+    assert (made.runs(), made.started) == ([], [])
+    assert "paused" in made.said()
+    made.round()
+    assert made.decided() is DecisionState.BLOCKED
+
+
+def test_users_are_led_back_when_it_is_well_and_not_while_a_run_is_open_or_it_is_paused(
+    scene: Make,
+) -> None:
+    made = scene({"mode": "approve", "runbook": "down"})
+    made.die()
+    now = made.clock.now()
+    until = now + timedelta(hours=1)
+    pause(made.app.database, "assistant", until=until, now=now, by="ada", why="work")
+    made.prober.set(HOME, "m")
+    for _ in range(6):
+        made.round()
+    assert made.gateway.read().held  # paused
+    made.clock.advance(3600)
+    for _ in range(4):
+        made.round()
+    assert made.gateway.read().held  # the watcher slept, and counts anew
+    made.round()
+    assert made.gateway.read() == Setting(False, HOME)
+    assert made.decided() is None
+
+
+def test_H5_users_are_not_led_back_to_who_answers_by_another_name(scene: Make) -> None:
+    made = scene({"mode": "approve", "runbook": "down"})
+    made.die()
+    made.prober.set(HOME, "another")
+    for _ in range(8):
+        made.round()
+    assert made.gateway.read().held
+
+
+def test_an_operators_emergency_is_not_taken_back(scene: Make) -> None:
+    made = scene({"mode": "approve", "runbook": "down"})
+    made.die()
+    lease = made.app.arbiter.acquire("assistant", "run-1", ttl_s=30)
+    role = RoleRecord("assistant", 1, EXTERNAL, None, made.clock.now(), "run-1")
+    made.app.arbiter.record_role(lease, role)
+    made.app.arbiter.release(lease)
+    made.prober.set(HOME, "m")
+    for _ in range(8):
+        made.round()
+    assert made.gateway.read().held
+
+
+def test_a_process_that_dies_again_and_again_is_left_to_a_person(scene: Make) -> None:
+    made = scene()
+    made.die()
+    (run,) = made.runs()
+    journal = open_journal(made.app)
+    for _ in range(3):
+        journal.claim(run.id)
+        journal.append(run.id, "resumed", payload={"pid": 1, "unknown": []})
+        journal.release(run.id)
+    made.started.clear()
+    made.round()
+    assert made.started == []
+    assert "died 3 times" in made.said()
+
+
+def _raises(error: Exception) -> Callable[..., Any]:
+    def raising(*_arguments: Any, **_named: Any) -> Any:
+        raise error
+
+    return raising
+
+
+def _planning(made: Scene, meanwhile: Callable[[App], str]) -> Callable[..., Any]:
+    from drkit.cli.running import plan_run
+
+    def planned(app: App, runbook: str, *, kind: Any, target: str | None) -> Any:
+        plan = plan_run(app, runbook, kind=kind, target=target)
+        meanwhile(app)
+        return plan
+
+    return planned

@@ -9,6 +9,7 @@ from typing import Literal, cast
 
 from drkit.errors import DrkitError
 from drkit.events import Emit
+from drkit.repository.erase_remains import remains
 from drkit.repository.layout import INDEX, SNAPSHOTS, pack_name
 from drkit.repository.listing import Listing
 from drkit.repository.prune_plan import PrunePlan, Turn
@@ -36,8 +37,8 @@ class ErasureStanding:
             return "removed"
         if self.state == "away":
             return f"away: {self.why}"
-        when = f"{self.until:%Y-%m-%d %H:%M} UTC" if self.until else "it is back"
-        return f"retained until {when}: {self.why}"
+        until = f" until {self.until:%Y-%m-%d %H:%M} UTC" if self.until else ""
+        return f"retained{until}: {self.why}"
 
 
 def erasure_standing(
@@ -47,7 +48,9 @@ def erasure_standing(
     *,
     hold: timedelta = HOLD,
 ) -> dict[str, ErasureStanding]:
-    """Every store of the deployment by name, from fresh listings. Nothing is changed."""
+    """Every store of the deployment by name, from fresh listings. Nothing is changed. A store that
+    lists nothing erased any more is asked whether it keeps what was deleted.
+    """
     seen = survey(repository, list_stores(repository, emit), emit)
     answering = {store.name: store for store in seen.listings}
     evicted = seen.tombstones.evicted
@@ -63,7 +66,23 @@ def erasure_standing(
         else:
             listing = seen.listings[store]
             found[name] = _standing(store, listing, seen, turns.get(name), absent)
+            gone_at = seen.tombstones.gone_at.get(name)
+            if found[name].state == "removed" and gone_at is not None:
+                found[name] = _deleted(store, gone_at, repository.clock.now())
     return found
+
+
+def _deleted(store: Store, gone_at: datetime, now: datetime) -> ErasureStanding:
+    """The standing of a store from which all was deleted, at `gone_at`."""
+    left = remains(store)
+    if left is None:
+        return ErasureStanding("removed")
+    if left.keeps_for is None:
+        return ErasureStanding("retained", None, left.why)
+    until = gone_at + left.keeps_for
+    return (
+        ErasureStanding("retained", until, left.why) if now < until else ErasureStanding("removed")
+    )
 
 
 def _standing(

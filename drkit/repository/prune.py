@@ -36,7 +36,7 @@ from drkit.repository.repository import Repository
 from drkit.repository.rescue import reach_of, unmark
 from drkit.repository.snapshot import read_snapshot
 from drkit.repository.survey import survey
-from drkit.repository.tombstones import record_deletions
+from drkit.repository.tombstones import Deletion, record_deletions
 from drkit.stores.interface import Retained, Store, StoreRefused
 
 CheckStore = Callable[[Repository, Store], tuple[str, tuple[str, ...]]]
@@ -272,11 +272,23 @@ class _Run:
                 f"{len(retained)} packs are retained, at the latest until {max(retained.values())}"
             )
             self.emit(Note("info", store.name, text))
+        if self.level.tombstones.erased_packs & set(doomed) - retained.keys():
+            self._note_gone(store)
         write_ledgers(self.repository, self.level, {store.name}, (), self.emit)
         checked_by, problems = self.options.check(self.repository, store)
         turn = Turn(self.repository.clock.now(), checked_by, problems, retained)
         self._write_plan(replace(self._plan, turns={**self._plan.turns, store.name: turn}))
         return freed
+
+    def _note_gone(self, store: Store) -> None:
+        """Records when the erased was deleted: a store may keep what was deleted for some time."""
+        now = self.repository.clock.now()
+        gone = Deletion("gone", store.name, frozenset({store.name}), at=now)
+        level = self.level
+        tombstones = record_deletions(
+            self.repository.key, level.tombstones, level.listings, [gone], at=now, emit=self.emit
+        )
+        self.level = replace(level, tombstones=tombstones)
 
     def _naming_marked(self, listing: Listing) -> frozenset[str]:
         """Index files of a store that name a marked pack: it kept them so far, under a lock."""

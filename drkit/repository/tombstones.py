@@ -22,15 +22,15 @@ from drkit.repository.records import read_records, seal_record
 from drkit.repository.sealing import MasterKey
 from drkit.stores.interface import Store, StoreRefused
 
-Kind = Literal["snapshot", "key", "path", "pack"]
+Kind = Literal["snapshot", "key", "path", "pack", "gone"]
 
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
     """One thing that is gone from `stores` (None: from all, for good).
 
-    A path is known by its keyed hash, and erased from the points of before `at`; other kinds have
-    no such moment.
+    A path is known by its keyed hash, and erased from the points of before `at`. "gone" says of the
+    store `id` when packs with something erased were deleted there last. Others have no moment.
     """
 
     kind: Kind
@@ -73,6 +73,12 @@ class Tombstones:
     def erased_packs(self) -> frozenset[str]:
         """Packs that hold what was erased: the next prune writes anew what else is in them."""
         return frozenset(one.id for one in self.deletions.values() if one.kind == "pack")
+
+    @property
+    def gone_at(self) -> dict[str, datetime]:
+        """When each store last deleted packs that held what was erased."""
+        found = [one for one in self.deletions.values() if one.kind == "gone"]
+        return {one.id: one.at for one in found if one.at}
 
     def pending(self, listing: Listing, store: str) -> frozenset[str]:
         """Snapshots that are deleted and that the store still lists."""

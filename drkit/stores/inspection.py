@@ -29,8 +29,9 @@ class LifecycleRule:
 class Inspection:
     """`prefix`: what lifecycle prefixes are compared with. `skew_s`: the store's clock minus ours.
 
-    `lacking` and `excess`: permissions, in the store's own words, that the credential needs and
-    has not, and that it has and should not have. `lockable`: whether objects can be locked.
+    `deletes_versions`: what drkit deletes there goes with all its versions. `lacking` and `excess`:
+    permissions, in the store's own words, that the credential needs and has not, and that it has
+    and should not have. `lockable`: whether objects can be locked.
     """
 
     place: str
@@ -38,6 +39,7 @@ class Inspection:
     region: str | None = None
     skew_s: float | None = None
     versioned: bool | None = None
+    deletes_versions: bool = False
     soft_delete_s: float | None = None
     lifecycle: tuple[LifecycleRule, ...] | None = None
     lockable: bool | None = None

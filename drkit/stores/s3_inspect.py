@@ -42,6 +42,7 @@ def inspect_bucket(bucket: S3Bucket) -> Inspection:
     known = Inspection(
         place=f"s3://{bucket.bucket}/{bucket.root}",
         prefix=bucket.root,
+        deletes_versions=bucket.traits.delete_versions,
         region=answer.get("BucketRegion") or headers.get("x-amz-bucket-region"),
         skew_s=skew_of(headers.get("date"), bucket.clock.now()),
         excess=tuple(right for call, right in _TOO_MUCH.items() if ask.works(call)),

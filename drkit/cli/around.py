@@ -67,3 +67,16 @@ def show_round(
         session.terminal.result("alert", alert_json(alert), text)
     for words in attended.untold:
         session.terminal.emit(Note("warning", "alerts", f"not told, and tried again: {words}"))
+
+
+def show_standing_alerts(session: Session, app: App) -> None:
+    """The alerts that stand now, a line each; nothing without one."""
+    from drkit.wiring.around import alert_book
+
+    if app.config.service is None:
+        return
+    for name, standing in alert_book(app, app.config.service.name).standing():
+        since = f"{standing.raised_at:%Y-%m-%d %H:%M} UTC" if standing.raised_at else "?"
+        values = {"alert": name, "level": standing.level, "since": since, "text": standing.text}
+        words = f"ALERT {name} ({standing.level}) since {since}: {standing.text}"
+        session.terminal.result("alert_standing", values, words)

@@ -73,6 +73,7 @@ def _stores(session: Session, app: App) -> Status:
 
 def _service(session: Session, app: App, found: Status) -> bool:
     """The service, where one is watched; whether somebody waits for an operator."""
+    from drkit.cli.around import show_standing_alerts
     from drkit.cli.watching import decision_values, decision_words
     from drkit.coordination.decision import DecisionState
     from drkit.events import Note
@@ -91,6 +92,7 @@ def _service(session: Session, app: App, found: Status) -> bool:
         return False
     words = "\n".join(service_words(service, app.clock.now()))
     session.terminal.result("service_status", service_values(service, app), words)
+    show_standing_alerts(session, app)
     if session.json_lines:
         columns = ("at", "before", "after", "why")
         rows = [{**asdict(change), "at": change.at.isoformat()} for change in service.changes]

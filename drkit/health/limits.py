@@ -51,7 +51,7 @@ class Standing:
     """What is remembered of a limit. Times in seconds of `Clock.elapsed_s`.
 
     `turning_s`: since when the metric stands on the other side, without a break. `measured_s`:
-    when it was measured last.
+    when it was measured last. `text` and `level`: of the alert that stands.
     """
 
     raised: bool = False
@@ -59,6 +59,8 @@ class Standing:
     measured_s: float | None = None
     raised_at: datetime | None = None
     value: float | None = None
+    text: str = ""
+    level: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +91,12 @@ def judge(
     since_s = now_s if measured.turning_s is None else measured.turning_s
     if now_s - since_s < limit.lasting_s:
         return replace(measured, turning_s=since_s), None
-    raised = not standing.raised
-    after = replace(measured, raised=raised, turning_s=None, raised_at=now if raised else None)
-    return after, Change(limit, raised, _words(limit, measure, raised), measure.value)
+    change = Change(limit, not standing.raised, "", measure.value)
+    change = replace(change, text=_words(limit, measure, change.raised))
+    if not change.raised:
+        return Standing(measured_s=now_s, value=measure.value), change
+    told = replace(measured, text=change.text, level=limit.level)
+    return replace(told, raised=True, turning_s=None, raised_at=now), change
 
 
 def judge_all(
@@ -130,7 +135,7 @@ def _unmeasured(limit: Limit, standing: Standing, now_s: float) -> tuple[Standin
         return standing, None
     minutes = FORGOTTEN_AFTER_S / 60
     text = f"{limit.metric} was not measured for {minutes:g} min; the alert is dropped"
-    return replace(standing, raised=False, raised_at=None), Change(limit, False, text, None)
+    return Standing(), Change(limit, False, text, None)
 
 
 def _words(limit: Limit, value: Value, raised: bool) -> str:

@@ -77,6 +77,9 @@ class AlertBook:
                 }
             after, changes = judge_all(limits, standings, measures, now_s, now)
             alerts = tuple(self._alert(change, now, words or {}) for change in changes)
+            for alert in alerts:
+                if alert.state == "raised":
+                    after[alert.name] = replace(after[alert.name], text=alert.text)
             letters = [
                 *_letters(_part(kept.value, "outbox")),
                 *(_Letter(alert, False, _for(alert, told)) for alert in alerts),
@@ -208,6 +211,8 @@ def _standings(kept: Any) -> dict[str, Standing]:
                 value["measured_s"],
                 datetime.fromisoformat(at) if at else None,
                 value["value"],
+                str(value["text"]),
+                str(value["level"]),
             )
         except (KeyError, TypeError, ValueError):
             continue  # learnt anew

@@ -17,6 +17,7 @@ from drkit.health.default_limits import limits_of
 from drkit.health.exporters import StatsFields, read_gpu, read_stats
 from drkit.health.history import scrapes_from, with_scrape
 from drkit.health.interface import Memory
+from drkit.health.limits import Standing
 from drkit.health.places import read_provider, read_store, read_tree
 from drkit.health.readings import Reader, Reading, not_measured
 from drkit.health.scrape import Scrape
@@ -26,6 +27,7 @@ from drkit.observers.catalog import open_observer
 from drkit.observers.interface import Alert
 from drkit.operations.alerts import AlertBook, Told
 from drkit.operations.around import Seen, look_around
+from drkit.operations.exposition import exposition, write_exposition
 from drkit.operations.measures import measures_of, words_of
 from drkit.operations.watch import Watch, Watched
 from drkit.wiring.app import App, parse_endpoint
@@ -72,17 +74,44 @@ def attend(app: App, watch: Watch, watched: Watched, *, everything: bool, tells:
         now=app.clock.now(),
     )
     if not tells:
-        return Attended(seen, measures, (), ())
+        return Attended(seen, measures, (), _exposed(app, watched, seen, measures, ()))
     limits = limits_of(app.config.alerts.limits, [each.result.probe for each in readings])
     book = alert_book(app, watch.service)
     told, untold = _told(app)
     words = words_of(readings, watched.observation, watched.health)
     changes = book.judge(limits, measures, told, words=words)
-    return Attended(seen, measures, changes, (*untold, *book.deliver(told)))
+    exposed = _exposed(app, watched, seen, measures, book.standing())
+    return Attended(seen, measures, changes, (*exposed, *untold, *book.deliver(told)))
 
 
 def alert_book(app: App, service: str) -> AlertBook:
     return AlertBook(app.database, service, app.clock, host=app.hostname, sandbox=app.sandbox)
+
+
+def _exposed(
+    app: App,
+    watched: Watched,
+    seen: tuple[Seen, ...],
+    measures: Mapping[str, Measure],
+    standing: tuple[tuple[str, Standing], ...],
+) -> tuple[str, ...]:
+    """Writes the metrics file, if one is wanted; what went wrong, in words."""
+    path, service = app.config.alerts.prometheus, app.config.service
+    if path is None or service is None:
+        return ()
+    text = exposition(
+        service.name,
+        health=watched.health,
+        probes=[*watched.observation.results, *(each.reading.result for each in seen)],
+        measures=measures,
+        standing=standing,
+        at=watched.observation.at,
+    )
+    try:
+        write_exposition(Path(path), text)
+    except OSError as error:
+        return (f"{path} cannot be written: {error.strerror or error}",)
+    return ()
 
 
 def _told(app: App) -> tuple[list[Told], list[str]]:

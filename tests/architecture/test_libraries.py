@@ -23,6 +23,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "markupsafe": ("drkit/runs/evidence/as_html.py",),
     "numpy": ("drkit/repository/", "drkit/standins/"),
     "orjson": ("drkit/",),
+    "prometheus_client": ("drkit/operations/exposition.py",),
     "pydantic": ("drkit/config/", "drkit/points/point.py", "drkit/runs/schema.py"),
     "pydantic_core": ("drkit/config/", "drkit/runs/schema.py"),
     "pyfastcdc": ("drkit/repository/chunker.py",),
@@ -46,6 +47,7 @@ HOMES: dict[str, tuple[str, ...]] = {
 IMPORT_NAMES = {
     "google-cloud-storage": "google",
     "dnspython": "dns",
+    "prometheus-client": "prometheus_client",
     "ruamel.yaml": "ruamel",
     "qdrant-edge-py": "qdrant_edge",
     "psycopg[binary]": "psycopg",

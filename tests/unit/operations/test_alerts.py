@@ -58,7 +58,9 @@ def scene(tmp_path: Path) -> Scene:
 def test_an_alert_is_raised_once_and_cleared_once_everywhere(scene: Scene) -> None:
     for _ in range(8):
         scene.round(0.7)
-    assert [name for name, _ in scene.book().standing()] == ["slow"]
+    ((name, standing),) = scene.book().standing()
+    assert (name, standing.level) == ("slow", "warning")
+    assert "700 ms" in standing.text
     for _ in range(8):
         scene.round(0.2)
     told = [(each.name, each.state) for each in scene.observer.told]
@@ -71,6 +73,7 @@ def test_an_alert_is_raised_once_and_cleared_once_everywhere(scene: Scene) -> No
 
 def test_yes_and_no_are_told_in_words(scene: Scene) -> None:
     scene.round(None, down=True)
+    assert [each.text for _, each in scene.book().standing()] == ["it is DOWN"]
     scene.round(None, down=False)
     assert [each.text for each in scene.observer.told] == ["it is DOWN", "it is over"]
 

@@ -320,8 +320,9 @@ class _Execution:
     def _catch_up(self) -> None:
         """Passes the milestones of steps that are done: a crash may have come between the two."""
         steps = replay(self._journal.entries(self._run_id), [each.id for each in self._plan.steps])
-        if not any(step.action == "preflight" for step in self._plan.steps):
-            self._fire(RunEvent.CHECKED)  # a runbook that checks nothing first is past its checks
+        checks = [step for step in self._plan.steps if step.action == "preflight"]
+        if all(each.skip or steps[each.id].state is StepState.SKIPPED for each in checks):
+            self._fire(RunEvent.CHECKED)  # a run that checks nothing first is past its checks
         for step in self._plan.steps:
             if steps[step.id].state is StepState.DONE:
                 for kind in ("intent", "done"):

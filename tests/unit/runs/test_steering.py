@@ -16,6 +16,7 @@ from drkit.runs.records import Ask, RunRecord, RunState, StepState
 from drkit.runs.retarget import begin_anew, may_retarget
 from drkit.runs.skip import skip_step
 from drkit.runs.stopping import stop_where_it_is
+from drkit.state.schema import RUNS
 
 if TYPE_CHECKING:
     from conftest import World
@@ -184,6 +185,15 @@ def test_R12_a_skip_is_in_the_journal_with_who_and_why(world: World) -> None:
     (line,) = [e for e in world.journal().entries(run.id) if e.kind == "skipped"]
     assert line.payload == {"reason": "the resolver is down", "who": WHO}
     assert world.marks.count["verify_public"] == 0
+
+
+def test_a_run_whose_checks_were_skipped_comes_to_its_end(world: World) -> None:
+    world.marks.fail["preflight"] = [NeedsOperator("odd", hint="look")]
+    run = world.start()
+    skip_step(world.journal(), run.id, "preflight", reason="its provider is slow", who=WHO)
+    with world.database.write() as connection:  # as a run that died in PREFLIGHT
+        connection.execute(RUNS.update().values(state=RunState.PREFLIGHT.value))
+    assert world.resume(run.id).state is RunState.COMMITTED
 
 
 @pytest.mark.parametrize("step", ["acquire", "point", "restore", "verify"])

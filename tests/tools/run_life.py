@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+from run_drkit import Drkit
 from run_inhabited import inhabited
 from run_stack import Stack
 from run_world import World
 
 from drkit.errors import DrkitError
-from drkit.runs.records import RunRecord
+from drkit.runs.journal import Journal
+from drkit.runs.records import Ask, RunRecord, StepState
+from drkit.runs.retarget import may_retarget
+from drkit.runs.skip import skip_step
+from drkit.runs.states import replay
 
+RUNS = {
+    "failover": ("primary-gpu-down", "failover", "coreweave"),
+    "failover elsewhere": ("primary-gpu-down", "failover", "runpod"),
+    "drill": ("primary-gpu-down", "drill", "coreweave"),
+    "hold": ("emergency-rollback", "switchover", ""),
+    "failback": ("failback", "failback", ""),
+}
 MOST_RESUMES = 6
 
 
@@ -20,18 +33,57 @@ class Life:
         self.world = self._entered.__enter__()
         self.log: list[str] = []
 
-    def open_run(self, kind: str, machine: str) -> None:
+    def open_run(self, what: str, machine: str) -> None:
         """A command on that machine; it starts the process that executes the run."""
         world = self.world
+        runbook, kind, target = RUNS[what]
+
+        def opened() -> None:
+            plan = world.plan(runbook, kind, target, machine)
+            world.execute(world.open_run(plan, machine).id, machine)
+
+        self._try(f"{what} on {machine}", opened)
+
+    def ask(self, what: str) -> None:
+        """An operator says something to the oldest open run, where it belongs, and takes it up."""
+        world = self.world
+        for run in self.open_runs()[:1]:
+            machine = run.machine or "one"
+
+            def asked(run: RunRecord = run, machine: str = machine) -> None:
+                world.command(machine, lambda journal: self._said(journal, run, what))
+
+            self._try(f"{what} of {run.id}", asked)
+
+    def _said(self, journal: Journal, run: RunRecord, what: str) -> None:
+        plan = journal.plan(run.id)
+        steps = replay(journal.entries(run.id), [step.id for step in plan.steps])
+        if what == "skip":
+            for step in plan.steps:
+                if steps[step.id].state in (StepState.FAILED, StepState.PENDING):
+                    skip_step(journal, run.id, step.id, reason="it hurts", who="somebody")
+                    return
+        elif what == "retarget":
+            target = "coreweave" if run.target == "runpod" else "runpod"
+            new = self.world.plan(run.runbook, run.kind, target)
+            may_retarget(run, plan, steps, new)
+            journal.ask(run.id, Ask("retarget", "somebody", new.to_json()), who="somebody")
+        else:
+            journal.ask(run.id, Ask(what, "somebody"), who="somebody")  # type: ignore[arg-type]
+
+    def _try(self, what: str, do: Callable[[], object]) -> None:
         try:
-            run = world.open_run(world.plan("primary-gpu-down", kind), machine)
+            do()
         except DrkitError as error:
-            self.log.append(f"{kind} not opened: {error.message}")
-            return
-        world.execute(run.id, machine)
+            self.log.append(f"{what}: {type(error).__name__}: {error.message}")
 
     def resume(self, machine: str) -> None:
+        """As the command does: what was asked to stop is withdrawn."""
         for run in self.open_runs():
+            if run.asked is not None and run.asked.what in ("stop", "abort"):
+                self.world.command(
+                    run.machine or "one", lambda j, run=run: j.ask(run.id, None, who="somebody")
+                )
             self.world.execute(run.id, machine)
 
     def work(self, turns: int) -> None:
@@ -91,11 +143,16 @@ class Life:
         world = self.world
         world.heal()
         world.sim.run(lambda: not self.living())
-        for _ in range(MOST_RESUMES):
+        for number in range(MOST_RESUMES):
             if not (runs := self.open_runs()):
                 break
             for run in runs:
-                world.finish(world.execute(run.id, run.machine or "one"))
+                machine = run.machine or "one"
+                if number == MOST_RESUMES - 2:  # what cannot go on is taken back
+                    world.ask(run.id, Ask("rollback", "somebody"), machine)
+                elif run.asked is not None and run.asked.what in ("stop", "abort"):
+                    world.command(machine, lambda j, run=run: j.ask(run.id, None, who="somebody"))
+                world.finish(world.execute(run.id, machine))
             self.time_passes(120.0)  # a lease that another machine left behind runs out
         world.rules.at_the_end()
         self._must_be_sound()

@@ -152,7 +152,8 @@ class Rules:
             now = switch.history[-1]
             if now.held or now.value is None or now.value == world.primary_url:
                 continue
-            right = role is not None and role.endpoint_url == now.value
+            # A name cannot hold users; while they are held elsewhere it stays as it was.
+            right = role is not None and role.endpoint_url in (now.value, None)
             self._must(right, f"R1: {switch.name} leads to {now.value}, and {role} serves")
 
     def _after_the_end(self, known: Known) -> None:

@@ -40,6 +40,7 @@ from drkit.runs import engine
 from drkit.runs.actions.catalog import ACTIONS
 from drkit.runs.actions.interface import Context
 from drkit.runs.journal import Journal
+from drkit.runs.lease import owner_key
 from drkit.runs.plan import Plan, Serving, make_plan
 from drkit.runs.reading import ReadableJournal
 from drkit.runs.records import EXTERNAL, Ask, Entry, RunRecord
@@ -181,10 +182,16 @@ class World:
 
     # What operators do
 
-    def plan(self, runbook: str, kind: str | None = None, target: str = "coreweave") -> Plan:
-        """The plan as an operator gets it now. A failback leaves who serves."""
+    def plan(
+        self,
+        runbook: str,
+        kind: str | None = None,
+        target: str = "coreweave",
+        on: str = "one",
+    ) -> Plan:
+        """The plan as an operator gets it now on that machine. A failback leaves who serves."""
         book = self.stack.runbooks[runbook]
-        serving = self._serving() if book.kind == "failback" else None
+        serving = self._serving(on) if book.kind == "failback" else None
         machine = any(step.action == "acquire" for step in book.steps)
         return make_plan(
             book.model_copy(update={"lost": self.lost}) if book.lost else book,
@@ -195,8 +202,8 @@ class World:
             serving=serving,
         )
 
-    def _serving(self) -> Serving:
-        drkit = self._new_drkit("one")
+    def _serving(self, machine: str) -> Serving:
+        drkit = self._new_drkit(machine)
         app: Any = SimpleNamespace(
             config=self.config,
             arbiter=self.arbiter(drkit),
@@ -340,13 +347,12 @@ class World:
 
     def _owns(self, drkit: Drkit) -> bool:
         """Whether an operator sees no need to take the run over to this machine."""
-        if self.shared:
-            return True
-        try:
-            here = self.known(drkit.run_id, drkit.machine.name).run
-        except ValueError:
-            return False
-        return here.generation == self.run(drkit.run_id).generation
+        owner = self.place.read(owner_key(drkit.run_id)).role
+        known = any(run.id == drkit.run_id for run in self._readable(drkit.machine.name).runs())
+        return known and (owner is None or owner.site == drkit.holder)
+
+    def _readable(self, machine: str) -> ReadableJournal:
+        return ReadableJournal(self.databases[machine])
 
     def state_of(self, machine: str) -> Path:
         return self.folder / f"{machine}.sqlite"

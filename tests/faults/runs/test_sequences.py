@@ -28,7 +28,7 @@ SECONDS_IN_SOAK = 1800.0
 WANTED_IN_SOAK = 20_000
 SEQUENCES_A_ROUND = 20
 MEMORY = Path(__file__).parents[3] / ".drkit" / "tests" / "run-sequences.json"
-KINDS = st.sampled_from(["failover", "failover", "drill"])
+RUNS = st.sampled_from(["failover", "failover", "failover elsewhere", "drill", "hold", "failback"])
 MACHINES = st.sampled_from(["one", "two"])
 ANSWERS = st.sampled_from(["lost", "late", "never", "OUT_OF_CAPACITY", "QUOTA", "TRANSIENT"])
 
@@ -42,15 +42,19 @@ class RunModel(RuleBasedStateMachine):
     acts: ClassVar[int] = 0
     runs: ClassVar[int] = 0
 
-    @initialize(number=st.integers(0, 1 << 30), kind=KINDS, machine=MACHINES)
-    def begin(self, number: int, kind: str, machine: str) -> None:
+    @initialize(number=st.integers(0, 1 << 30), what=RUNS, machine=MACHINES)
+    def begin(self, number: int, what: str, machine: str) -> None:
         type(self).lives += 1
         self.life = Life(self.stack, self.folder / str(number), number)
-        self.life.open_run(kind, machine)
+        self.life.open_run(what, machine)
 
-    @rule(kind=KINDS, machine=MACHINES)
-    def open_run(self, kind: str, machine: str) -> None:
-        self.life.open_run(kind, machine)
+    @rule(what=RUNS, machine=MACHINES)
+    def open_run(self, what: str, machine: str) -> None:
+        self.life.open_run(what, machine)
+
+    @rule(what=st.sampled_from(["rollback", "stop", "abort", "retarget", "skip"]))
+    def ask(self, what: str) -> None:
+        self.life.ask(what)
 
     @rule(turns=st.integers(1, 60))
     def work(self, turns: int) -> None:

@@ -9,13 +9,13 @@ from the machine's start, so what was seen before a restart is forgotten.
 from __future__ import annotations
 
 from pathlib import Path
+from secrets import token_hex
 from typing import Protocol
 from urllib.parse import quote
 
 import orjson
 
 from drkit.coordination.interface import ArbiterUnreachable, Lease
-from drkit.stores.durable import write_file
 
 Seen = tuple[str, float]
 """A lease's token, and `Clock.elapsed_s` when it was first seen."""
@@ -70,8 +70,13 @@ class FolderSightings:
     def save(self, service: str, seen: Seen) -> None:
         token, elapsed_s = seen
         note = {"boot_id": self._boot_id, "token": token, "elapsed_s": elapsed_s}
+        path = self._path(service)
+        temporary = path.with_name(f".{path.name}.{token_hex(6)}.tmp")
         try:
-            write_file(self._path(service), orjson.dumps(note))
+            # Whole or not at all, but not synced: no note outlives the machine's restart anyway.
+            self._folder.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(orjson.dumps(note))
+            temporary.replace(path)
         except OSError as error:
             raise ArbiterUnreachable(
                 f"{self._folder}: cannot note when a lease was seen: {error.strerror or error}",

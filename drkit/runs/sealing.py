@@ -16,7 +16,9 @@ Copy = Callable[[str, bytes], bool]
 Read = Callable[[int], tuple[RunRecord, Plan, Sequence[Entry]]]
 
 _AGAIN_AFTER_S = 30.0
-_WORTH_IT: frozenset[EntryKind] = frozenset({"state", "done", "undone", "skipped", "replanned"})
+_APART_S = 2.0
+_AT_ONCE: frozenset[EntryKind] = frozenset({"state", "replanned"})
+_SOON: frozenset[EntryKind] = frozenset({"done", "undone", "skipped"})
 
 
 def must_be_sealed(kind: EntryKind, payload: Mapping[str, JSON]) -> bool:
@@ -41,17 +43,21 @@ class Sealing:
         self._clock = clock
         self._lock = threading.Lock()
         self._sealed_seq: dict[str, int] = {}
+        self._sent_s: float | None = None
         self._failed_s: float | None = None
 
     def wanted(self, kind: EntryKind, payload: Mapping[str, JSON]) -> bool:
-        """Whether to try now: always for what must be sealed, and not again and again in vain for
-        what is only worth it.
+        """Whether to try now: always for what must be sealed; for what is only worth it not again
+        and again in vain, and results of quick steps not one by one.
         """
         if must_be_sealed(kind, payload):
             return True
-        if kind not in _WORTH_IT or self._copy is None:
+        if self._copy is None or not self._over(self._failed_s, _AGAIN_AFTER_S):
             return False
-        return self._failed_s is None or self._clock.elapsed_s() > self._failed_s + _AGAIN_AFTER_S
+        return kind in _AT_ONCE or (kind in _SOON and self._over(self._sent_s, _APART_S))
+
+    def _over(self, since_s: float | None, seconds: float) -> bool:
+        return since_s is None or self._clock.elapsed_s() > since_s + seconds
 
     def send(self, run_id: str, upto_seq: int, read: Read) -> bool:
         """Whether all entries up to `upto_seq` are in a store now. `read(seq)`: the run, its plan,
@@ -69,6 +75,7 @@ class Sealing:
                 self._failed_s = self._clock.elapsed_s()
                 return False
             self._failed_s = None
+            self._sent_s = self._clock.elapsed_s()
             self._sealed_seq[run_id] = last_seq
             return True
 

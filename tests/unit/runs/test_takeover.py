@@ -105,6 +105,7 @@ def test_R3_what_lies_on_the_other_machine_is_restored_here_and_verified_anew(
 def test_R3_once_traffic_has_moved_nothing_is_restored_again(
     world: World, crash: type[BaseException]
 ) -> None:
+    world.marks.during["cutover"] = lambda _call, _context: world.clock.advance(5)
     run = died(world, crash, "verify_public", "after-intent")
     there = world.elsewhere("there")
     taken_over(there, run.id)

@@ -109,6 +109,11 @@ def destroy_own(call: StepCall, context: Context, instance: Instance) -> None:
             f"instance {instance.id} serves by the role record of run {role.run_id}",
             hint="`drkit failback` gives it back once the service is at home",
         )
+    end_instance(call, context, instance, instance.tags.get(ATTEMPT_TAG, "unknown"))
+
+
+def end_instance(call: StepCall, context: Context, instance: Instance, attempt: str) -> None:
+    """Ends it, looks whether it is gone, and writes that down (R9). Who calls knows whose it is."""
     call.guard.check()
     context.compute.destroy(instance.id)
     if (after := context.compute.get(instance.id)).state is not InstanceState.GONE:
@@ -116,5 +121,4 @@ def destroy_own(call: StepCall, context: Context, instance: Instance) -> None:
             f"instance {instance.id} is {after.state.value} after it was destroyed",
             hint="see the provider's console: it may still cost money",
         )
-    attempt = instance.tags.get(ATTEMPT_TAG, "unknown")
     record_paid(call, "CONFIRMED_GONE", attempt, instance.offer, instance.id)

@@ -6,11 +6,11 @@ on another site: no code here could reach it.
 
 from __future__ import annotations
 
-from drkit.compute.interface import Instance, InstanceState
+from drkit.compute.interface import Instance
 from drkit.errors import GuardRefused
 from drkit.runs.actions.destination import brought_of
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
-from drkit.runs.actions.money import RUN_TAG
+from drkit.runs.actions.money import RUN_TAG, end_instance
 from drkit.runs.actions.places import VectorMove, moves_of
 from drkit.runs.records import JSON, Effect
 from drkit.traffic.interface import ToSite
@@ -58,21 +58,7 @@ def _give_back(call: StepCall, context: Context, instance: Instance, made_by: st
                         f"{switch.record} still leads to {instance.id}, which is kept",
                         hint="see what moved it; the run resumes once it leads home",
                     )
-    call.guard.check()
-    context.compute.destroy(instance.id)
-    if (after := context.compute.get(instance.id)).state is not InstanceState.GONE:
-        raise GuardRefused(
-            f"instance {instance.id} is {after.state.value} after it was destroyed",
-            hint="see the provider's console: it may still cost money",
-        )
-    paid: dict[str, JSON] = {
-        "key": f"{made_by}/{instance.id}",
-        "state": "CONFIRMED_GONE",
-        "what": instance.offer.gpu,
-        "usd_per_hour": instance.offer.usd_per_hour,
-        "instance_id": instance.id,
-    }
-    call.guard.note({"paid": paid, "text": f"confirmed gone: {instance.offer.gpu} ({instance.id})"})
+    end_instance(call, context, instance, instance.id)
 
 
 def _drop_vectors(call: StepCall, context: Context, made_by: str) -> list[JSON]:

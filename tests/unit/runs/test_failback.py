@@ -505,8 +505,11 @@ def test_R2_a_failback_of_who_no_longer_serves_is_refused(away: Away) -> None:
 
 
 def test_R12_a_failback_needs_to_know_who_serves_and_is_no_drill(away: Away) -> None:
-    for kind, serving in (("failback", None), ("drill", Serving("coreweave"))):
-        with pytest.raises(ConfigError):
+    for kind, serving, said in (
+        ("failback", None, "who serves now"),
+        ("drill", Serving("coreweave"), "is not executed as a drill"),
+    ):
+        with pytest.raises(ConfigError, match=said):
             make_plan(
                 BOOK,
                 config=away.world.config,

@@ -108,6 +108,17 @@ class StepGuard:
         """True for the first caller, who alone writes how the attempt ended."""
         return self._settled.acquire(blocking=False)
 
+    def leave(self, why: str) -> bool:
+        """Nobody waits for the step any more, and what it sent may still arrive: the effects that
+        come next wait for that, in this process and in every other (T3). False: it has ended.
+        """
+        if not self.settle():
+            return False
+        self.stop()
+        self.note({"effect_unknown": why, "may_arrive": True})
+        self._lease.outwait()
+        return True
+
     def begin(self, attempt: int) -> None:
         """The next attempt begins now: how it ends is open again."""
         self.attempt = attempt

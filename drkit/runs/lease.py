@@ -175,7 +175,8 @@ class KeptLease:
             unless_owned_by_another(self._arbiter, self._run_id, self._holder)
 
     def _give_back(self) -> None:
-        if self._lease is not None:
+        """Unless something may still arrive: then it runs out, so that the next one waits (T3)."""
+        if self._lease is not None and self.wait_s() == 0:
             with suppress(ArbiterUnreachable):  # then it runs out by itself
                 self._arbiter.release(self._lease)
 
@@ -192,6 +193,13 @@ class KeptLease:
             raise LeaseLost(
                 f"the lease of {self._service} was taken over: {error.message}", hint=error.hint
             ) from error
+        if self._lease.taken_over:
+            # What a step looked at was before another acted: only a run taken up anew may go on.
+            self._lease = None
+            raise LeaseLost(
+                f"another held the lease of {self._service} meanwhile",
+                hint="resume the run: it waits, and looks before it does anything",
+            )
 
     def _keep(self) -> None:
         while not self._ended.wait(self._ttl_s / 3):

@@ -142,7 +142,8 @@ class Entry:
     failed   {"error", "hint", "kind", "retryable", "proofs"}; kind is the error's class
     skipped  {"reason", "who"}
     undone   {"proof"}
-    note     {"paid": {...}} a paid resource, see `paid_resources`; {"effect_unknown": why};
+    note     {"paid": {...}} a paid resource, see `paid_resources`; {"effect_unknown": why},
+             with {"may_arrive": true} when nobody waits for its call any more (T3);
              {"undo_failed": why, "hint"}; {"text": ...} anything else a person should read;
              {"approved": who} the step may begin; {"asked": what, "who"} see `Ask`;
              {"taken_over": {"from", "to", "generation"}} the run belongs to another machine now;

@@ -236,6 +236,8 @@ def under_way(entries: Iterable[Entry]) -> bool:
             continue
         if entry.kind == "intent":
             began[entry.step] = Effect(str(entry.payload["effect"])).must_look
+        elif entry.payload.get("may_arrive"):
+            continue
         elif entry.kind in _RESULTS or not _RESULT_NOTES.isdisjoint(entry.payload):
             began.pop(entry.step, None)
     return any(began.values())

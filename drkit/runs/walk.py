@@ -156,12 +156,10 @@ class Walk:
         now_s = self.context.clock.elapsed_s()
         for step_id, guard in list(self._running.items()):
             step = self.plan.step(step_id)
-            if now_s - guard.began_s <= step.timeout_s or not guard.settle():
-                continue
-            guard.stop()
-            self._running.pop(step_id)
             why = f"no result within {step.timeout_s:.0f} s"
-            guard.note({"effect_unknown": why})
+            if now_s - guard.began_s <= step.timeout_s or not guard.leave(why):
+                continue
+            self._running.pop(step_id)
             error = StepOverdue(
                 f"step {step_id} gave {why}",
                 hint="what it did is looked for before anything is done again",
@@ -218,8 +216,7 @@ class Walk:
                 break
             self._running.pop(step.id, None)
         for guard in self._running.values():
-            if guard.settle():
-                guard.note({"effect_unknown": "it did not stop when it was told to"})
+            guard.leave("it did not stop when it was told to")
 
     def _steps(self) -> dict[str, StepProgress]:
         return replay(self.journal.entries(self.run_id), [step.id for step in self.plan.steps])

@@ -1,0 +1,91 @@
+"""T3: what was sent and is not waited for any more holds up every effect that comes after it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from drkit.clock import ManualClock
+from drkit.coordination.interface import LeaseHeld, LeaseLost
+from drkit.coordination.memory import MemoryArbiter, MemoryPlace
+from drkit.io_policy import LONGEST_EFFECT_S
+from drkit.runs.guard import StepGuard
+from drkit.runs.lease import LEASE_TTL_S, KeptLease
+from drkit.runs.records import Entry
+from drkit.runs.states import under_way
+
+
+def _machines() -> tuple[ManualClock, MemoryArbiter, MemoryArbiter]:
+    clock, place = ManualClock(), MemoryPlace()
+    return clock, MemoryArbiter(clock, place), MemoryArbiter(clock, place)
+
+
+def _guard(kept: KeptLease, clock: ManualClock) -> tuple[StepGuard, list[Entry]]:
+    written = [Entry(1, clock.now(), 0.0, "acquire", 1, "intent", {"effect": "paid"})]
+
+    def append(_run: str, kind: Any, **values: Any) -> None:
+        entry = Entry(2, clock.now(), 0.0, values["step"], 1, kind, values["payload"])
+        written.append(entry)
+
+    journal = cast(Any, SimpleNamespace(append=append, holds=lambda _run: True))
+    return StepGuard(journal, "run", "acquire", 2, kept, clock), written
+
+
+def test_T3_a_lease_is_not_given_back_while_something_may_still_arrive() -> None:
+    clock, one, other = _machines()
+    with KeptLease(one, "s", "one/run", clock) as kept:
+        guard, _ = _guard(kept, clock)
+        assert guard.leave("it did not stop when it was told to")
+        assert kept.wait_s() == LEASE_TTL_S + LONGEST_EFFECT_S
+    with pytest.raises(LeaseHeld):
+        other.acquire("s", "other/run", ttl_s=LEASE_TTL_S)
+    clock.advance(LEASE_TTL_S)
+    with KeptLease(other, "s", "other/run", clock) as kept:
+        assert kept.wait_s() == LEASE_TTL_S + LONGEST_EFFECT_S
+
+
+def test_a_lease_is_given_back_when_all_that_was_sent_has_ended() -> None:
+    clock, one, other = _machines()
+    with KeptLease(one, "s", "one/run", clock):
+        pass
+    with KeptLease(other, "s", "other/run", clock) as kept:
+        assert kept.wait_s() == 0
+
+
+def test_T3_a_call_that_nobody_waits_for_is_still_under_way_for_the_next_process() -> None:
+    clock, one, _ = _machines()
+    with KeptLease(one, "s", "one/run", clock) as kept:
+        guard, written = _guard(kept, clock)
+        guard.note({"effect_unknown": "it did not return in its time"})
+        assert not under_way(written)  # by its deadline it has happened, or never will
+        del written[1:]
+        guard.leave("it did not stop when it was told to")
+        assert under_way(written)
+
+
+def test_a_step_that_ended_is_not_left_behind() -> None:
+    clock, one, _ = _machines()
+    with KeptLease(one, "s", "one/run", clock) as kept:
+        guard, written = _guard(kept, clock)
+        assert guard.settle()
+        assert not guard.leave("too late")
+        assert kept.wait_s() == 0
+        assert len(written) == 1
+
+
+def test_T3_a_lease_that_another_held_meanwhile_is_not_taken_again_in_mid_step() -> None:
+    clock, one, other = _machines()
+    kept = KeptLease(one, "s", "one/run", clock)  # not kept alive: its process stands still
+    kept._acquire()
+    with pytest.raises(LeaseHeld):
+        other.acquire("s", "other/run", ttl_s=LEASE_TTL_S)
+    clock.advance(LEASE_TTL_S)
+    other.acquire("s", "other/run", ttl_s=LEASE_TTL_S)  # and dies
+    guard, _ = _guard(kept, clock)
+    with pytest.raises(LeaseLost):
+        guard.check()
+    clock.advance(LEASE_TTL_S)
+    with pytest.raises(LeaseLost):
+        guard.check()

@@ -9,6 +9,7 @@ from drkit.config.sources import WeightsSource
 from drkit.errors import ConfigError
 from drkit.operations.backup import BackupReport, Due, back_up
 from drkit.operations.cutting import NOTHING_FORESEEN, foresee
+from drkit.operations.residency import refuse_outside
 from drkit.repository.locks import Locks
 from drkit.repository.scan import BY_ALL, Compare
 from drkit.sources.interface import NOTHING_EXCLUDED, Excludes
@@ -35,6 +36,7 @@ def run_backup(
     this run's.
     """
     sources = app.config.sources
+    refuse_outside(app.config, app.store)
     for name in only:
         if name not in sources:
             raise ConfigError(

@@ -14,6 +14,7 @@ from drkit.config.decide import Decide
 from drkit.config.fields import Cron, LocalPath, Name, Seconds, Strict
 from drkit.config.places import Probe, Service, Site, SwitchConfig, Target
 from drkit.config.references import unresolved
+from drkit.config.residency import outside
 from drkit.config.sources import SourceConfig
 from drkit.config.stores import ArbiterConfig, RepositoryConfig, StoreConfig
 
@@ -79,7 +80,7 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _names_resolve(self) -> Config:
-        if problems := unresolved(self):
+        if problems := [*unresolved(self), *outside(self)]:
             words = "; ".join(f"{'.'.join(map(str, path))}: {text}" for path, text, _ in problems)
             raise PydanticCustomError(
                 "unresolved_names", "{words}", {"words": words, "problems": problems}

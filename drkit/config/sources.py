@@ -17,7 +17,9 @@ class _Source(Strict):
     lives_on: Name = Field(HERE, description="The site it is on; default: this machine.")
     rpo_min: float | None = Field(None, gt=0, description="Most minutes that may be lost.")
     residency: Area | None = Field(
-        None, description="Where its data must stay; `drkit doctor` compares the stores' regions."
+        None,
+        description="Where its data must stay: stores and targets of another region are refused, "
+        "and `drkit doctor` compares what is written with where buckets lie.",
     )
     anomaly_percent: float | None = Field(
         50,

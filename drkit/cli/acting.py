@@ -61,9 +61,11 @@ def _opened(
     from drkit.cli.running import plan_run
     from drkit.runs.opening import Opener, Right
     from drkit.state.audit import AuditLog
+    from drkit.wiring.arbiter import refuse_skewed_clock
     from drkit.wiring.run import open_journal
     from drkit.wiring.watch import decided_target, open_decisions
 
+    refuse_skewed_clock(app)
     settings = app.config.decide
     plan = plan_run(app, settings.runbook, kind="failover", target=decided_target(app))
     run = open_journal(app).open_run(

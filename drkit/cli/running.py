@@ -101,8 +101,10 @@ def carry_out(
     from drkit.cli.following import start_and_attach
     from drkit.runs.opening import Opener, Right
     from drkit.state.audit import AuditLog, this_user
+    from drkit.wiring.arbiter import refuse_skewed_clock
     from drkit.wiring.run import open_journal
 
+    refuse_skewed_clock(app)
     journal = open_journal(app)
     opener = Opener(this_user(), right or Right.TYPED, app.config.decide)
     run = journal.open_run(

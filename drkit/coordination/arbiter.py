@@ -57,7 +57,7 @@ class PlacedArbiter:
         return self._place.read(service).role
 
     def acquire(self, service: str, holder: str, *, ttl_s: float) -> Lease:
-        self._refuse_skew()
+        self.refuse_skew()
         wanted = Lease(service, holder, ttl_s, _new_token())
         started_s = self._clock.elapsed_s()
         former: list[Lease | None] = []
@@ -94,8 +94,10 @@ class PlacedArbiter:
             lambda state: recorded(state, lease, record, left_s=self._left_s(state)),
         )
 
-    def _refuse_skew(self) -> None:
-        """Asks the place's clock now and then. What was refused is asked again at once."""
+    def refuse_skew(self) -> None:
+        """Raises `ClockSkewed` (T1). The place's clock is asked now and then, and again at once
+        where it was refused.
+        """
         now_s = self._clock.elapsed_s()
         asked_s = self._clock_asked_s
         if asked_s is not None and now_s - asked_s < _ASK_CLOCK_EVERY_S:

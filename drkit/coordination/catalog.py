@@ -51,6 +51,12 @@ def open_arbiter(
     return PlacedArbiter(place, sightings, clock)
 
 
+def refuse_skew(arbiter: Arbiter) -> None:
+    """Raises `ClockSkewed` when the arbiter's place has a clock that this machine's is far from."""
+    if isinstance(arbiter, PlacedArbiter):
+        arbiter.refuse_skew()
+
+
 def prove_arbiter(
     config: ArbiterConfig | None,
     stores: Mapping[str, StoreConfig],

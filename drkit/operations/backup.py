@@ -10,10 +10,11 @@ from pathlib import Path
 
 from drkit.clock import Clock
 from drkit.config.sources import WeightsSource
-from drkit.coordination.interface import Arbiter, ArbiterUnreachable
+from drkit.coordination.interface import Arbiter
 from drkit.errors import DrkitError
 from drkit.events import Emit, Note
 from drkit.operations.cutting import NOTHING_FORESEEN, Foreseen, cut_source
+from drkit.operations.roles import machine_memory, read_role
 from drkit.points.anomaly import anomalies, dense_share
 from drkit.points.find import TAG, FoundPoint, newest_point
 from drkit.points.point import POINT_FILE, GoldenSet, Point, SourcePart, WeightsPart
@@ -109,7 +110,7 @@ def back_up(
     are cut. `foreseen`: what was cut and seen meanwhile. Raises `TooFewCopies` when fewer than
     `min_copies` stores hold the point.
     """
-    epoch, role_tags = _epoch(arbiter, service, emit)
+    epoch, role_tags = _epoch(arbiter, service, work_dir, clock, emit)
     # one request a store for all that follows
     repository.use_listings(locks.listings if locks else list_stores(repository, emit))
     former = newest_point(repository)
@@ -156,16 +157,21 @@ def back_up(
     return BackupReport(written[0], report, lagging)
 
 
-def _epoch(arbiter: Arbiter, service: str | None, emit: Emit) -> tuple[int, tuple[str, ...]]:
-    """The epoch of the role record, read before anything else (R2)."""
+def _epoch(
+    arbiter: Arbiter, service: str | None, state_dir: Path, clock: Clock, emit: Emit
+) -> tuple[int, tuple[str, ...]]:
+    """The epoch of the role record, read before anything else (R2); while the arbiter is away that
+    of the last one read, and the point says so (R1).
+    """
     if service is None:
         return 0, ()
-    try:
-        role = arbiter.read_role(service)
-    except ArbiterUnreachable as error:
-        emit(Note("warning", "arbiter", f"{error.message}; the point is tagged role-unconfirmed"))
-        return 0, ("role-unconfirmed",)
-    return (role.epoch if role else 0), ()
+    seen = read_role(arbiter, service, machine_memory(state_dir), clock)
+    epoch = seen.role.epoch if seen.role else 0
+    if seen.unconfirmed is None:
+        return epoch, ()
+    text = f"{seen.unconfirmed}; the point is tagged role-unconfirmed"
+    emit(Note("warning", "arbiter", text))
+    return epoch, ("role-unconfirmed",)
 
 
 def _mirror(

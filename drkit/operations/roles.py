@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from drkit.clock import Clock
 from drkit.coordination.interface import Arbiter, ArbiterUnreachable, RoleRecord
+from drkit.health.file_memory import FileMemory
 from drkit.health.interface import Memory
 
 
@@ -22,6 +24,11 @@ class SeenRole:
 
     def age_s(self, now: datetime) -> float | None:
         return (now - self.read_at).total_seconds() if self.read_at else None
+
+
+def machine_memory(state_dir: Path) -> FileMemory:
+    """What this machine saw itself. Its clock is its own: nobody else counts on with it."""
+    return FileMemory(state_dir / "watch")
 
 
 def read_role(arbiter: Arbiter, service: str, memory: Memory, clock: Clock) -> SeenRole:

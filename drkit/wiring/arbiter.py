@@ -20,6 +20,11 @@ def prove_arbiter(app: App) -> ArbiterProof:
     )
 
 
+def refuse_skewed_clock(app: App) -> None:
+    """Raises `ClockSkewed` before anything is opened in a clock's name that is wrong (T1)."""
+    catalog.refuse_skew(app.arbiter)
+
+
 def kept_proof(app: App) -> ArbiterProof | None:
     """What this machine has seen of the configured arbiter; None: nothing yet."""
     return catalog.kept_proof(app.config.arbiter, app.config.stores, app.state_dir)

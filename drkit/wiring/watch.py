@@ -15,7 +15,7 @@ from drkit.health.record import health_from
 from drkit.health.reference import reach
 from drkit.health.witness import Heard
 from drkit.operations.decide import Elsewhere, facts_now
-from drkit.operations.roles import SeenRole, read_role
+from drkit.operations.roles import SeenRole, machine_memory, read_role
 from drkit.operations.standby import StandbyProof, last_proof, verify_standby
 from drkit.operations.telling import tell_runs
 from drkit.operations.watch import Watch, Watched
@@ -34,8 +34,7 @@ def service_of(app: App) -> Service:
 
 
 def own_memory(app: App) -> FileMemory:
-    """What this machine saw itself. Its clock is its own: nobody else counts on with it."""
-    return FileMemory(app.state_dir / "watch")
+    return machine_memory(app.state_dir)
 
 
 def role_now(app: App) -> SeenRole:

@@ -156,12 +156,23 @@ def test_R2_the_epoch_of_the_role_record_is_in_the_point(deployment) -> None:
 
 def test_R1_with_the_arbiter_away_the_backup_goes_on_and_says_so(deployment) -> None:
     deployment.arbiter.place.down = True
-    deployment.back_up()
+    assert deployment.back_up().point.epoch == 0
     (found,) = list_points(deployment.open())
     assert "role-unconfirmed" in found.listed.snapshot.tags
     assert any(
         isinstance(event, Note) and event.subject == "arbiter" for event in deployment.events
     )
+
+
+def test_R1_a_point_that_is_cut_meanwhile_is_of_the_epoch_that_was_read_last(deployment) -> None:
+    lease = deployment.arbiter.acquire("assistant", "a run", ttl_s=60)
+    role = RoleRecord("assistant", 4, "coreweave", None, deployment.clock.now(), "run")
+    deployment.arbiter.record_role(lease, role)
+    deployment.back_up()
+    deployment.arbiter.place.down = True
+    assert deployment.back_up().point.epoch == 4
+    # It is choosable then, once the arbiter is back.
+    assert all(choosable(found, role) for found in list_points(deployment.open()))
 
 
 def test_S14_a_point_of_an_older_epoch_is_choosable_only_if_it_was_listed_then(deployment) -> None:

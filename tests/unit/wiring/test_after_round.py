@@ -16,6 +16,7 @@ from drkit.cli.after_round import Followed, follow
 from drkit.coordination.decision import DecisionState
 from drkit.coordination.interface import ArbiterUnreachable, RoleRecord
 from drkit.coordination.leadership import STANDING_BY, LeaderPass, watch_key
+from drkit.coordination.memory import MemoryArbiter
 from drkit.events import Note
 from drkit.health.interface import ServiceState
 from drkit.health.memory import MemoryProber
@@ -320,3 +321,22 @@ def _planning(made: Scene, meanwhile: Callable[[App], str]) -> Callable[..., Any
         return plan
 
     return planned
+
+
+def test_T1_with_a_clock_that_is_wrong_no_run_is_opened(scene: Make) -> None:
+    made = scene()
+    made.monkeypatch.setattr(made.app, "arbiter", MemoryArbiter(made.clock))
+    for _ in range(3):
+        made.round()
+    made.clock.advance(601)  # the clock is asked anew
+    made.app.arbiter.acquire(watch_key("assistant"), "me", ttl_s=3600)
+    made.led_by(LeaderPass("me").environment())
+    made.app.arbiter.place.skew = 400.0  # type: ignore[attr-defined]
+    made.clock.advance(601)
+    for _ in range(3):
+        made.round()
+    made.prober.set(HOME, None)
+    made.round()
+    assert made.decided() is DecisionState.APPROVED
+    assert (made.runs(), made.started) == ([], [])
+    assert "clock" in made.said()

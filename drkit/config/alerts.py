@@ -9,12 +9,40 @@ from pydantic import AfterValidator, Field, model_validator
 from drkit.config.fields import LocalPath, Name, Seconds, SecretRef, Strict, check_url
 
 Level = Literal["warning", "critical"]
+Metric = Literal[
+    "ttft_p50",
+    "ttft_p90",
+    "ttft_p95",
+    "ttft_p99",
+    "latency_p50",
+    "latency_p90",
+    "latency_p95",
+    "latency_p99",
+    "tokens_per_s",
+    "running",
+    "waiting",
+    "kv_cache",
+    "error_rate",
+    "availability_1h",
+    "availability_24h",
+    "availability_30d",
+    "stalled",
+    "gpu",
+    "fallback_rate",
+    "gateway_error_rate",
+    "confidence",
+    "tls_days",
+    "down",
+    "flapping",
+    "blind",
+]
+"""What a limit can be set on; docs/how-to/alerts.md says what each is."""
 
 
 class LimitConfig(Strict):
     """Changes one of drkit's limits, or adds one: then `metric` and `above` or `below` are due."""
 
-    metric: str | None = Field(None, description="docs/how-to/alerts.md lists them.")
+    metric: Metric | None = None
     above: float | None = Field(None, description="Raised when the metric is more.")
     below: float | None = Field(None, description="Raised when the metric is less.")
     clear: float | None = Field(None, description="Over when it is back here; default: the same.")
@@ -72,7 +100,9 @@ ObserverConfig = Annotated[
 class Alerts(Strict):
     """Limits of what is measured. They alert; they never move traffic."""
 
-    limits: dict[Name, LimitConfig] = {}
+    limits: dict[str, LimitConfig] = Field(
+        {}, description="By name: drkit's own, a probe's (`store gcs`), or one of your own."
+    )
     window: Seconds = Field(
         "5m", validate_default=True, ge=60, le=1800, description="What is measured is of so long."
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import get_args
 
-from drkit.config.alerts import LimitConfig
+from drkit.config.alerts import LimitConfig, Metric
 from drkit.errors import ConfigError
 from drkit.health.limits import Limit
 
@@ -23,32 +24,12 @@ DEFAULTS: tuple[Limit, ...] = (
     Limit("tls", "tls_days", False, 14, 15, 0, "warning", 1, "days"),
 )
 
+_UNITS = {"kv_cache": "share", "error_rate": "share", "stalled": "s", "gpu": "share"}
+_UNITS |= {"fallback_rate": "share", "gateway_error_rate": "share", "tls_days": "days"}
+_UNITS_OF = {"ttft": "s", "latency": "s", "availability": "share"}
+
 METRICS: Mapping[str, str] = {
-    "ttft_p50": "s",
-    "ttft_p90": "s",
-    "ttft_p95": "s",
-    "ttft_p99": "s",
-    "latency_p50": "s",
-    "latency_p90": "s",
-    "latency_p95": "s",
-    "latency_p99": "s",
-    "tokens_per_s": "",
-    "running": "",
-    "waiting": "",
-    "kv_cache": "share",
-    "error_rate": "share",
-    "availability_1h": "share",
-    "availability_24h": "share",
-    "availability_30d": "share",
-    "stalled": "s",
-    "gpu": "share",
-    "fallback_rate": "share",
-    "gateway_error_rate": "share",
-    "confidence": "",
-    "tls_days": "days",
-    "down": "",
-    "flapping": "",
-    "blind": "",
+    name: _UNITS.get(name, _UNITS_OF.get(name.partition("_")[0], "")) for name in get_args(Metric)
 }
 """What a limit can be set on, and its unit."""
 
@@ -79,11 +60,6 @@ def limits_of(configured: Mapping[str, LimitConfig], probes: Iterable[str]) -> t
 
 def _changed(name: str, limit: Limit | None, wanted: LimitConfig) -> Limit:
     bound = wanted.above if wanted.above is not None else wanted.below
-    if wanted.metric is not None and wanted.metric not in METRICS:
-        raise ConfigError(
-            f"alerts.limits.{name}: there is no metric {wanted.metric!r}",
-            hint=f"there are {', '.join(METRICS)}",
-        )
     if limit is None:
         if wanted.metric is None or bound is None:
             raise ConfigError(

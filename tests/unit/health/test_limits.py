@@ -1,6 +1,7 @@
 """Limits are raised once, cleared once, and never on too little."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -159,10 +160,8 @@ def test_limits_are_changed_switched_off_and_added() -> None:
 @pytest.mark.parametrize(
     ("name", "wanted", "says"),
     [
-        ("mine", LimitConfig(metric="nothing", above=1), "no metric 'nothing'"),
         ("mine", LimitConfig(above=1), "not whole"),
         ("mine", LimitConfig(metric="waiting"), "not whole"),
-        ("ttft-p95", LimitConfig(metric="nothing"), "no metric"),
     ],
 )
 def test_a_limit_that_is_not_whole_is_refused(name: str, wanted: LimitConfig, says: str) -> None:
@@ -183,3 +182,23 @@ def test_after_a_reboot_an_alert_that_nobody_can_see_is_dropped_as_well() -> Non
     for at_s in range(5, int(FORGOTTEN_AFTER_S) + 65, 30):
         standing, _ = judge(P95, standing, NotMeasured("x"), at_s, AT)
     assert not standing.raised
+
+
+def test_a_metric_that_is_none_is_refused_in_the_file_with_a_better_one(tmp_path: Path) -> None:
+    from drkit.config.load import InvalidDocument, load_config
+
+    text = (Path(__file__).parents[3] / "schedules.yaml").read_text()
+    file = tmp_path / "schedules.yaml"
+    limits = "{store gcs: {off: true}, queue: {metric: waitin, above: 1}}"
+    file.write_text(f"{text}\nalerts: {{limits: {limits}}}\n")
+    with pytest.raises(InvalidDocument, match="did you mean `waiting`"):
+        load_config(file)
+    file.write_text(f"{text}\nalerts: {{limits: {limits.replace('waitin,', 'waiting,')}}}\n")
+    assert set(load_config(file).alerts.limits) == {"store gcs", "queue"}
+
+
+def test_the_good_side_is_the_good_side() -> None:
+    with pytest.raises(ValueError, match="good side"):
+        LimitConfig(metric="waiting", above=1, clear=2)
+    with pytest.raises(ValueError, match="either"):
+        LimitConfig(metric="waiting", above=1, below=0)

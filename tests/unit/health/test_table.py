@@ -228,3 +228,15 @@ def test_an_outage_has_a_beginning_as_long_as_it_lasts(rounds) -> None:
 
 def test_the_table_names_only_moves_that_change_the_state() -> None:
     assert all(row.to is not state for (state, _), row in TABLE.items())
+
+
+AROUND = ("tls llm.example.org", "store gcs", "qdrant q", "provider lambda", "tree sncp", "gpu")
+
+
+@pytest.mark.parametrize("round_", [GOOD, BAD, BUSY, BLIND], ids=["good", "bad", "busy", "blind"])
+@pytest.mark.parametrize("verdict", Verdict)
+def test_H1_what_lies_around_the_server_moves_no_state(round_: Observation, verdict) -> None:
+    around = tuple(ProbeResult(name, verdict, "") for name in AROUND)
+    seen = replace(round_, results=(*round_.results, *around))
+    assert signal_of(seen) is signal_of(round_)
+    assert seen.alive == round_.alive

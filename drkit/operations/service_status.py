@@ -16,7 +16,7 @@ from drkit.health.witness import Heard
 from drkit.operations.decide import Pause
 from drkit.operations.roles import SeenRole
 from drkit.operations.standby import StandbyProof
-from drkit.runs.records import RunRecord
+from drkit.runs.records import EXTERNAL, RunRecord
 from drkit.state.health_log import HealthChange
 from drkit.units import format_duration
 
@@ -76,6 +76,9 @@ def _serves(status: ServiceStatus, now: datetime) -> str:
     since = f" since {_at(role.role.since)}, epoch {role.role.epoch}" if role.role else ""
     by = f", by {role.role.run_id}" if role.role and role.role.run_id else ""
     line = f"{status.service} is served by {status.site} at {status.endpoint_url}{since}{by}"
+    if role.role and role.role.site == EXTERNAL:
+        watched = f"{status.site} at {status.endpoint_url} is watched; drkit failback leads home"
+        line = f"{status.service} is served by the {EXTERNAL}{since}{by}; {watched}"
     if role.unconfirmed is None:
         return line
     age_s = role.age_s(now)

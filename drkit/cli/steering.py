@@ -39,6 +39,8 @@ def go_on(
         run = _open_run(journal, selector)
     else:
         run = _own_or_taken_over(session, app, journal, selector, take_over=take_over)
+    if journal.is_executed(run.id):
+        return attach(session, app, journal, run.id)
     if run.asked is not None and run.asked.what in ("stop", "abort"):
         from drkit.state.audit import this_user
 
@@ -79,6 +81,18 @@ def one_step(session: Session, app: App, selector: str) -> int:
     states = [each.payload for each in journal.entries(run.id) if each.kind == "state"]
     went = str(states[-1].get("reason", "")).startswith(STEP_BY_STEP)
     return 0 if went or states[-1].get("to") == "ROLLING_BACK" else status
+
+
+def run_that_waits(app: App, service: str) -> str | None:
+    """The open run of which a step waits for approval now; None if none does."""
+    from drkit.runs.graph import unapproved
+    from drkit.wiring.run import open_journal
+
+    journal = open_journal(app)
+    run = journal.open_run_of(service, "production")
+    if run is None:
+        return None
+    return run.id if unapproved(*_standing(journal, run.id)) else None
 
 
 def approve_steps(session: Session, app: App, selector: str, step_id: str | None) -> int:

@@ -63,7 +63,8 @@ def approve(
         str | None, typer.Option("--runbook", help="A file in the runbooks folder.")
     ] = None,
 ) -> int:
-    """Approves the decision that waits, and carries it out: fails over to the decided target."""
+    """Approves what waits: a step of the open run, or else the decision, which is carried out."""
+    from drkit.cli.steering import approve_steps, run_that_waits
     from drkit.cli.running import carry_out, first_failed_probe, plan_lines, plan_run
     from drkit.runs.opening import Right
     from drkit.state.audit import AuditLog, this_user
@@ -72,6 +73,8 @@ def approve(
     parts = ("stores", "repository", "service", "targets", "switch", "arbiter")
     with opened(session, servers=True, keep_servers=True, parts=parts) as opened_app:
         service = _service(opened_app.config.service)
+        if (run_id := run_that_waits(opened_app, service)) is not None:
+            return approve_steps(session, opened_app, run_id, None)
         target = decided_target(opened_app)
         book = runbook or opened_app.config.decide.runbook
         plan = plan_run(opened_app, book, kind="failover", target=target)

@@ -34,6 +34,7 @@ OVERRIDES: tuple[Override, ...] = (
     Override("waits of the engine", "as they are", f"divided by {SANDBOX_PACE.time_scale:g}"),
     Override("observe window", "30 min", f"{SANDBOX_PACE.observe_s:g} s"),
     Override("settle before a create", "30 s", f"{SANDBOX_PACE.settle_s:g} s"),
+    Override("lease of a run", "30 s", "5 s"),
     Override("DNS TTL", "as configured", f"{SANDBOX_PACE.ttl_s} s"),
     Override("probe while suspect", "every 10 s", f"every {SANDBOX_PACE.suspect_every_s:g} s"),
     Override("DOWN after", "at least 45 s", f"at least {SANDBOX_PACE.down_after_s:g} s"),

@@ -137,6 +137,24 @@ def test_what_waits_for_approval_is_approved_by_name_and_nothing_else(
     assert (line.step, started) == ("fence", [(run.id,)])
 
 
+def test_what_waits_is_found_without_its_name(app: App, run: RunRecord) -> None:
+    journal = open_journal(app)
+    assert steering.run_that_waits(app, run.service) is None, "it waits for other steps yet"
+    for step in ("preflight", "acquire", "point"):
+        journal.append(run.id, "skipped", step=step, payload={"reason": "x", "who": "test"})
+    assert steering.run_that_waits(app, run.service) == run.id
+    assert steering.run_that_waits(app, "another") is None
+
+
+def test_a_run_that_is_executed_is_looked_at_and_not_executed_twice(
+    session: Any, app: App, run: RunRecord, started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drkit.runs.reading.lives", lambda _pid, _mark: True)
+    monkeypatch.setattr(steering, "attach", lambda *_arguments: 7)
+    assert steering.go_on(session, app, run.id) == 7
+    assert started == []
+
+
 def test_a_resume_withdraws_a_stop_that_was_asked_for_before(
     session: Any, app: App, run: RunRecord, started: Started
 ) -> None:

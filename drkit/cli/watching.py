@@ -64,8 +64,8 @@ def approve(
     ] = None,
 ) -> int:
     """Approves what waits: a step of the open run, or else the decision, which is carried out."""
-    from drkit.cli.steering import approve_steps, run_that_waits
     from drkit.cli.running import carry_out, first_failed_probe, plan_lines, plan_run
+    from drkit.cli.steering import approve_steps, run_that_waits
     from drkit.runs.opening import Right
     from drkit.state.audit import AuditLog, this_user
     from drkit.wiring.watch import decided_target, open_decisions, read_facts, role_now, seen_health

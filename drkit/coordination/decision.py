@@ -159,6 +159,15 @@ def may_go_alone(_decision: Decision, facts: Facts, _now_s: float, settings: Dec
     return not unattended_blocks(facts, settings)
 
 
+def no_longer_alone(decision: Decision, facts: Facts, _now_s: float, settings: Decide) -> bool:
+    """Nobody approved it, and what let it go alone holds no more: it may have waited since."""
+    return decision.by == UNATTENDED and bool(unattended_blocks(facts, settings))
+
+
+def may_start(decision: Decision, facts: Facts, now_s: float, settings: Decide) -> bool:
+    return not blocks(facts) and not no_longer_alone(decision, facts, now_s, settings)
+
+
 def asked_too_long(decision: Decision, _facts: Facts, now_s: float, settings: Decide) -> bool:
     since_s = decision.asked_elapsed_s
     return since_s is not None and now_s - since_s > settings.approval_wait
@@ -198,10 +207,13 @@ TABLE: Mapping[tuple[DecisionState, DecisionEvent], tuple[Row, ...]] = {
     (_S.WAIT_APPROVAL, _E.APPROVE): (Row(_S.APPROVED, free),),
     (_S.WAIT_APPROVAL, _E.REJECT): (Row(_S.REJECTED, always),),
     (_S.WAIT_APPROVAL, _E.RECOVERED): (Row(_S.WITHDRAWN, always),),
-    (_S.APPROVED, _E.WEIGHED): (Row(_S.BLOCKED, blocked),),
+    (_S.APPROVED, _E.WEIGHED): (
+        Row(_S.BLOCKED, blocked),
+        Row(_S.WAIT_APPROVAL, no_longer_alone),
+    ),
     (_S.APPROVED, _E.REJECT): (Row(_S.REJECTED, always),),
     (_S.APPROVED, _E.RECOVERED): (Row(_S.WITHDRAWN, not_fenced),),
-    (_S.APPROVED, _E.STARTED): (Row(_S.RUN, free),),
+    (_S.APPROVED, _E.STARTED): (Row(_S.RUN, may_start),),
 }
 
 
@@ -244,6 +256,6 @@ def _entered(
     if to is DecisionState.WAIT_APPROVAL and decision.state is not to:
         asked_s = now_elapsed_s
     who = by or (UNATTENDED if to is DecisionState.APPROVED else decision.by)
-    if to is DecisionState.BLOCKED:  # an approval was for the facts as they were then
-        who = None
+    if to in (DecisionState.BLOCKED, DecisionState.WAIT_APPROVAL):
+        who = None  # an approval was for the facts as they were then
     return Decision(to, blocks(facts), asked_s, who)

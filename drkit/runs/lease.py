@@ -181,6 +181,15 @@ class KeptLease:
                 self._arbiter.release(self._lease)
 
     def _again(self) -> None:
+        held = self._arbiter.holding(self._service)
+        if held is not None and held.holder != self._holder:
+            # What a step looked at was before another acted, even if that one is gone by now:
+            # only a run that is taken up anew, and waits, may go on (T3).
+            self._lease = None
+            raise LeaseLost(
+                f"the lease of {self._service} was taken over: {held.holder} holds it",
+                hint="resume the run later: it waits, and looks before it does anything",
+            )
         try:
             self._acquire()
             self._unless_taken_over()
@@ -193,13 +202,6 @@ class KeptLease:
             raise LeaseLost(
                 f"the lease of {self._service} was taken over: {error.message}", hint=error.hint
             ) from error
-        if self._lease.taken_over:
-            # What a step looked at was before another acted: only a run taken up anew may go on.
-            self._lease = None
-            raise LeaseLost(
-                f"another held the lease of {self._service} meanwhile",
-                hint="resume the run: it waits, and looks before it does anything",
-            )
 
     def _keep(self) -> None:
         while not self._ended.wait(self._ttl_s / 3):

@@ -196,3 +196,14 @@ def test_no_run_without_a_word_for_it_or_against_a_block(steps, settings: Decide
                 assert not unattended_blocks(facts, settings)
         if was.state.ended:
             assert decision == was
+
+
+def test_H3_what_was_to_go_alone_asks_when_a_second_vantage_point_no_longer_says_down() -> None:
+    alone = decide(Decision(), E.WEIGHED, OUTAGE, 0, AUTO)
+    unsure = replace(OUTAGE, seen_down=1)
+    asked = decide(alone, E.WEIGHED, unsure, 0, AUTO)
+    assert (asked.state, asked.by) == (S.WAIT_APPROVAL, None)
+    assert decide(alone, E.STARTED, unsure, 0, AUTO).state is S.APPROVED
+    by_hand = decide(asked, E.APPROVE, unsure, 0, AUTO, by="ada")
+    assert decide(by_hand, E.WEIGHED, unsure, 0, AUTO).state is S.APPROVED
+    assert decide(by_hand, E.STARTED, unsure, 0, AUTO).state is S.RUN

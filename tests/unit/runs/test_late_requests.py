@@ -89,3 +89,5 @@ def test_T3_a_lease_that_another_held_meanwhile_is_not_taken_again_in_mid_step()
     clock.advance(LEASE_TTL_S)
     with pytest.raises(LeaseLost):
         guard.check()
+    with KeptLease(one, "s", "one/run", clock) as anew:
+        assert anew.wait_s() == LEASE_TTL_S + LONGEST_EFFECT_S

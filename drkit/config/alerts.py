@@ -104,7 +104,7 @@ class Alerts(Strict):
         {}, description="By name: drkit's own, a probe's (`store gcs`), or one of your own."
     )
     window: Seconds = Field(
-        "5m", validate_default=True, ge=60, le=1800, description="What is measured is of so long."
+        "5m", validate_default=True, ge=60, le=900, description="What is measured is of so long."
     )
     observers: dict[Name, ObserverConfig] = {}
     prometheus: LocalPath | None = Field(

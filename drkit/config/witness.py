@@ -26,6 +26,9 @@ class WitnessTarget(Strict):
     endpoint: Annotated[str, AfterValidator(check_url)]
     model: str
     api_key: SecretRef | None = None
+    server: Literal["vllm", "sglang", "llama.cpp", "tgi"] | None = Field(
+        None, description="What answers; default: what its metrics show that it is."
+    )
 
 
 def _check_listen(value: str) -> str:

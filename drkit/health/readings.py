@@ -41,8 +41,9 @@ def take(
     begun_s = clock.elapsed_s()
 
     def work(name: str, reader: Reader) -> None:
+        asked_s = clock.elapsed_s()
         reading = _read(name, reader)
-        took_s = clock.elapsed_s() - begun_s
+        took_s = clock.elapsed_s() - asked_s
         if reading.result.latency_s is None and reading.result.verdict is not _UNMEASURED:
             reading = replace(reading, result=replace(reading.result, latency_s=took_s))
         outcomes[name].put(reading)

@@ -95,7 +95,11 @@ def _sentry(
         endpoint=parse_endpoint(watched.endpoint),
         model=watched.model,
         api_key=api_key,
-        prober=HttpProber(clock, completion_timeout_s=config.probe.completion_timeout),
+        prober=HttpProber(
+            clock,
+            completion_timeout_s=config.probe.completion_timeout,
+            dialect=watched.server,
+        ),
         reach=reach,
         reference_hosts=config.reference_hosts,
         settings=config.probe,

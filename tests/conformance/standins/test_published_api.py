@@ -13,12 +13,17 @@ import pytest
 from drkit import http_client
 from drkit.clock import SystemClock
 from drkit.events import discard
+from drkit.health import ask
+from drkit.health.canary import QdrantCanary
+from drkit.health.file_memory import FileMemory
+from drkit.health.interface import Verdict
 from drkit.sources import qdrant_rest
 from drkit.sources.qdrant import QdrantServer
 from drkit.sources.qdrant_rest import QdrantRest
 from drkit.sources.qdrant_restore import drop_restored, restore_qdrant
 from drkit.standins.stack import fill_qdrant
 from drkit.verify.qdrant import verify_qdrant
+from drkit.wiring import parse_endpoint
 
 pytest.importorskip("qdrant_edge", reason="the engine comes with drkit[qdrant]")
 
@@ -69,6 +74,7 @@ def heard(published: Any, monkeypatch: pytest.MonkeyPatch) -> Heard:
     hooked = heard.client(http_client.open_client)
     monkeypatch.setattr(http_client, "open_client", hooked)
     monkeypatch.setattr(qdrant_rest, "open_client", hooked)
+    monkeypatch.setattr(ask, "open_client", hooked)
     return heard
 
 
@@ -99,6 +105,27 @@ def test_every_request_of_a_backup_a_restore_and_a_proof_is_described(
         *("", "collections", "memories-v1", "aliases", "cluster", "count", "query", "scroll"),
         *("index", "points", "snapshot", "upload"),
     }
+
+
+def test_every_request_of_a_canary_is_described(heard: Heard, start: Any, tmp_path: Path) -> None:
+    server = start("qdrant", "--data", tmp_path / "here")
+    fill_qdrant(server.url, seed=1)
+    canary = QdrantCanary(
+        "q",
+        parse_endpoint(server.url),
+        api_key="key",
+        collections=None,
+        memory=FileMemory(tmp_path / "memory"),
+        clock=SystemClock(),
+    )
+    verdicts = [canary.read().result.verdict for _ in range(2)]
+    QdrantRest(server.url)._ask(
+        "POST", "/collections/memories-v1/points/delete", {"points": [1]}, params={"wait": "true"}
+    )
+    verdicts += [canary.read().result.verdict for _ in range(2)]
+
+    assert verdicts == [Verdict.NOT_MEASURED, Verdict.PASSED] * 2
+    assert heard.problems == []
 
 
 @pytest.mark.parametrize(

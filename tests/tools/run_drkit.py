@@ -10,6 +10,11 @@ from typing import TYPE_CHECKING, Any
 from simulated_threads import Dead, MachineClock, Process, Task
 from sqlalchemy import Connection, event
 
+from drkit.health.witness import Voice
+from drkit.runs.journal import Journal
+from drkit.runs.plan import Plan
+from drkit.runs.records import RunRecord
+from drkit.runs.sealing import Copy
 from drkit.state.database import Database
 
 if TYPE_CHECKING:
@@ -27,6 +32,8 @@ class Drkit(Process):
     dies_before_write: int | None = None
     writes: int = 0
     task: Task | None = None
+    saw_nothing: bool = False
+    heard: Voice | None = None
 
     @property
     def holder(self) -> str:
@@ -35,6 +42,22 @@ class Drkit(Process):
     @property
     def error(self) -> BaseException | None:
         return self.task.error if self.task is not None else None
+
+
+class JudgedJournal(Journal):
+    """A journal whose runs are judged when they are opened."""
+
+    def __init__(
+        self, world: World, drkit: Drkit, database: Database, clock: MachineClock, copy: Copy
+    ) -> None:
+        super().__init__(database, clock, copy, machine=drkit.machine.name)
+        self._world = world
+        self._drkit = drkit
+
+    def open_run(self, plan: Plan, **how: Any) -> RunRecord:
+        run = super().open_run(plan, **how)
+        self._world.rules.opened(self._drkit, run, how.get("opener"))
+        return run
 
 
 class ProcessDatabase(Database):

@@ -12,9 +12,15 @@ import pytest
 from run_world import World
 from simulated_threads import simulated_queue, simulated_threading
 
+from drkit.cli import following, running
 from drkit.runs import engine, guard, lease, stepper, walk
+from drkit.runs.plan import Plan
 from drkit.runs.signals import StopRequest
 from drkit.verify import model as asked_model
+from drkit.wiring import leading
+from drkit.wiring import run as wiring_run
+from drkit.wiring import watch as wiring_watch
+from drkit.wiring import witness as wiring_witness
 
 SLICE_S = 10.0  # who is told to stop in mid-pause notices later, and far less often is asked
 
@@ -36,9 +42,8 @@ def inhabited(world: World) -> Iterator[World]:
         patch.setattr(engine, "Walk", make_walk)
         patch.setattr(engine, "stop_requests", lambda: _told(world))
         patch.setattr(stepper, "random", SimpleNamespace(Random=lambda *_seed: world.random))
-        # These are imported late, from their own module.
-        patch.setattr(asked_model, "ask_gateway", world.ask_gateway)
-        patch.setattr(asked_model, "ask_as_user", world.ask_as_user)
+        for module, name, stand_in in _asked_late(world):
+            patch.setattr(module, name, stand_in)
         for module in [each for name, each in sys.modules.items() if name.startswith("drkit.")]:
             for name, stand_in in _stand_ins(world).items():
                 if hasattr(module, name):
@@ -64,6 +69,28 @@ def _told(world: World) -> Iterator[StopRequest]:
             """Whoever asks sets `told`."""
 
     yield Asked()
+
+
+def _asked_late(world: World) -> list[tuple[Any, str, Any]]:
+    """What is imported from its own module when it is needed, and what would leave the process."""
+
+    def start(_app: Any, _path: Any, run_id: str, *_words: str) -> None:
+        world.execute(run_id, world.current().machine.name)
+
+    def planned(_app: Any, runbook: str, *, kind: str, target: str) -> Plan:
+        return world.plan(runbook, kind, target, world.current().machine.name)
+
+    pid = SimpleNamespace(getpid=lambda: world.own_mark()[0])
+    return [
+        (asked_model, "ask_gateway", world.ask_gateway),
+        (asked_model, "ask_as_user", world.ask_as_user),
+        (leading, "os", pid),
+        (wiring_watch, "reach", world.watching.reach),
+        (wiring_witness, "hear_witnesses", world.watching.hear),
+        (wiring_run, "open_journal", lambda app: world.journal(app.drkit)),
+        (following, "start_process", start),
+        (running, "plan_run", planned),
+    ]
 
 
 def _stand_ins(world: World) -> Mapping[str, Callable[[Any], Any]]:

@@ -17,6 +17,7 @@ from drkit.runs.retarget import may_retarget
 from drkit.runs.skip import skip_step
 from drkit.runs.states import replay
 
+MODES = ("approve", "auto", "auto", "observe")
 RUNS = {
     "failover": ("primary-gpu-down", "failover", "coreweave"),
     "failover elsewhere": ("primary-gpu-down", "failover", "runpod"),
@@ -29,7 +30,9 @@ MOST_RESUMES = 6
 
 class Life:
     def __init__(self, stack: Stack, folder: Path, seed: int) -> None:
-        self._entered = inhabited(World(stack, folder, seed, shared=seed % 3 == 0))
+        self._entered = inhabited(
+            World(stack, folder, seed, shared=seed % 3 == 0, mode=MODES[seed % len(MODES)])
+        )
         self.world = self._entered.__enter__()
         self.log: list[str] = []
 
@@ -85,6 +88,12 @@ class Life:
                     run.machine or "one", lambda j, run=run: j.ask(run.id, None, who="somebody")
                 )
             self.world.execute(run.id, machine)
+
+    def probe(self, machine: str, rounds: int) -> None:
+        self.world.watching.probe(machine, rounds)
+
+    def approve(self, machine: str) -> None:
+        self.world.watching.approve(machine)
 
     def work(self, turns: int) -> None:
         self.world.sim.run(turns=turns)

@@ -212,7 +212,8 @@ class ProcessSwitch:
     def _set(self, plan: SwitchPlan) -> None:
         world, inner = self._world, self._inner
         world.acts(self._process, "switch", f"{inner.name} -> {plan.after}")
-        world.rules.before_switch(self._process, inner, plan)
+        judge = world.rules.before_switch if self._process.run_id else world.rules.before_flip
+        judge(self._process, inner, plan)
         slow_s = world.slow_switches.pop(inner.name, None)
         if slow_s is None:
             inner._set(plan)

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from drkit.compute.interface import Instance, InstanceState, Offer
 from drkit.coordination.interface import RoleRecord
+from drkit.health.witness import Voice
+from drkit.operations.decide import current_pause
 from drkit.runs.actions.catalog import ACTIONS
-from drkit.runs.records import Entry, RunState, StepState, paid_resources
+from drkit.runs.opening import Opener, Right
+from drkit.runs.reading import ReadableJournal
+from drkit.runs.records import Entry, RunRecord, RunState, StepState, paid_resources
 from drkit.runs.states import replay
 from drkit.traffic.interface import SwitchPlan
 from drkit.traffic.memory import MemorySwitch
@@ -72,6 +77,52 @@ class Rules:
             )
         self._may_act(drkit, "destroy")
 
+    def opened(self, drkit: Drkit, run: RunRecord, opener: Opener | None) -> None:
+        """R4: nobody's and a decision's run respect what stands against them (guard: `may_open`).
+        H3: nothing is decided by who sees nothing (guards: `blocks`, `unattended_blocks`).
+        """
+        if opener is None or opener.right is Right.TYPED:
+            return
+        world, machine = self._world, drkit.machine.name
+        database, now = world.databases[machine], world.clock_of(drkit.machine).now()
+        paused = current_pause(database, world.service, now)
+        self._must(paused is None, f"R4: {run.id} is opened while {paused}")
+        self._must(not drkit.saw_nothing, f"H3: {run.id} is opened by who sees nothing")
+        if opener.right is Right.APPROVED:
+            return
+        settings = world.config.decide
+        others = [each for each in ReadableJournal(database).runs() if each.id != run.id]
+        own = [each for each in others if each.namespace == "production"]
+        lately = [e for e in own if e.unattended and now - e.created_at < timedelta(days=1)]
+        self._must(settings.mode == "auto", f"R4: {run.id} is unattended in mode {settings.mode}")
+        self._must(len(lately) < settings.most_per_day, f"R4: {run.id} after {lately}")
+        last = max((each.ended_at for each in own if each.ended_at), default=None)
+        looked = database.recall(f"acknowledged/{world.service}")
+        cools = last is not None and (not looked or datetime.fromisoformat(looked) < last)
+        cool = not cools or last is None or (now - last).total_seconds() >= settings.cooldown
+        self._must(cool, f"R4: {run.id} is unattended, {now - (last or now)} after a run")
+        self._must(
+            drkit.heard is Voice.DOWN, f"H3: {run.id} with a witness that says {drkit.heard}"
+        )
+
+    def before_flip(self, drkit: Drkit, switch: MemorySwitch, plan: SwitchPlan) -> None:
+        """The protective hold. H3: not by who sees nothing (guard: `may_hold`). R8: users are led
+        back to who answered just now. One owner: under the service's lease.
+        """
+        world = self._world
+        self._must(switch in world.switches, f"R11: the watch moves {switch.name}")
+        lease = world.place.read(world.service).lease
+        holder = f"{drkit.machine.name}/probe-{drkit.pid}/hold"
+        mine = lease is not None and lease.holder == holder
+        self._must(mine, f"R5: {holder} moves {switch.name} under {lease}")
+        if plan.after.held:
+            self._must(not drkit.saw_nothing, "H3: users are held by who sees nothing")
+            self._must(world.primary_url in self._alive_s, "H3: never seen healthy, and held")
+        else:
+            seen_s = self._alive_s.get(plan.after.value or "")
+            fine = seen_s is not None and world.sim.now_s - seen_s <= PROOF_S
+            self._must(fine, f"R8: users are led back to {plan.after.value}, alive {seen_s}")
+
     def before_switch(self, drkit: Drkit, switch: MemorySwitch, plan: SwitchPlan) -> None:
         """R8: on the way only to a proven place, back only to who answers (guards: `fresh`,
         `alive_home`). R11: a drill moves its own names.
@@ -99,7 +150,7 @@ class Rules:
         if after is None:
             return
         self._must(before is None or after.epoch > before.epoch, f"R1: {before} became {after}")
-        if service.startswith("run/"):  # whose the run is, written before that machine has it
+        if service.startswith("run/") or service.endswith("/hold"):  # notes, and not who serves
             return
         owner = self._owner.setdefault((service, after.epoch), str(after.run_id))
         self._must(owner == after.run_id, f"R1: epoch {after.epoch} of {owner} and {after.run_id}")

@@ -28,6 +28,7 @@ from drkit.stores.folder import FolderStore
 PROJECT = Path(__file__).parents[2]
 MODEL = "Qwen3-4B"
 SERVICE = "assistant"
+STANDBY = "http://192.0.2.250:8000"
 GATEWAY, DRILL_GATEWAY = "http://127.0.0.1:8080", "http://127.0.0.1:8081"
 
 
@@ -99,14 +100,20 @@ class Stack:
         self.state = folder / "state.sqlite"
         open_database(self.state, clock=clock).close()
 
-    def config_of(self, home: Path) -> Config:
+    def config_of(self, home: Path, mode: str = "approve") -> Config:
         """The deployment with trees of its own in `home`, which are made there."""
+        target = self.config.targets["coreweave"]
+        standby = target.model_copy(update={"standby": mode == "auto", "endpoint": STANDBY})
+        decide = self.config.decide.model_copy(update={"mode": mode, "to": "coreweave"})
         sources = dict(self.config.sources)
         for name, source in self.config.sources.items():
             if isinstance(source, TreeConfig):
                 shutil.copytree(source.path, home / name)
                 sources[name] = source.model_copy(update={"path": str(home / name)})
-        return self.config.model_copy(update={"sources": sources})
+        targets = {**self.config.targets, "coreweave": standby}
+        return self.config.model_copy(
+            update={"sources": sources, "targets": targets, "decide": decide}
+        )
 
     def _open(self, clock: ManualClock) -> Repository:
         emit: Callable[[Any], None] = lambda _event: None  # noqa: E731

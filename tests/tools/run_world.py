@@ -16,7 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from run_drkit import Drkit, ProcessDatabase, fast
+from run_drkit import Drkit, JudgedJournal, ProcessDatabase, fast
 from run_places import (
     Done,
     ProcessCompute,
@@ -25,8 +25,9 @@ from run_places import (
     ProcessSwitch,
     Provider,
 )
+from run_probe import Watching
 from run_rules import Rules
-from run_stack import DRILL_GATEWAY, GATEWAY, SERVICE, Stack
+from run_stack import DRILL_GATEWAY, GATEWAY, SERVICE, STANDBY, Stack
 from simulated_threads import Dead, Machine, MachineClock, Simulation
 
 from drkit.compute.interface import Endpoint
@@ -75,12 +76,13 @@ class World:
         seed: int = 0,
         *,
         shared: bool = False,
+        mode: str = "approve",
         like: World | None = None,
     ) -> None:
         self.stack = stack
         self.folder = folder
         self.like = like
-        self.config: Config = stack.config_of(folder / "home")
+        self.config: Config = stack.config_of(folder / "home", mode)
         self.service = SERVICE
         self.sim = Simulation(seed)
         self.random = random.Random(seed + 1)
@@ -101,7 +103,9 @@ class World:
         )
         self.lost: tuple[str, ...] = ("lambda",)
         self.primary_up = False
+        self.primary = PRIMARY
         self.primary_url = PRIMARY.url
+        self.standby_up = False
         self.arbiter_down = False
         self.arbiter_mute = 0
         self.cut_off: set[str] = set()
@@ -110,6 +114,7 @@ class World:
         self.done: list[Done] = []
         self.drkits: list[Drkit] = []
         self.rules = Rules(self)
+        self.watching = Watching(self)
         self._acting: Drkit | None = None
         self.frozen = False
         if like is not None:
@@ -126,7 +131,9 @@ class World:
 
     def answers(self, url: str) -> bool:
         """Whether the server at `url` gives tokens now."""
-        return self.primary_up if url == PRIMARY.url else self.provider.answers_at(url)
+        if url == PRIMARY.url:
+            return self.primary_up
+        return self.standby_up if url == STANDBY else self.provider.answers_at(url)
 
     def ask_gateway(self, url: str, model: str, _api_key: str | None) -> str | None:
         """The model that answers through the gateway, which may not fall back."""
@@ -176,9 +183,13 @@ class World:
         )
 
     def own_mark(self) -> tuple[int, str]:
-        drkit = self.sim.current.process if self.sim.current is not None else self._acting
-        assert drkit is not None
+        drkit = self.current()
         return drkit.pid, drkit.mark
+
+    def current(self) -> Drkit:
+        drkit = self.sim.current.process if self.sim.current is not None else self._acting
+        assert isinstance(drkit, Drkit)
+        return drkit
 
     # What operators do
 
@@ -203,7 +214,7 @@ class World:
         )
 
     def _serving(self, machine: str) -> Serving:
-        drkit = self._new_drkit(machine)
+        drkit = self.new_drkit(machine)
         app: Any = SimpleNamespace(
             config=self.config,
             arbiter=self.arbiter(drkit),
@@ -213,7 +224,7 @@ class World:
 
     def command(self, machine: str, do: Callable[[Journal], Any]) -> Any:
         """What `do` returns, done by a short command on that machine."""
-        self._acting = drkit = self._new_drkit(machine)
+        self._acting = drkit = self.new_drkit(machine)
         try:
             return do(self.journal(drkit))
         finally:
@@ -231,7 +242,7 @@ class World:
         """A process that takes the run up; it acts when the simulation runs. A run of another
         machine is taken over first.
         """
-        drkit = self._new_drkit(machine)
+        drkit = self.new_drkit(machine)
         drkit.run_id = run_id
         for name, value in dies.items():
             setattr(drkit, name, value)
@@ -248,6 +259,7 @@ class World:
         """Whatever did not work works again, and stopped processes go on."""
         self.arbiter_down, self.arbiter_mute, self.journals.down = False, 0, False
         self.provider.down = False
+        self.watching.blind.clear()
         self.provider.answers.clear()
         for each in (self.cut_off, self.switches_down, self.slow_switches):
             each.clear()
@@ -285,7 +297,7 @@ class World:
 
         clock = self.clock_of(drkit.machine)
         database = ProcessDatabase(self, drkit, clock)
-        return Journal(database, clock, copy, machine=drkit.machine.name)
+        return JudgedJournal(self, drkit, database, clock, copy)
 
     def arbiter(self, drkit: Drkit) -> PlacedArbiter:
         place = ProcessPlace(self, drkit, self.place)
@@ -376,7 +388,7 @@ class World:
         ):
             own.history = list(others.history)
 
-    def _new_drkit(self, machine: str) -> Drkit:
+    def new_drkit(self, machine: str) -> Drkit:
         drkit = Drkit(self.machines[machine], self.sim.new_pid())
         self.drkits.append(drkit)
         return drkit

@@ -22,6 +22,8 @@ from hypothesis.stateful import run_state_machine_as_test as run_machine
 from run_life import Life
 from run_stack import Stack
 
+from drkit.health.witness import Voice
+
 SECONDS_IN_CI = 30.0
 WANTED_IN_CI = 500
 SECONDS_IN_SOAK = 1800.0
@@ -67,6 +69,38 @@ class RunModel(RuleBasedStateMachine):
     @rule(machine=MACHINES)
     def resume(self, machine: str) -> None:
         self.life.resume(machine)
+
+    @rule(machine=MACHINES, rounds=st.sampled_from([1, 4, 10]))
+    def probe(self, machine: str, rounds: int) -> None:
+        self.life.probe(machine, rounds)
+
+    @rule(machine=MACHINES)
+    def approve(self, machine: str) -> None:
+        self.life.approve(machine)
+
+    @rule(machine=MACHINES, minutes=st.sampled_from([1.0, 10.0, 400.0]))
+    def pause(self, machine: str, minutes: float) -> None:
+        self.life.world.watching.pause(machine, minutes)
+
+    @rule(machine=MACHINES)
+    def end_pause(self, machine: str) -> None:
+        self.life.world.watching.end_pause(machine)
+
+    @rule(machine=MACHINES)
+    def acknowledge(self, machine: str) -> None:
+        self.life.world.watching.acknowledge(machine)
+
+    @rule(voice=st.sampled_from(list(Voice)))
+    def witness_says(self, voice: Voice) -> None:
+        self.life.world.watching.witness = voice
+
+    @rule(machine=MACHINES)
+    def sees_nothing(self, machine: str) -> None:
+        self.life.world.watching.blind.add(machine)
+
+    @rule(up=st.booleans())
+    def standby(self, up: bool) -> None:
+        self.life.world.standby_up = up
 
     @rule(which=st.integers(0, 9), how=st.sampled_from(["kill", "stop", "go on", "tell"]))
     def signal(self, which: int, how: str) -> None:

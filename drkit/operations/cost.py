@@ -199,8 +199,14 @@ def _requests(
         counts[cheapest] += read.times(checks)
         counts[holders[0]] += read.times(_runs(config, "run-drill"))
     if isinstance(config.arbiter, StoreArbiter):
-        asked = sum(_runs(config, run) for run in ("probe", "backup"))
-        counts[config.arbiter.store] += Counts(gets=1, read_bytes=4096).times(asked)
+        # A probe reads who serves, who leads, and the hold's note; a backup who serves.
+        asked = _runs(config, "probe") + _runs(config, "backup")
+        small = Counts(gets=2, read_bytes=1024).times(_runs(config, "probe"))
+        counts[config.arbiter.store] += Counts(gets=1, read_bytes=4096).times(asked) + small
+        if config.service is not None:  # a daemon renews its lease at a third of it
+            renewals = DAYS_A_MONTH * 86400 / (config.decide.lease / 3)
+            once = Counts(puts=1, gets=1, read_bytes=512)
+            counts[config.arbiter.store] += once.times(renewals)
     return counts
 
 

@@ -14,7 +14,7 @@ from bench import cases
 from bench.case import Bench, Case, Measured, Verdict
 from bench.measure import CommandFailed, measure
 from bench.places import PROJECT, find_peers, folder, versions
-from bench.report import print_table, write_results
+from bench.report import print_bars, print_table, write_results
 
 ROUNDS = 5
 _SHARED_BYTES = 3 << 30
@@ -46,6 +46,7 @@ def main() -> int:
     found_versions = versions(peers)
     print("\n".join(f"{name}: {version}" for name, version in found_versions.items()))
     missed = []
+    judged: dict[str, list[Verdict]] = {}
     names = arguments.only or list(known)
     needs_bytes = max(known[name].needs_bytes for name in names) * arguments.scale
     with folder(_SHARED_BYTES + int(needs_bytes)) as root:
@@ -61,10 +62,12 @@ def main() -> int:
                 missed.append(name)
                 continue
             print_table(case, medians, verdicts)
+            judged[name] = verdicts
             if arguments.scale == 1:
                 day = f"{datetime.now(UTC):%Y-%m-%d %H:%M}"
                 write_results({name: (case, medians, verdicts)}, versions=found_versions, day=day)
                 missed += [name] if any(verdict.met is False for verdict in verdicts) else []
+    print_bars(judged, found_versions)
     if missed:
         print(f"\nbars missed: {', '.join(missed)}")
     return 1 if missed else 0

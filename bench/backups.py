@@ -48,14 +48,15 @@ def first_backups(
 def later_backups(
     bench: Bench, make: Callable[[Path], None], change: Callable[[Path, int], None] | None = None
 ) -> list[Contender]:
-    """A backup on top of one: each contender has a tree of its own, made by `make`; before each
-    run `change` is given its round.
+    """A backup on top of one, of a tree that `make` makes. With `change`, which is given the round
+    before each run, each contender has a tree of its own.
     """
     found = []
     for name in ("drkit", *(["restic"] if bench.restic() else [])):
-        source = bench.root / f"source-{name}"
-        source.mkdir()
-        make(source)
+        source = bench.root / (f"source-{name}" if change else "source")
+        if not source.exists():
+            source.mkdir()
+            make(source)
         if name == "drkit":
             config = deployment(bench.root / name, {"tree": source})
             command = drkit(config, "backup")

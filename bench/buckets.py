@@ -33,7 +33,7 @@ class BucketServer:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{free.getsockname()[1]}"
-        argv = [program, "--config", bench.root / "server.conf", "serve", "s3"]
+        argv: list[str | Path] = [program, "--config", bench.root / "server.conf", "serve", "s3"]
         argv += ["--addr", self.address, "--auth-key", ",".join(_KEYS)]
         self._argv = [*argv, "--vfs-cache-mode", "off", self.root]
         self._process: subprocess.Popen[bytes] | None = None

@@ -29,10 +29,22 @@ def print_table(case: Case, medians: Mapping[str, Measured], verdicts: list[Verd
         for key, value in found.extra.items():
             print(f"    {key}: {value:g}")
     for verdict in verdicts:
-        value = "not measured" if verdict.value is None else f"{verdict.value:.2f}"
-        met = {True: "met", False: "MISSED", None: ""}[verdict.met]
-        stretch = {True: ", stretch met", False: "", None: ""}[verdict.stretch_met]
-        print(f"  bar: {verdict.text}: {value} {met}{stretch}", flush=True)
+        print(f"  bar: {verdict.text}: {_judged(verdict)}", flush=True)
+
+
+def print_bars(verdicts: Mapping[str, list[Verdict]], versions: Mapping[str, str]) -> None:
+    """Every bar of the cases that ran, beside its figure, and what ran."""
+    print("\n" + "; ".join(f"{name}: {version}" for name, version in versions.items()))
+    for name, found in verdicts.items():
+        for verdict in found:
+            print(f"  {name:24}{verdict.text:64}{_judged(verdict)}")
+
+
+def _judged(verdict: Verdict) -> str:
+    figure = "not measured" if verdict.value is None else f"{verdict.value:.2f}"
+    met = {True: "met", False: "MISSED", None: ""}[verdict.met]
+    stretch = {True: ", stretch met", False: "", None: ""}[verdict.stretch_met]
+    return f"{figure} {met}{stretch}"
 
 
 def write_results(

@@ -1,4 +1,7 @@
-"""What the measured children of some cases do, in processes of their own."""
+"""What the measured children of some cases do, in processes of their own.
+
+What only one of them needs is imported there: imports are measured too.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,12 @@ from drkit.io_policy import READS
 from drkit.repository.create import init_repository
 from drkit.repository.index import index_content
 from drkit.repository.keys import ScryptCost
-from drkit.repository.layout import INDEX
+from drkit.repository.layout import INDEX, pack_name
 from drkit.repository.pack import BlobKind, PackedBlob, SealedPack
 from drkit.repository.repository import Repository, open_repository
 from drkit.repository.restore import restore_tree
 from drkit.repository.unpacked import seal_unpacked
+from drkit.stores.counted import CountedStore
 from drkit.stores.folder import FolderStore
 from drkit.stores.interface import Store, StoreUnreachable
 
@@ -61,25 +65,54 @@ def make_indexes(root: str, *sizes: str) -> None:
         store.put(INDEX + name, sealed, size_bytes=len(sealed))
 
 
-class Counted(FolderStore):
-    """Counts its requests, as an object store would bill them."""
-
-    requests = 0
-
-    def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
-        self.requests += 1
-        return super().get(name, offset=offset, length=length)
-
-    def list(self, prefix: str):  # type: ignore[no-untyped-def]
-        found = [*super().list(prefix)]
-        self.requests += 1 + len(found) // 1000
-        return iter(found)
-
-
 def open_index(root: str, cache: str, told: str) -> None:
-    store = Counted("gcs", Path(root))
+    """Opens the repository below `root`; tells how many blobs there are, and the requests."""
+    store = CountedStore(FolderStore("gcs", Path(root)))
     index = opened([store], Path(cache)).index
-    Path(told).write_text(json.dumps({"blobs": index.rows, "requests": store.requests}))
+    Path(told).write_text(json.dumps({"blobs": index.rows, "requests": store.counts.requests}))
+
+
+def maintain_index(root: str) -> None:
+    """What a prune does for the index of a repository: few files for many. The packs are made to be
+    there, as holes.
+    """
+    from drkit.repository.catch_up import catch_up
+    from drkit.repository.consolidate import tidy_indexes
+    from drkit.repository.locks import take_locks
+
+    store = FolderStore("gcs", Path(root))
+    repository = opened([store])
+    for pack_id, size_bytes in repository.index.pack_sizes().items():
+        path = Path(root, pack_name(pack_id))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.truncate(size_bytes)
+    locks = take_locks(repository, exclusive=True, need_all=True, emit=discard)
+    try:
+        tidy_indexes(repository, catch_up(repository, locks.listings, discard), discard)
+    finally:
+        locks.release(discard)
+
+
+def back_up_counted(config: str, told: str) -> None:
+    """`drkit backup` of the deployment `config`; tells the most that a store was asked for."""
+    from concurrent.futures import Future
+
+    from drkit.cli.jobs import run_backup
+    from drkit.config.load import load_config
+    from drkit.repository.locks import Locks, take_locks
+    from drkit.wiring import App
+
+    path = Path(config)
+    app = App(load_config(path), path.parent, sandbox=False, emit=discard)
+    counted = [CountedStore(store) for store in app.stores]
+    app.__dict__["stores"] = tuple(counted)
+    locking: Future[Locks | None] = Future()
+    locking.set_result(take_locks(app.repository, exclusive=False, need_all=False, emit=discard))
+    report = run_backup(app, locking=locking)
+    assert report.whole, report
+    most = max(store.counts.requests for store in counted)
+    Path(told).write_text(json.dumps({"requests": most, "new": report.write.files_new}))
 
 
 class Wire:

@@ -26,6 +26,6 @@ CASE = Case(
     "backup of 1,000,000 small files, nothing changed",
     prepare,
     bars=(Faster("restic", 1, stretch=2), AtMost("peak_mb", 400, stretch=300)),
-    needs_bytes=12 << 30,
+    needs_bytes=7 << 30,
     rounds=3,
 )

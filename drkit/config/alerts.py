@@ -30,6 +30,8 @@ Metric = Literal[
     "gpu",
     "fallback_rate",
     "gateway_error_rate",
+    "gateway_p95",
+    "gateway_p99",
     "confidence",
     "tls_days",
     "down",

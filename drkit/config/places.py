@@ -230,6 +230,8 @@ class GatewayStats(Strict):
     fallbacks: str | None = "fallbacks"
     failures: str | None = "failures"
     confidence: str | None = Field("confidence", description="A mean, 0 to 1.")
+    p95_ms: str | None = Field(None, description="Its own 95th percentile, in milliseconds.")
+    p99_ms: str | None = Field(None, description="Its own 99th percentile, in milliseconds.")
 
 
 class HttpGatewaySwitch(Strict):

@@ -26,6 +26,7 @@ DEFAULTS: tuple[Limit, ...] = (
 
 _UNITS = {"kv_cache": "share", "error_rate": "share", "stalled": "s", "gpu": "share"}
 _UNITS |= {"fallback_rate": "share", "gateway_error_rate": "share", "tls_days": "days"}
+_UNITS |= {"gateway_p95": "s", "gateway_p99": "s"}
 _UNITS_OF = {"ttft": "s", "latency": "s", "availability": "share"}
 
 METRICS: Mapping[str, str] = {

@@ -67,6 +67,8 @@ class StatsFields:
     fallbacks: str | None
     failures: str | None
     confidence: str | None
+    p95_ms: str | None = None
+    p99_ms: str | None = None
 
 
 def read_stats(
@@ -90,8 +92,12 @@ def read_stats(
     counters = {
         name: number for name, at in wanted.items() if (number := _number(shown, at)) is not None
     }
-    confidence = _number(shown, fields.confidence)
-    gauges = {} if confidence is None else {"confidence": confidence}
+    gauges = {}
+    if (confidence := _number(shown, fields.confidence)) is not None:
+        gauges["confidence"] = confidence
+    for name, at in (("p95", fields.p95_ms), ("p99", fields.p99_ms)):
+        if (milliseconds := _number(shown, at)) is not None:
+            gauges[name] = milliseconds / 1000
     if not counters and not gauges:
         return not_measured(probe, f"{fields.path} shows none of the numbers looked for"), None
     told = ", ".join(f"{number:g} {name}" for name, number in {**counters, **gauges}.items())

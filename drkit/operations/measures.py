@@ -58,7 +58,8 @@ def measures_of(
     }
     measures["fallback_rate"] = share(counted, "fallbacks", "requests")
     measures["gateway_error_rate"] = share(counted, "failures", "requests")
-    measures["confidence"] = _confidence(counted)
+    measures["confidence"] = _told(counted, "confidence")
+    measures |= {f"gateway_{name}": _told(counted, name) for name in ("p95", "p99")}
     measures |= _state(health)
     for reading in readings:
         measures |= reading.measures
@@ -82,14 +83,14 @@ def words_of(
     return words
 
 
-def _confidence(counted: Sequence[Scrape]) -> Measure:
-    """The gateway's own mean, on as many samples as it had requests in the window."""
-    last = newest(counted, "confidence")
+def _told(counted: Sequence[Scrape], gauge: str) -> Measure:
+    """What the gateway itself says, on as many samples as it had requests in the window."""
+    last = newest(counted, gauge)
     if isinstance(last, NotMeasured):
         return last
     asked = share(counted, "requests", "requests")
     if isinstance(asked, NotMeasured):
-        return NotMeasured(f"confidence of nothing: {asked.why}")
+        return NotMeasured(f"{gauge} of nothing: {asked.why}")
     return Value(last.value, asked.samples)
 
 

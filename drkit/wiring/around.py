@@ -210,7 +210,13 @@ def _statistics(app: App, counted: list[Scrape]) -> Reading:
     switch, stats = found
     token = app.secrets.resolve(switch.token).reveal() if switch.token else None
     fields = StatsFields(
-        stats.path, stats.requests, stats.fallbacks, stats.failures, stats.confidence
+        stats.path,
+        stats.requests,
+        stats.fallbacks,
+        stats.failures,
+        stats.confidence,
+        stats.p95_ms,
+        stats.p99_ms,
     )
     reading, scrape = read_stats(parse_endpoint(switch.url), fields, token, app.clock)
     if scrape is not None:

@@ -272,6 +272,14 @@ def test_a_gateways_counters_are_read_by_their_paths() -> None:
     assert scrape.gauges == {"confidence": 0.6}
 
 
+def test_a_gateways_own_latencies_are_seconds() -> None:
+    fields = StatsFields("/s", "n", None, None, None, p95_ms="latency.p95", p99_ms="latency.p99")
+    with answering(says(200, '{"n": 5, "latency": {"p95": 730.5}}')) as server:
+        _, scrape = read_stats(at(server), fields, None, SystemClock())
+    assert scrape is not None
+    assert scrape.gauges == {"p95": 0.7305}
+
+
 @pytest.mark.parametrize(
     ("status", "body", "verdict"),
     [

@@ -23,7 +23,9 @@ from raw_server import RawServer, Talk
 
 from drkit.clock import ManualClock, SystemClock
 from drkit.compute.interface import Endpoint
+from drkit.config.models import Config
 from drkit.config.places import Probe
+from drkit.events import discard
 from drkit.health.file_memory import FileMemory
 from drkit.health.interface import ProbeResult, Verdict
 from drkit.health.memory import MemoryProber
@@ -33,6 +35,8 @@ from drkit.health.statement import signed
 from drkit.health.witness import Heard, Voice, WitnessPlace, hear
 from drkit.health.witness_server import Allowance, WitnessServer
 from drkit.io_policy import Deadline
+from drkit.wiring import App
+from drkit.wiring.witness import hear_witnesses
 
 ENDPOINT = Endpoint("http", "192.0.2.1", 8000)
 TOKEN = "the token"
@@ -261,6 +265,39 @@ def test_those_who_say_nothing_do_not_take_all_the_places(there: Elsewhere) -> N
             time.sleep(0.05)
     assert full.voice is Voice.SILENT
     assert again.voice is Voice.WELL
+
+
+def test_the_deployment_asks_all_its_witnesses_and_lacks_no_token_silently(
+    there: Elsewhere, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    with there.answering() as server:
+        witness = {
+            "url": f"https://127.0.0.1:{server.port}",
+            "token": f"file:{tmp_path / 'token'}",
+            "verifying_key": there.key.verifying,
+            "trust": str(there.certificate),
+        }
+        config = Config.model_validate(
+            {
+                "drkit": 1,
+                "stores": {"one": {"kind": "folder", "role": "primary", "path": "one"}},
+                "repository": {"password": "env:NOT_SET"},
+                "sources": {"notes": {"kind": "tree", "path": "notes"}},
+                "sites": {"lambda": {"endpoint": ENDPOINT.url}},
+                "service": {"name": "chat", "model": "m", "primary": "lambda"},
+                "decide": {
+                    "witnesses": {"good": witness, "mute": witness | {"token": "env:NOT_SET"}}
+                },
+            }
+        )
+        app = App(config, tmp_path, sandbox=False, emit=discard)
+        found = {each.witness: each for each in hear_witnesses(app, "lambda")}
+        elsewhere = {each.witness: each.voice for each in hear_witnesses(app, "coreweave")}
+    assert found["good"].voice is Voice.WELL
+    assert found["mute"].voice is Voice.SILENT
+    assert "NOT_SET" in found["mute"].detail
+    assert elsewhere == {"good": Voice.SILENT, "mute": Voice.SILENT}
 
 
 def test_the_command_watches_and_answers_and_ends_on_sigterm(tmp_path: Path) -> None:

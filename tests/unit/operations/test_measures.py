@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -49,6 +50,14 @@ def test_fallbacks_and_confidence_stand_on_the_requests_of_the_window() -> None:
     assert found["fallback_rate"] == Value(0.3, 100)
     assert found["confidence"] == Value(0.65, 100)
     assert found["gateway_error_rate"] == Value(0.0, 100)
+
+
+def test_a_gateways_own_latencies_stand_on_its_requests() -> None:
+    rows = [gateway(0, 1000, 10, 0.9), gateway(60, 1100, 40, 0.65)]
+    rows = [replace(each, gauges={**each.gauges, "p95": 0.7}) for each in rows]
+    found = measured(counted=rows)
+    assert found["gateway_p95"] == Value(0.7, 100)
+    assert isinstance(found["gateway_p99"], NotMeasured)
 
 
 def test_H4_a_gateway_that_nobody_asked_has_no_confidence() -> None:

@@ -17,6 +17,8 @@ from stock_restic import run
 
 from drkit.clock import SystemClock
 from drkit.errors import DrkitError
+from drkit.repository.browse import entries
+from drkit.repository.check import check_repository
 from drkit.repository.forget import forget_snapshots
 from drkit.repository.layout import LOCKS, PRUNES, SNAPSHOTS
 from drkit.repository.prune import PruneOptions, prune
@@ -268,22 +270,43 @@ def test_four_writers_in_four_processes_with_a_prune_between_lose_nothing(
     for number in range(4):
         source = tmp_path / f"source-{number}"
         source.mkdir()
-        writers.append(start(tmp_path, source, f"writer-{number}", 0, 0, "2"))
+        writers.append(start(tmp_path, source, f"writer-{number}", 0, 0, "3"))
     clock = Skipping()
     check = lambda repository, store: ("own", check_structure(repository, store))  # noqa: E731
-    pruned = 0
-    while any(writer.poll() is None for writer in writers) or not pruned:
+    deleted_between = 0
+    while any(writer.poll() is None for writer in writers):
         with suppress(DrkitError):  # locked by a writer: try again
             made = two(kit, tmp_path, clock)
+            before = snapshots(tmp_path, "gcs")
             limits = PruneLimits(max_unused=0.0, merge_from=3)
-            prune(made.open(), PruneOptions(ROLES, check, limits, timedelta(0)), made.emit)
-            pruned += 1
+            options = PruneOptions(ROLES, check, limits, timedelta(0))
+            report = prune(made.open(), options, made.emit)
+            assert report.problems == ()
+            deleted_between += bool(report.deleted and before)
     for writer in writers:
         said, _ = writer.communicate(timeout=90)
         assert "survived" in said, said
+    assert deleted_between, "no prune came between the writers: this has shown nothing"
     made = two(kit, tmp_path)
     made.backup(tmp_path / "source-0", min_copies=2)
     assert snapshots(tmp_path, "gcs") == snapshots(tmp_path, "s3")
-    assert len(snapshots(tmp_path, "gcs")) >= 1 + 4 * 2 + 1
-    assert pruned
-    assert sound(kit, tmp_path)
+    assert len(snapshots(tmp_path, "gcs")) >= 1 + 4 * 3 + 1
+    assert check_repository(made.open(), read_data=True, emit=made.emit).sound
+    every_point_holds_what_its_writer_had(made, tmp_path)
+
+
+def every_point_holds_what_its_writer_had(made: Any, root: Path) -> None:
+    """Each file of a point, out of each store alone, is as its writer left it."""
+    seen = 0
+    for store in made.stores:
+        alone = made.open([store])
+        for listed in alone.snapshots():
+            tree = alone.find_node(listed.snapshot, "/sncp").subtree
+            for entry in entries(alone, tree):
+                writer = entry.path[1:].removeprefix("writer-").partition("-")[0]
+                source = root / f"source-{writer}" / entry.path[1:]
+                if entry.path.startswith("/writer-"):
+                    content = b"".join(map(alone.load_blob, entry.node.content))
+                    assert content == source.read_bytes(), (store.name, listed.id, entry.path)
+                    seen += 1
+    assert seen >= 2 * 4 * 3

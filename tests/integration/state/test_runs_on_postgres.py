@@ -19,11 +19,11 @@ def _module(name: str) -> ModuleType:
     return module
 
 
-for suite in ("test_journal", "test_engine"):
+for suite in ("test_journal", "test_engine", "test_opening", "test_takeover"):
     found = vars(_module(suite))
     globals().update({name: each for name, each in found.items() if name.startswith("test_")})
 _FIXTURES = _module("conftest")
-world, deployment = _FIXTURES.world, _FIXTURES.deployment
+world, deployment, crash = _FIXTURES.world, _FIXTURES.deployment, _FIXTURES.crash
 
 
 @pytest.fixture

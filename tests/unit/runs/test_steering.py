@@ -208,6 +208,19 @@ def test_R12_R8_no_step_is_skipped_that_gives_a_traffic_step_its_proof(
     assert len(world.journal().entries(run.id)) == count
 
 
+def test_R12_R8_a_verification_is_not_skipped_though_nothing_names_its_output(
+    world: World,
+) -> None:
+    steps = tuple(
+        step.model_copy(update={"with_": {}}) if step.id == "cutover" else step
+        for step in world.runbook.steps
+    )
+    world.runbook = world.runbook.model_copy(update={"steps": steps})
+    run = waiting_at_verify(world)
+    with pytest.raises(GuardRefused, match="cutover would lead traffic"):
+        skip_step(world.journal(), run.id, "verify", reason="in a hurry", who=WHO)
+
+
 def test_R12_the_step_that_records_who_serves_is_not_skipped(world: World) -> None:
     run = waiting_at_verify(world)
     with pytest.raises(GuardRefused, match="records who serves"):

@@ -112,6 +112,9 @@ def carry_out(
     )
     for passed_over in _passed_over(journal.entries(run.id)):
         session.terminal.say(f"goes on all the same, for you ask for it: {passed_over}")
+    drill = journal.open_run_of(plan.service, "drill") if plan.namespace == "production" else None
+    if drill is not None and not journal.is_executed(drill.id):
+        session.terminal.say(f"a drill waits, and gives way: drkit runs resume {drill.id} ends it")
     AuditLog(app.database, app.clock).append(
         f"run {plan.kind}", plan.service, {"run": run.id, "target": plan.target}
     )

@@ -66,8 +66,14 @@ def _own_or_taken_over(
         return take_over_run(app, journal, found.id)
     if take_over:
         return take_over_run(app, journal, run.id)
-    if not run.state.ended and not journal.is_executed(run.id):
-        unless_taken_over(app, run.id)
+    if run.state.ended or journal.is_executed(run.id):
+        return run
+    if run.machine not in (None, app.machine):
+        session.terminal.say(
+            f"{run.id} is of {run.machine}: takes it over, once nobody executes it"
+        )
+        return take_over_run(app, journal, run.id, shared=True)
+    unless_taken_over(app, run.id)
     return run
 
 

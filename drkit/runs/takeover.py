@@ -33,17 +33,19 @@ def take_over(
     clock: Clock,
     who: str,
     ttl_s: float = LEASE_TTL_S,
+    shared: bool = False,
 ) -> RunRecord:
-    """The run, in this machine's journal and owned by it. `read` reads it from the stores.
+    """The run, in this machine's journal and owned by it. `read` reads it from the stores; or, if
+    the state is `shared` with the other machine, from there, where all of it is.
 
     Raises `LeaseHeld` when a process still executes it elsewhere, `NeedsOperator` when it is
     local-only, `ConfigError` when no store knows it, `DamagedData`, `ArbiterUnreachable`.
     """
-    found = _takeable(read())
+    found = _takeable(read(), shared)
     key = found.plan.service_key
     with KeptLease(arbiter, key, holder, clock, ttl_s=ttl_s, patience_s=ttl_s + PATIENCE_S):
         generation = _own(arbiter, found.run, holder, clock, ttl_s)
-        found = _takeable(read())  # nobody adds to it any more
+        found = _takeable(read(), shared)  # nobody adds to it any more
         steps = replay(found.entries, [step.id for step in found.plan.steps])
         unknown = [name for name, step in steps.items() if step.state is StepState.INTENT]
         walks = not found.run.state.ended and found.run.state not in _UNDOES
@@ -65,10 +67,10 @@ def take_over(
         return journal.adopt(found, generation, notes)
 
 
-def _takeable(found: SealedRun | None) -> SealedRun:
+def _takeable(found: SealedRun | None, shared: bool) -> SealedRun:
     if found is None:
         raise ConfigError("no store that answers knows that run", hint="drkit runs list --remote")
-    if found.run.local_only:
+    if found.run.local_only and not shared:
         raise NeedsOperator(
             f"run {found.run.id} is local-only: a store lacked what it was about to do, so that "
             f"only {found.run.machine} knows what it did",

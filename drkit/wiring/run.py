@@ -28,7 +28,7 @@ from drkit.runs.journal import Journal
 from drkit.runs.lease import LEASE_TTL_S, ttl_of, unless_owned_by_another
 from drkit.runs.plan import Plan
 from drkit.runs.records import EXTERNAL, Entry, RunRecord
-from drkit.runs.sealed import sealed_run, sealed_runs
+from drkit.runs.sealed import SealedRun, sealed_run, sealed_runs
 from drkit.runs.takeover import take_over
 from drkit.sandbox.overrides import OVERRIDES, SANDBOX_PACE
 from drkit.state.audit import this_user
@@ -96,11 +96,22 @@ def others_run(app: App, selector: str) -> RunRecord | None:
     return found[0] if len(found) == 1 else None
 
 
-def take_over_run(app: App, journal: Journal, run_id: str) -> RunRecord:
-    """The run, this machine's from now on. Raises what `take_over` raises."""
+def take_over_run(app: App, journal: Journal, run_id: str, *, shared: bool = False) -> RunRecord:
+    """The run, this machine's from now on; `shared`: it is in this state already, which another
+    machine uses too. Raises what `take_over` raises.
+    """
+
+    def here() -> SealedRun:
+        entries = tuple(journal.entries(run_id))
+        return SealedRun(journal.run(run_id), journal.plan(run_id), entries)
+
+    def in_stores() -> SealedRun | None:
+        return sealed_run(app.stores, app.repository.key.open, run_id)
+
     return take_over(
         journal,
-        lambda: sealed_run(app.stores, app.repository.key.open, run_id),
+        here if shared else in_stores,
+        shared=shared,
         arbiter=app.arbiter,
         holder=_holder(app, run_id),
         clock=app.clock,

@@ -324,16 +324,21 @@ def test_attempts_are_counted_on_so_that_nothing_is_mistaken_for_an_earlier_one(
 
 
 def test_an_approval_was_for_the_plan_as_it_was(world: World) -> None:
-    with_approval(world, "acquire")
+    with_approval(world, "acquire", "deploy")
     run = world.start()
-    world.journal().approve(run.id, "acquire", who=WHO)
+    for step in ("acquire", "deploy"):
+        world.journal().approve(run.id, step, who=WHO)
     world.marks.fail["verify"] = [NeedsOperator("odd", hint="look")]
     run = world.resume(run.id)
-    assert world.marks.count["acquire"] == 1
+    assert world.marks.count["deploy"] == 1
     run = retarget(world, run)
-    assert run.state is RunState.NEEDS_OPERATOR
-    assert "waits for approval of step acquire" in last_state(world, run)["reason"]
-    assert world.marks.count["acquire"] == 1
+    for step in ("acquire", "deploy"):
+        assert run.state is RunState.NEEDS_OPERATOR
+        assert f"waits for approval of step {step}" in last_state(world, run)["reason"]
+        assert world.marks.count[step] == 1
+        world.journal().approve(run.id, step, who=WHO)
+        run = world.resume(run.id)
+    assert run.state is RunState.COMMITTED
 
 
 def test_a_run_that_is_led_elsewhere_can_still_be_rolled_back_whole(world: World) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from drkit.coordination.interface import LeaseHeld
+from drkit.coordination.memory import MemoryArbiter
 from drkit.errors import ConfigError, DamagedData, NeedsOperator
 from drkit.io_policy import LONGEST_EFFECT_S
+from drkit.runs.journal import ClaimLost
 from drkit.runs.lease import LEASE_TTL_S, TakenOver, owner_of
 from drkit.runs.records import Ask, RunRecord, RunState, StepState
+from drkit.runs.sealed import SealedRun
 from drkit.runs.takeover import take_over
 
 if TYPE_CHECKING:
@@ -286,3 +290,29 @@ def test_what_the_first_machine_still_wrote_after_the_takeover_is_of_no_account(
     assert sealed.run.generation == 1
     assert list(sealed.entries) == entries[: len(sealed.entries)]
     assert not any("too late" in str(entry.payload) for entry in sealed.entries)
+
+
+def test_R3_a_state_that_two_machines_share_gives_the_run_to_the_one_that_goes_on(
+    world: World, crash: type[BaseException]
+) -> None:
+    world.copies_work = False  # what no store has is here all the same
+    run = died(world, crash, "cutover", "before-intent")
+    there = replace(world, machine="there", arbiter=MemoryArbiter(world.clock, world.arbiter.place))
+    journal = there.journal()
+    mine = take_over(
+        journal,
+        lambda: SealedRun(
+            journal.run(run.id), journal.plan(run.id), tuple(journal.entries(run.id))
+        ),
+        arbiter=there.arbiter,
+        holder="there",
+        clock=world.clock,
+        who="ada@laptop",
+        shared=True,
+    )
+    assert (mine.machine, mine.generation) == ("there", 1)
+    assert there.steps(run.id)["restore"].state is StepState.PENDING
+    assert there.resume(run.id).state is RunState.COMMITTED
+    assert (world.marks.count["restore"], world.marks.count["acquire"]) == (2, 1)
+    with pytest.raises(ClaimLost):
+        world.journal().append(run.id, "note", payload={})

@@ -63,7 +63,7 @@ def _opened(
     from drkit.state.audit import AuditLog
     from drkit.wiring.arbiter import refuse_skewed_clock
     from drkit.wiring.run import open_journal
-    from drkit.wiring.watch import decided_target, open_decisions
+    from drkit.wiring.watch import decided_target
 
     refuse_skewed_clock(app)
     settings = app.config.decide
@@ -72,9 +72,8 @@ def _opened(
         plan,
         sandbox=app.sandbox,
         first_failed_probe_at=first_failed_at,
-        opener=Opener(leader.holder, Right.UNATTENDED, settings),
+        opener=Opener(leader.holder, Right.UNATTENDED, settings, decision.id),
     )
-    open_decisions(app).started(decision.id, run.id)
     detail = {"decision": decision.id, "run": run.id, "target": run.target}
     AuditLog(app.database, app.clock).append(
         "run failover", decision.service, detail, who=leader.holder

@@ -92,11 +92,13 @@ def carry_out(
     first_failed_at: datetime | None = None,
     opened: Callable[[str], None] | None = None,
     right: Right | None = None,
+    decision_id: str | None = None,
     words: Sequence[str] = (),
 ) -> int:
     """Opens the run, tells `opened` its id, starts its process, follows it, hands over the
     evidence; the exit status. `right`: an operator's, who typed it, unless another is given.
-    `words`: what the run's process is told beside its id.
+    `decision_id`: the approved decision that is carried out. `words`: what the run's process is
+    told beside its id.
     """
     from drkit.cli.following import start_and_attach
     from drkit.runs.opening import Opener, Right
@@ -106,7 +108,7 @@ def carry_out(
 
     refuse_skewed_clock(app)
     journal = open_journal(app)
-    opener = Opener(this_user(), right or Right.TYPED, app.config.decide)
+    opener = Opener(this_user(), right or Right.TYPED, app.config.decide, decision_id)
     run = journal.open_run(
         plan, sandbox=app.sandbox, first_failed_probe_at=first_failed_at, opener=opener
     )

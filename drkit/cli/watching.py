@@ -85,8 +85,8 @@ def approve(
         facts = read_facts(opened_app, health, leads=True, arbiter_reachable=reachable)
         if session.dry_run:
             return 0
-        decisions = open_decisions(opened_app)
-        approved = decisions.approve(facts, opened_app.config.decide, by=this_user())
+        settings = opened_app.config.decide
+        approved = open_decisions(opened_app).approve(facts, settings, by=this_user())
         log = AuditLog(opened_app.database, opened_app.clock)
         log.append("approve", service, {"decision": approved.id, "to": target})
         return carry_out(
@@ -95,7 +95,7 @@ def approve(
             plan,
             first_failed_at=health.first_failed_at or first_failed_probe(opened_app),
             right=Right.APPROVED,
-            opened=lambda run_id: decisions.started(approved.id, run_id),
+            decision_id=approved.id,
         )
 
 
@@ -162,6 +162,7 @@ def decision_words(record: DecisionRecord) -> str:
         return f"decision {record.id}: {state}: {'; '.join(record.decision.reasons)}"
     todo = {
         "WAIT_APPROVAL": "; drkit approve carries it out, drkit pause leaves it",
+        "APPROVED": "; its run is not open yet: drkit approve opens it",
         "OBSERVED": "; nothing is done in mode observe; drkit failover --to TARGET does it",
     }
     return f"decision {record.id}: {state}{todo.get(state, '')}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -54,21 +54,15 @@ class Decisions:
             before = _record(row) if row is not None else None
             if before is None and not (event is DecisionEvent.WEIGHED and facts.down):
                 return None, None
-            decision = before.decision if before else Decision()
+            decision = self._own_time(before.decision) if before else Decision()
             after = decide(decision, event, facts, self._clock.elapsed_s(), settings, by=by)
             return before, self._keep(connection, before, after)
 
+    @again_on_conflict
     def started(self, decision_id: str, run_id: str) -> None:
         """Notes the run that an approved decision led to; it ends the decision."""
         with self._database.write() as connection:
-            values = {
-                "state": DecisionState.RUN.value,
-                "run_id": run_id,
-                "ended_at": self._clock.now(),
-            }
-            connection.execute(
-                DECISIONS.update().where(DECISIONS.c.id == decision_id).values(values)
-            )
+            start(connection, decision_id, run_id, self._clock.now())
 
     def approve(self, facts: Facts, settings: Decide, *, by: str) -> DecisionRecord:
         """The open decision, approved. Raises `NeedsOperator` saying what stands against it."""
@@ -85,6 +79,13 @@ class Decisions:
                 hint="drkit status shows when that changes; drkit failover --to TARGET overrides",
             )
         return after
+
+    def _own_time(self, decision: Decision) -> Decision:
+        """What another machine's clock timed that is still to come here is counted anew."""
+        asked_s, now_s = decision.asked_elapsed_s, self._clock.elapsed_s()
+        if asked_s is not None and asked_s > now_s:
+            return replace(decision, asked_elapsed_s=now_s)
+        return decision
 
     def _open_row(self, connection: Connection) -> Row[Any] | None:
         return connection.execute(
@@ -115,6 +116,21 @@ class Decisions:
             )
         row = connection.execute(select(DECISIONS).where(DECISIONS.c.id == decision_id)).one()
         return _record(row)
+
+
+def start(connection: Connection, decision_id: str, run_id: str, now: datetime) -> None:
+    """Ends an approved decision in its run, within the transaction that opens it. Raises
+    `NeedsOperator` when it is approved no more: what it was approved for has changed meanwhile.
+    """
+    row = connection.execute(select(DECISIONS).where(DECISIONS.c.id == decision_id)).first()
+    if row is None or row.state != DecisionState.APPROVED.value:
+        state = row.state if row is not None else "gone"
+        raise NeedsOperator(
+            f"decision {decision_id} is {state} by now; no run was opened",
+            hint="drkit status shows how the service is; drkit failover --to TARGET overrides",
+        )
+    values = {"state": DecisionState.RUN.value, "run_id": run_id, "ended_at": now}
+    connection.execute(DECISIONS.update().where(DECISIONS.c.id == decision_id).values(values))
 
 
 def _record(row: Row[Any]) -> DecisionRecord:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 
 from drkit import __version__
 from drkit.clock import Clock
+from drkit.coordination.decisions import start
 from drkit.errors import ConfigError, NeedsOperator
 from drkit.runs.lines import Lines
 from drkit.runs.opening import Opener, Right, RunOpen, may_open, open_already
@@ -77,7 +78,8 @@ class Journal(ReadableJournal):
         """A new run of `plan`, PLANNED. A run of production tells the service's drill to give way,
         and a drill does not begin beside one (R4).
 
-        Raises `RunOpen`, naming the run that is open, or `NotNow`; then nothing was written.
+        Raises `RunOpen`, naming the run that is open, `NotNow`, or `NeedsOperator` for a decision
+        that is approved no more; then nothing was written.
         """
         now = self._clock.now()
         run_id = f"{plan.kind}-{now:%Y%m%dt%H%M%S}-{secrets.token_hex(3)}"
@@ -123,6 +125,8 @@ class Journal(ReadableJournal):
                 payload |= {"who": opener.who, "right": opener.right.name.lower()}
                 payload |= {"passed_over": list(passed_over)} if passed_over else {}
             connection.execute(RUNS.insert().values(row))
+            if opener is not None and opener.decision_id is not None:
+                start(connection, opener.decision_id, row["id"], row["created_at"])
             if production:
                 connection.execute(
                     RUNS.update()

@@ -34,11 +34,14 @@ class Right(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Opener:
-    """Who opens a run. `settings` hold the limits; without them none is looked at."""
+    """Who opens a run. `settings` hold the limits; without them none is looked at. `decision_id`:
+    the approved decision that the run carries out, which ends as the run is opened.
+    """
 
     who: str
     right: Right = Right.TYPED
     settings: Decide | None = None
+    decision_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

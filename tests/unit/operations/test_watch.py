@@ -146,6 +146,8 @@ def test_an_outage_opens_one_decision_that_waits_for_a_person(scene: Scene) -> N
     assert approved.decision.by == "ada"
     scene.decisions.started(approved.id, "run-1")
     assert scene.decisions.open() is None
+    with pytest.raises(NeedsOperator, match="is RUN by now"):
+        scene.decisions.started(approved.id, "run-2")
 
 
 def test_a_decision_is_withdrawn_when_the_service_is_well(scene: Scene) -> None:

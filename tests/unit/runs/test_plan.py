@@ -11,6 +11,7 @@ import pytest
 from drkit.errors import ConfigError, GuardRefused, NotInThisVersion
 from drkit.runs.actions.catalog import ACTIONS
 from drkit.runs.plan import Plan, make_plan
+from drkit.runs.records import EXTERNAL
 from drkit.runs.references import fill_outputs, fill_target
 from drkit.runs.schema import ActionName, Runbook, load_runbook, runbook_schema
 
@@ -156,6 +157,11 @@ def test_what_does_not_fit_the_deployment_is_refused_before_anything_begins(worl
     world.runbook = world.runbook.model_copy(update={"lost": ("coreweave",)})
     with pytest.raises(GuardRefused, match="lost"):
         _make(world)
+
+
+def test_a_runbook_that_rents_a_machine_needs_a_target_to_rent_it_from(world: World) -> None:
+    with pytest.raises(ConfigError, match="is no target"):
+        _make(world, target=EXTERNAL)
 
 
 def test_what_this_version_cannot_do_is_said_before_anything_begins(world: World) -> None:

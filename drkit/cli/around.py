@@ -26,6 +26,7 @@ def show_round(
     from drkit.errors import DrkitError
     from drkit.events import Note
     from drkit.health.default_limits import METRICS
+    from drkit.health.interface import Verdict
     from drkit.observers.interface import alert_json
     from drkit.operations.measures import measure_values
     from drkit.wiring.around import attend
@@ -49,7 +50,10 @@ def show_round(
         }
         for result, age_s in results
     ]
-    session.terminal.table("probe", COLUMNS, rows)
+    if session.verbosity < 0 and not session.json_lines:  # the daemon's log wants no more
+        rows = [row for row in rows if row["verdict"] == Verdict.FAILED.value]
+    if rows:
+        session.terminal.table("probe", COLUMNS, rows)
     if attended is None:
         return
     measured = [

@@ -18,10 +18,10 @@ DEFAULTS: tuple[Limit, ...] = (
     Limit("ttft-p95", "ttft_p95", True, 0.5, 0.4, 120, "warning", 20, "s"),
     Limit("ttft-p99", "ttft_p99", True, 1.0, 0.8, 120, "critical", 100, "s"),
     Limit("error-rate", "error_rate", True, 0.05, 0.02, 300, "critical", 20, "share"),
-    Limit("gpu", "gpu", True, 0.90, 0.80, 600, "warning", 1, "share"),
+    Limit("gpu-busy", "gpu", True, 0.90, 0.80, 600, "warning", 1, "share"),
     Limit("fallback-rate", "fallback_rate", True, 0.20, 0.10, 120, "warning", 20, "share"),
     Limit("confidence", "confidence", False, 0.70, 0.75, 120, "warning", 20),
-    Limit("tls", "tls_days", False, 14, 15, 0, "warning", 1, "days"),
+    Limit("tls-expiry", "tls_days", False, 14, 15, 0, "warning", 1, "days"),
 )
 
 _UNITS = {"kv_cache": "share", "error_rate": "share", "stalled": "s", "gpu": "share"}

@@ -114,10 +114,10 @@ def default(name: str) -> Limit:
         ("ttft-p95", 0.501, 0.5, 120, "warning"),
         ("ttft-p99", 1.001, 1.0, 120, "critical"),
         ("error-rate", 0.051, 0.05, 300, "critical"),
-        ("gpu", 0.91, 0.9, 600, "warning"),
+        ("gpu-busy", 0.91, 0.9, 600, "warning"),
         ("fallback-rate", 0.21, 0.2, 120, "warning"),
         ("confidence", 0.69, 0.7, 120, "warning"),
-        ("tls", 13.9, 14, 0, "warning"),
+        ("tls-expiry", 13.9, 14, 0, "warning"),
         ("stalled", 121, 120, 0, "critical"),
     ],
 )
@@ -142,7 +142,7 @@ def test_H4_each_limit_names_a_metric_that_is_measured_and_its_least_samples() -
 def test_limits_are_changed_switched_off_and_added() -> None:
     configured = {
         "ttft-p95": LimitConfig(above=0.8, lasting="10m", samples=50),
-        "gpu": LimitConfig(off=True),
+        "gpu-busy": LimitConfig(off=True),
         "queue": LimitConfig(metric="waiting", above=100, clear=50, level="critical"),
         "store gcs": LimitConfig(lasting="1h"),
     }
@@ -150,11 +150,17 @@ def test_limits_are_changed_switched_off_and_added() -> None:
     assert found["ttft-p95"] == Limit(
         "ttft-p95", "ttft_p95", True, 0.8, 0.8, 600, "warning", 50, "s"
     )
-    assert "gpu" not in found
+    assert "gpu-busy" not in found
     assert found["queue"] == Limit("queue", "waiting", True, 100, 50, 0, "critical", 1, "")
     assert found["store gcs"].lasting_s == 3600
     assert limits_of({}, []) == DEFAULTS
     assert limits_of({}, ["tree a"])[-1] == failing("tree a")
+
+
+def test_a_probe_that_fails_takes_the_place_of_no_other_limit() -> None:
+    probes = ["gpu", "gateway stats", "tls", "tls llm.example.org", "store gcs", "tree sncp"]
+    found = limits_of({}, probes)
+    assert len({each.name for each in found}) == len(found) == len(DEFAULTS) + len(probes)
 
 
 @pytest.mark.parametrize(

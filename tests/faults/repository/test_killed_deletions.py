@@ -17,6 +17,7 @@ from stock_restic import run
 
 from drkit.clock import SystemClock
 from drkit.errors import DrkitError
+from drkit.repository import prune_turns
 from drkit.repository.browse import entries
 from drkit.repository.check import check_repository
 from drkit.repository.forget import forget_snapshots
@@ -31,7 +32,7 @@ KIT = Path(__file__).parents[2] / "tools" / "repository_kit.py"
 PROJECT = Path(__file__).parents[3]
 
 WORKER = """
-import importlib.util, os, signal, sys, threading
+import importlib.util, os, random, signal, sys, threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -88,6 +89,8 @@ else:  # a writer: points until it has made enough, whatever stands in the way
     while made < int(rest[0]):
         number += 1
         (source / f"{work}-{number}.bin").write_bytes(os.urandom(20_000))
+        # what was forgotten, and is being pruned
+        (source / "old.bin").write_bytes(random.Random(number % 4).randbytes(50_000))
         try:
             kit.backup(source, min_copies=2)
             made += 1
@@ -261,9 +264,16 @@ def test_restic_agrees_after_a_death_in_each_phase(
             assert "no errors were found" in said
 
 
-def test_four_writers_in_four_processes_with_a_prune_between_lose_nothing(
-    kit: ModuleType, prepared: tuple[Path, list[str]], tmp_path: Path
+def test_four_writers_in_four_processes_with_prunes_between_lose_nothing(
+    kit: ModuleType,
+    prepared: tuple[Path, list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Whatever prunes find to delete or to merge goes from both stores while the writers write, and
+    these write again what was forgotten.
+    """
+    monkeypatch.setattr(prune_turns, "BETWEEN", timedelta(0))
     root, _ = prepared
     lay_out(root / "forgotten", tmp_path)
     writers = []
@@ -271,22 +281,21 @@ def test_four_writers_in_four_processes_with_a_prune_between_lose_nothing(
         source = tmp_path / f"source-{number}"
         source.mkdir()
         writers.append(start(tmp_path, source, f"writer-{number}", 0, 0, "3"))
-    clock = Skipping()
     check = lambda repository, store: ("own", check_structure(repository, store))  # noqa: E731
-    deleted_between = 0
+    deleted: list[str] = []
     while any(writer.poll() is None for writer in writers):
         with suppress(DrkitError):  # locked by a writer: try again
-            made = two(kit, tmp_path, clock)
-            before = snapshots(tmp_path, "gcs")
+            made = two(kit, tmp_path)
+            written = len(snapshots(tmp_path, "gcs")) > 1
             limits = PruneLimits(max_unused=0.0, merge_from=3)
             options = PruneOptions(ROLES, check, limits, timedelta(0))
             report = prune(made.open(), options, made.emit)
             assert report.problems == ()
-            deleted_between += bool(report.deleted and before)
+            deleted += [store for store in report.deleted if written]
     for writer in writers:
         said, _ = writer.communicate(timeout=90)
         assert "survived" in said, said
-    assert deleted_between, "no prune came between the writers: this has shown nothing"
+    assert set(deleted) == set(ROLES), "no prune came between: this has shown nothing"
     made = two(kit, tmp_path)
     made.backup(tmp_path / "source-0", min_copies=2)
     assert snapshots(tmp_path, "gcs") == snapshots(tmp_path, "s3")

@@ -46,7 +46,8 @@ def led(app: App) -> Iterator[LeaderPass | NotLed]:
     try:
         if given is Unled.BY_HAND:
             holder = f"{app.machine}/probe-{os.getpid()}"
-            lease = KeptLease(app.arbiter, watch_key(service_of(app).name), holder, app.clock)
+            key, ttl_s = watch_key(service_of(app).name), app.config.decide.lease
+            lease = KeptLease(app.arbiter, key, holder, app.clock, ttl_s=ttl_s)
             lease.__enter__()
             found: LeaderPass | NotLed = LeaderPass(holder, app.clock.elapsed_s() + lease.wait_s())
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from drkit.config.models import Config
 from drkit.config.sources import QdrantSource, SourceConfig, TreeSource
@@ -12,6 +12,7 @@ from drkit.operations.backup import Due, back_up
 from drkit.runs.journal import Journal
 from drkit.runs.plan import Serving
 from drkit.runs.records import EXTERNAL, JSON, Entry
+from drkit.runs.sealed import SealedRun, sealed_run
 from drkit.sources.catalog import open_source
 from drkit.sources.interface import SourceUnreadable
 from drkit.wiring.app import App
@@ -44,30 +45,36 @@ def _came_there(app: App, journal: Journal, role: RoleRecord, primary: str) -> S
     """Back through runs that held users or were taken back, to the one that moved traffic there."""
     site, url, run_id = role.site, role.endpoint_url, role.run_id
     for _ in range(_MOST_RUNS_BACK):
-        entries = journal.entries(run_id) if run_id else []
-        if site in app.config.targets and run_id and _moved_to(journal, run_id, site):
-            return _serving(journal, run_id, entries, site, url)
-        former = _former(entries)
+        known = _known(app, journal, run_id)
+        if known is None:
+            break
+        moved = known.run.kind in ("failover", "switchover") and known.run.target == site
+        if moved and site in app.config.targets:
+            return _serving(known, site, url)
+        former = _former(known.entries)
         if former is None:
             break
         site, url, run_id = former
         if site == primary:
             return Serving(EXTERNAL)
     raise NeedsOperator(
-        f"this machine has no journal of run {run_id}, which brought the service to {site}, and "
-        "does not know what data lives there now",
-        hint="fail back from the machine that has its state, or fetch that run's journal first",
+        f"neither this machine nor a store has the journal of run {run_id}, which brought the "
+        f"service to {site}: what data lives there now is not known",
+        hint="fail back from the machine that has its state, or bring its stores back",
     )
 
 
-def _moved_to(journal: Journal, run_id: str, site: str) -> bool:
-    return any(
-        run.id == run_id and run.kind in ("failover", "switchover") and run.target == site
-        for run in journal.runs()
-    )
+def _known(app: App, journal: Journal, run_id: str | None) -> SealedRun | None:
+    """The run by this machine's own journal, else as the stores hold it, sealed (K5)."""
+    if run_id is None:
+        return None
+    if any(run.id == run_id for run in journal.runs()):
+        entries = tuple(journal.entries(run_id))
+        return SealedRun(journal.run(run_id), journal.plan(run_id), entries)
+    return sealed_run(app.stores, app.repository.key.open, run_id)
 
 
-def _former(entries: list[Entry]) -> tuple[str, str | None, str | None] | None:
+def _former(entries: Sequence[Entry]) -> tuple[str, str | None, str | None] | None:
     """Who served before a run recorded itself, as it noted."""
     for entry in entries:
         noted = entry.payload.get("former") if entry.kind == "note" else None
@@ -77,12 +84,10 @@ def _former(entries: list[Entry]) -> tuple[str, str | None, str | None] | None:
     return None
 
 
-def _serving(
-    journal: Journal, run_id: str, entries: list[Entry], site: str, url: str | None
-) -> Serving:
-    actions = {step.id: step.action for step in journal.plan(run_id).steps}
+def _serving(known: SealedRun, site: str, url: str | None) -> Serving:
+    actions = {step.id: step.action for step in known.plan.steps}
     outputs: dict[str, Mapping[str, JSON]] = {}
-    for entry in entries:
+    for entry in known.entries:
         output = entry.payload.get("output")
         if entry.kind == "done" and entry.step in actions and isinstance(output, Mapping):
             outputs[actions[entry.step]] = output
@@ -92,7 +97,7 @@ def _serving(
     return Serving(
         site=site,
         endpoint_url=url,
-        run_id=run_id,
+        run_id=known.run.id,
         instance=str(instance) if instance else None,
         snapshot=str(snapshot) if snapshot else None,
         brought=brought if isinstance(brought, Mapping) else {},

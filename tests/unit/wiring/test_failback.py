@@ -10,6 +10,8 @@ import pytest
 from drkit.coordination.interface import RoleRecord
 from drkit.errors import ConfigError, GuardRefused, NeedsOperator
 from drkit.points.find import list_points
+from drkit.repository.keys import ScryptCost
+from drkit.repository.repository import init_repository
 from drkit.runs.actions.catalog import ACTIONS
 from drkit.runs.journal import Journal
 from drkit.runs.plan import make_plan
@@ -34,7 +36,7 @@ class Story:
         self.journal: Journal = open_journal(app)
         self.epoch = 0
 
-    def failover(self, brought: dict[str, Any]) -> str:
+    def failover(self, brought: dict[str, Any], *, sealed: bool = False) -> str:
         book = load_runbook(ROOT / "runbooks" / "primary-gpu-down.yaml")
         book = book.model_copy(update={"lost": ("gpu",)})
         plan = make_plan(
@@ -48,6 +50,8 @@ class Story:
         ):
             self.journal.append(run.id, "intent", step=step)
             self.journal.append(run.id, "done", step=step, payload={"output": output})
+        if sealed:  # with the next intent, as in every run
+            self.journal.append(run.id, "intent", step="verify")
         self.end(run.id)
         self.role("spare", URL, run.id)
         return run.id
@@ -139,8 +143,24 @@ def test_behind_a_hold_of_the_primary_nothing_is_left(story: Story) -> None:
 def test_a_failover_of_which_nothing_is_known_here_is_not_guessed_at(story: Story) -> None:
     for run_id in ("failover-of-another-machine", None):
         story.role("spare", URL, run_id)
-        with pytest.raises(NeedsOperator, match="no journal of run"):
+        with pytest.raises(NeedsOperator, match="the journal of run"):
             serving_now(story.app, story.journal)
+
+
+def test_K5_another_machine_knows_it_from_the_stores(open_app: Any) -> None:
+    shared = {"kind": "folder", "path": "arbiter"}
+    here = open_app(arbiter=shared)
+    cost = ScryptCost(1024, 8, 1)
+    password = here.password
+    init_repository(here.stores, password, clock=here.clock, hostname="h", cost=cost)
+    story = Story(here)
+    run_id = story.failover({"notes": {"into": "/there"}}, sealed=True)
+    elsewhere = open_app(arbiter=shared, state={"path": "elsewhere"})
+    journal = open_journal(elsewhere)
+    assert journal.runs() == []
+    serving = serving_now(elsewhere, journal)
+    assert (serving.site, serving.run_id, serving.instance) == ("spare", run_id, "i-1")
+    assert serving.brought == {"notes": {"into": "/there"}}
 
 
 def test_without_a_service_there_is_nobody_to_bring_home(open_app: Any) -> None:

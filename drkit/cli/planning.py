@@ -121,6 +121,7 @@ def plan_screen(config: Config, plan: Plan) -> Iterator[str]:
 
 def plan_head(config: Config, plan: Plan) -> Iterator[str]:
     """The screen before a run: where to, at what price, how long, in which order."""
+    from drkit.runs.by_hand import brought_home
     from drkit.runs.critical_path import critical_path, draw
 
     named = f"{plan.runbook} ({plan.checksum[:12]})"
@@ -128,6 +129,10 @@ def plan_head(config: Config, plan: Plan) -> Iterator[str]:
     yield f"{plan.kind} of {plan.service} {way} {plan.target}, by {named}"
     for candidate in _candidates(config, plan):
         yield f"  candidate {candidate['gpu']}: at most ${candidate['usd_per_hour']:.2f} an hour"
+    if plan.kind == "failback":
+        names = ", ".join(brought_home(plan))
+        yield f"  brings home: {names or 'traffic alone, for no data was brought away'}"
+        yield f"  users are held meanwhile; {_given_back(plan)}"
     yield f"  {_money(plan)}"
     if plan.lost:
         yield f"  lost: {', '.join(plan.lost)}; point: {plan.point}"
@@ -152,6 +157,14 @@ def step_line(step: PlannedStep) -> str:
     if step.keep is not None:
         words.append(f"stays when rolled back: {step.keep}")
     return f"{step.id} ({step.action}): {', '.join(words)}; by hand:"
+
+
+def _given_back(plan: Plan) -> str:
+    from drkit.runs.records import EXTERNAL
+
+    if plan.target == EXTERNAL:
+        return "no machine is given back"
+    return f"the machine at {plan.target} is given back after the commit"
 
 
 def _money(plan: Plan) -> str:

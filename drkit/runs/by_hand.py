@@ -98,7 +98,7 @@ def _restore(plan: Plan, config: Config) -> list[str]:
     return lines or [f"# nothing lived on {', '.join(plan.lost)} that is not on the new machine"]
 
 
-def _brought(plan: Plan) -> Mapping[str, Mapping[str, JSON]]:
+def brought_home(plan: Plan) -> Mapping[str, Mapping[str, JSON]]:
     """What a failback brings home, by source, as its plan froze it."""
     for step in plan.steps:
         brought = step.arguments.get("brought")
@@ -112,19 +112,21 @@ def _nothing(plan: Plan) -> list[str]:
 
 
 def _final_point(plan: Plan, config: Config) -> list[str]:
-    places = [str(place.get("url") or place.get("into")) for place in _brought(plan).values()]
+    places = [str(place.get("url") or place.get("into")) for place in brought_home(plan).values()]
     if not places:
         return _nothing(plan)
     return [f"{_repository(config)} backup --tag drkit {shlex.join(places)}"]
 
 
 def _divergence(plan: Plan, config: Config) -> list[str]:
-    return [f"{_repository(config)} diff {SNAPSHOT} latest"] if _brought(plan) else _nothing(plan)
+    return (
+        [f"{_repository(config)} diff {SNAPSHOT} latest"] if brought_home(plan) else _nothing(plan)
+    )
 
 
 def _restore_home(plan: Plan, config: Config) -> list[str]:
     lines = []
-    for name in _brought(plan):
+    for name in brought_home(plan):
         source = config.sources.get(name)
         beside = shlex.quote(f"{source.path}.new" if isinstance(source, TreeSource) else name)
         lines.append(f"{_repository(config)} restore latest:/{name} --target {beside}")
@@ -135,7 +137,7 @@ def _restore_home(plan: Plan, config: Config) -> list[str]:
 
 def _swap_home(plan: Plan, config: Config) -> list[str]:
     lines = []
-    for name in _brought(plan):
+    for name in brought_home(plan):
         match config.sources.get(name):
             case TreeSource(path=path):
                 former, new = shlex.quote(f"{path}.before"), shlex.quote(f"{path}.new")

@@ -16,7 +16,7 @@ from drkit.cli import config as config_commands
 from drkit.cli import runbook as commands
 from drkit.cli.executing import _question, _tell_held, execute_named
 from drkit.cli.output import JsonTerminal, TextTerminal
-from drkit.cli.planning import plan_named, plan_screen, plan_values
+from drkit.cli.planning import plan_head, plan_named, plan_screen, plan_values
 from drkit.clock import ManualClock
 from drkit.config.load import load_config, render_config
 from drkit.errors import ConfigError, NeedsOperator
@@ -191,6 +191,22 @@ def test_a_runbook_is_planned_by_its_own_kind(
         "emergency-rollback": ("switchover", EXTERNAL),
         "failback": ("failback", EXTERNAL),
     }
+
+
+def test_the_screen_of_a_failback_says_what_comes_home_and_what_is_given_back(
+    shipped: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _held(shipped, monkeypatch)
+    plan = plan_named(shipped, "failback")
+    said = "\n".join(plan_head(shipped.config, plan))
+    assert "traffic alone, for no data was brought away" in said
+    assert "no machine is given back" in said
+    brought = {"brought": {"sncp": {"into": "/there"}, "qdrant": {}}}
+    steps = tuple(replace(step, arguments=brought) for step in plan.steps)
+    away = replace(plan, target="spare", steps=steps)
+    said = "\n".join(plan_head(shipped.config, away))
+    assert "brings home: sncp, qdrant" in said
+    assert "the machine at spare is given back after the commit" in said
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drkit.cli.options import Session, command
+from drkit.cli.options import BreakGlass, Session, command
 
 if TYPE_CHECKING:
     from drkit.config.models import Config
@@ -76,11 +76,17 @@ def plan(session: Session, name: Name, to: To = None) -> None:
 
 
 @command(app, changes=True)
-def run(session: Session, name: Name, to: To = None, yes: Yes = False) -> int:
+def run(
+    session: Session,
+    name: Name,
+    to: To = None,
+    yes: Yes = False,
+    break_glass: BreakGlass = False,
+) -> int:
     """Executes a runbook as what it is; `failover` and `failback` are the shorthands."""
     from drkit.cli.executing import execute_named
 
-    return execute_named(session, name, to=to, yes=yes)
+    return execute_named(session, name, to=to, yes=yes, break_glass=break_glass)
 
 
 @command(app)

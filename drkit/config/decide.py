@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
@@ -18,10 +19,18 @@ def _check_verifying_key(value: str) -> str:
     return value
 
 
+def _check_witness_url(value: str) -> str:
+    parts = urlsplit(check_url(value))
+    host = parts.hostname or ""
+    if parts.scheme != "https" and host not in ("localhost", "::1") and host[:4] != "127.":
+        raise ValueError("beyond loopback a witness is asked by https: the token would be readable")
+    return value
+
+
 class Witness(Strict):
     """Another host that probes the same server: a second point of view."""
 
-    url: Annotated[str, AfterValidator(check_url)]
+    url: Annotated[str, AfterValidator(_check_witness_url)]
     token: SecretRef
     verifying_key: Annotated[str, AfterValidator(_check_verifying_key)] = Field(
         description="What the witness signs with; `drkit witness --show-key` prints it there."

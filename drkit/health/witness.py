@@ -93,7 +93,7 @@ def _answered(
     reply = ask(
         _endpoint(place.url),
         "GET",
-        f"{PATH}?{query}",
+        f"{urlsplit(place.url).path.rstrip('/')}{PATH}?{query}",
         deadline,
         clock=clock,
         api_key=place.token,

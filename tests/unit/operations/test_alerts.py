@@ -24,9 +24,9 @@ DOWN = Limit("service-down", "down", True, 0.5, 0.5, 0, "critical")
 class Scene:
     """One watch's alerts; every round is a command of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, state: Path | str) -> None:
         self.clock = ManualClock()
-        self.database: Database = open_database(folder / "state.sqlite", clock=self.clock)
+        self.database: Database = open_database(state, clock=self.clock)
         self.observer = MemoryObserver("ops")
         self.told = [Told(self.observer, "warning")]
         self.host = "vm"
@@ -52,7 +52,7 @@ class Scene:
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
+    return Scene(tmp_path / "state.sqlite")
 
 
 def test_an_alert_is_raised_once_and_cleared_once_everywhere(scene: Scene) -> None:

@@ -9,11 +9,14 @@ _NETWORK = re.compile(
     r"nfs\d?|cifs|smb\w*|ceph|glusterfs|lustre|afs|ncpfs|gpfs|beegfs|davfs|"
     r"fuse\.(?!fuse-overlayfs|ext\w|ntfs\w*|lxcfs).*"
 )
+_ON_A_DISK = frozenset(
+    ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "bcachefs", "f2fs", "jfs", "tmpfs", "overlay")
+)
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
-def network_filesystem(folder: Path, mountinfo: str) -> str | None:
-    """The type of network file system that `folder` is on; None for a local one.
+def filesystem(folder: Path, mountinfo: str) -> str:
+    """The type of the file system that `folder` is on; empty where the table does not say.
 
     `mountinfo` is the text of /proc/self/mountinfo (proc(5)). Pure, but for links in `folder`.
     """
@@ -28,7 +31,20 @@ def network_filesystem(folder: Path, mountinfo: str) -> str | None:
         # The last of several mounts on one point is the one that is seen.
         if resolved.is_relative_to(point) and len(point.parts) >= best:
             best, kind = len(point.parts), after.split()[0]
+    return kind
+
+
+def network_filesystem(folder: Path, mountinfo: str) -> str | None:
+    """The type of network file system that `folder` is on; None for a local one."""
+    kind = filesystem(folder, mountinfo)
     return kind if _NETWORK.fullmatch(kind) else None
+
+
+def is_on_a_disk(folder: Path, mountinfo: str) -> bool:
+    """Whether only this machine's kernel writes to the file system: what was renamed into a folder
+    is listed from then on, for every process.
+    """
+    return filesystem(folder, mountinfo) in _ON_A_DISK
 
 
 def read_mountinfo() -> str:

@@ -9,10 +9,13 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import orjson
 
 from drkit.clock import Clock
+from drkit.coordination.mounts import is_on_a_disk, read_mountinfo
 from drkit.errors import DamagedData, DrkitError, RepositoryLocked
 from drkit.repository.compression import decompress
 from drkit.repository.keys import user_name
@@ -60,7 +63,7 @@ class StoreLock:
             self._refuse_others(take_listing(self._store))
         self._name = self._write()
         try:
-            self._clock.sleep(_SETTLE_S)
+            self._clock.sleep(_settle_s(self._store))
             return self._refuse_others(take_listing(self._store))
         except BaseException:
             with suppress(DrkitError):
@@ -170,6 +173,21 @@ class StoreLock:
             elif lock.exclusive or self._exclusive:
                 return f"{'exclusively ' if lock.exclusive else ''}by {lock.holder}", bool(gone)
         return None, bool(gone)
+
+
+@runtime_checkable
+class _InFolder(Protocol):
+    @property
+    def root(self) -> Path: ...
+
+
+def _settle_s(store: Store) -> float:
+    """How long a lock is given to show. None on a disk of this machine: of two who write and then
+    list, one sees the other there, restic too.
+    """
+    if isinstance(store, _InFolder) and is_on_a_disk(store.root, read_mountinfo()):
+        return 0.0
+    return _SETTLE_S
 
 
 @dataclass(frozen=True, slots=True)

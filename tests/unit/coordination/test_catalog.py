@@ -11,7 +11,7 @@ from drkit.clock import ManualClock
 from drkit.config.stores import ArbiterConfig, StoreConfig
 from drkit.coordination import catalog
 from drkit.coordination.interface import Arbiter, LeaseHeld
-from drkit.coordination.mounts import network_filesystem
+from drkit.coordination.mounts import is_on_a_disk, network_filesystem
 from drkit.errors import ConfigError, MissingCredential
 from drkit.secrets.memory import MemorySecrets
 
@@ -107,3 +107,4 @@ garbage
 )
 def test_R1_the_innermost_and_latest_mount_decides(folder: str, kind: str | None) -> None:
     assert network_filesystem(Path(folder), MOUNTS) == kind
+    assert is_on_a_disk(Path(folder), MOUNTS) == (kind is None and not folder.startswith("/home"))

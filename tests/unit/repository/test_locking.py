@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,7 +15,9 @@ from stores_seen import Recorder, content, names, sound
 from drkit.errors import GuardRefused, RepositoryLocked, TooFewCopies
 from drkit.repository import lock_files
 from drkit.repository.layout import DATA, INDEX, LOCKS, SNAPSHOTS
+from drkit.repository.locks import Locks, take_locks
 from drkit.repository.repository import init_repository, join_store
+from drkit.stores.folder import FolderStore
 from drkit.stores.interface import Buffer
 from drkit.stores.memory import MemoryStore
 
@@ -88,7 +92,8 @@ def test_S9_an_index_that_was_read_before_is_read_again_where_the_lock_shows_ano
         def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
             if name.startswith(INDEX):
                 seen.append(bool(names(self, LOCKS)))
-            return super().get(name, offset=offset, length=length)
+            found: bytes = super().get(name, offset=offset, length=length)
+            return found
 
     store = Watched("gcs")
     alone = kit.Kit([store]).init()
@@ -110,6 +115,58 @@ def test_S9_an_index_that_was_read_before_is_read_again_where_the_lock_shows_ano
     assert len(repository.index) > before
     assert seen == [True, True]
     assert not names(store, LOCKS)
+
+
+@pytest.mark.parametrize(
+    ("table", "waits"),
+    [
+        ("1 0 8:1 / / rw - ext4 /dev/sda1 rw", False),
+        ("1 0 8:1 / / rw - nfs4 server:/export rw", True),
+        ("1 0 8:1 / / rw - 9p host rw", True),
+        ("", True),
+    ],
+)
+def test_S9_a_lock_is_given_a_moment_to_show_but_on_a_disk_of_this_machine(
+    kit: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str, waits: bool
+) -> None:
+    monkeypatch.setattr(lock_files, "read_mountinfo", lambda: table)
+    alone = kit.Kit([FolderStore("gcs", tmp_path / "store")]).init()
+    repository = alone.open()
+    before_s = alone.clock.elapsed_s()
+    take_locks(repository, exclusive=False, need_all=True, emit=alone.emit).release(alone.emit)
+    assert (alone.clock.elapsed_s() > before_s) == waits
+    in_memory = kit.Kit([MemoryStore("gcs")]).init()
+    before_s = in_memory.clock.elapsed_s()
+    take_locks(in_memory.open(), exclusive=False, need_all=True, emit=alone.emit).release(
+        alone.emit
+    )
+    assert in_memory.clock.elapsed_s() > before_s
+
+
+def test_S9_of_two_that_race_on_a_disk_at_most_one_is_let_in(
+    kit: ModuleType, tmp_path: Path
+) -> None:
+    store = FolderStore("gcs", tmp_path / "store")
+    alone = kit.Kit([store]).init()
+    repositories = [alone.open(), alone.open()]
+    for _ in range(8):
+        barrier = threading.Barrier(2)
+
+        def race(number: int, barrier: threading.Barrier = barrier) -> Locks | None:
+            barrier.wait()
+            try:
+                return take_locks(
+                    repositories[number], exclusive=number == 0, need_all=True, emit=alone.emit
+                )
+            except RepositoryLocked:
+                return None
+
+        with ThreadPoolExecutor(2) as pool:
+            taken = [locks for locks in pool.map(race, range(2)) if locks]
+        assert len(taken) <= 1
+        for locks in taken:
+            locks.release(alone.emit)
+        assert not list(store.list(LOCKS))
 
 
 def test_S9_a_lock_that_a_dead_process_left_is_removed(three: Any, source: Path) -> None:

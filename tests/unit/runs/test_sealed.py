@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from drkit.errors import DamagedData, PlaceError, WrongKey
-from drkit.runs.records import RunState
+from drkit.runs.records import RunState, paid_resources
 from drkit.runs.sealed import MOST_BYTES, sealed_run, sealed_runs
 from drkit.stores.memory import MemoryStore
 
@@ -167,3 +167,25 @@ def test_an_error_of_a_place_while_listing_is_no_error_of_the_run(world: World) 
 def _breaks(_prefix: str):
     raise PlaceError("half a list", hint="x")
     yield
+
+
+def test_R3_R9_a_request_for_money_is_in_a_store_before_it_is_made(world: World) -> None:
+    world.real = ("acquire",)
+    steps = tuple(  # so that nothing else is sealed beside it
+        step.model_copy(update={"approval": "operator"}) if step.id == "fence" else step
+        for step in world.runbook.steps
+    )
+    world.runbook = world.runbook.model_copy(update={"steps": steps})
+    create = world.compute.create
+    seen = []
+
+    def asked(*arguments, **named):
+        run = world.journal().run("latest")
+        found = sealed_run(stores_of(world), bytes, run.id)
+        assert found is not None
+        seen.extend(each.state for each in paid_resources(found.entries))
+        return create(*arguments, **named)
+
+    world.compute.create = asked  # type: ignore[method-assign]
+    assert world.start().state is RunState.NEEDS_OPERATOR
+    assert seen == ["REQUESTED"]

@@ -28,6 +28,7 @@ from drkit.runs.states import (
     MILESTONES,
     RUN_TABLE,
     RunEvent,
+    owes_a_wait,
     replay,
     run_after,
     under_way,
@@ -304,18 +305,14 @@ class _Execution:
         """What another machine sent last, or a process that died while it sent something, may still
         arrive: also if a process that wanted to wait for it died meanwhile (T3).
         """
+        entries = self._journal.entries(self._run_id)
+        if self._lease.wait_s() == 0:
+            if owes_a_wait(entries):
+                self._lease.outwait()
+            elif under_way(entries):
+                self._lease.outwait_requests()
         if self._lease.wait_s() > 0:
             self._journal.append(self._run_id, "note", payload={"former_holder": True})
-            return
-        waits = False
-        for entry in self._journal.entries(self._run_id):
-            if entry.kind == "note":
-                waits |= entry.payload.get("former_holder") is True
-                waits &= entry.payload.get("outwaited") is not True
-        if waits:
-            self._lease.outwait()
-        elif under_way(self._journal.entries(self._run_id)):
-            self._lease.outwait_requests()
 
     def _catch_up(self) -> None:
         """Passes the milestones of steps that are done: a crash may have come between the two."""

@@ -74,6 +74,7 @@ class StepGuard:
         if wait_s > 0:
             text = f"waits {wait_s:.0f} s for what another process sent and may still arrive"
             self.note({"text": text})
+            self.began_s = self._clock.elapsed_s() + wait_s  # its own time begins after that
             self.pause(wait_s)
             self.note({"outwaited": True, "text": "nothing of the former holder can arrive now"})
 
@@ -115,7 +116,7 @@ class StepGuard:
         if not self.settle():
             return False
         self.stop()
-        self.note({"effect_unknown": why, "may_arrive": True})
+        self.note({"effect_unknown": why, "former_holder": True})
         self._lease.outwait()
         return True
 

@@ -142,13 +142,12 @@ class Entry:
     failed   {"error", "hint", "kind", "retryable", "proofs"}; kind is the error's class
     skipped  {"reason", "who"}
     undone   {"proof"}
-    note     {"paid": {...}} a paid resource, see `paid_resources`; {"effect_unknown": why},
-             with {"may_arrive": true} when nobody waits for its call any more (T3);
+    note     {"paid": {...}} a paid resource, see `paid_resources`; {"effect_unknown": why};
              {"undo_failed": why, "hint"}; {"text": ...} anything else a person should read;
              {"approved": who} the step may begin; {"asked": what, "who"} see `Ask`;
              {"taken_over": {"from", "to", "generation"}} the run belongs to another machine now;
-             {"former_holder": true} effects wait for what that one sent (T3), {"outwaited": true}
-             no longer
+             {"former_holder": true} effects wait for what a former process, or a step that nobody
+             waits for any more, sent (T3), {"outwaited": true} no longer
     resumed  {"pid", "unknown": [ids of steps whose effect is unknown]}
     replanned {"reset": [ids of steps that begin anew], "why"}; with {"from", "to": checksums,
              "target", "who", "kept": [ids]} when the plan is another one from here on

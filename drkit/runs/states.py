@@ -236,8 +236,18 @@ def under_way(entries: Iterable[Entry]) -> bool:
             continue
         if entry.kind == "intent":
             began[entry.step] = Effect(str(entry.payload["effect"])).must_look
-        elif entry.payload.get("may_arrive"):
-            continue
         elif entry.kind in _RESULTS or not _RESULT_NOTES.isdisjoint(entry.payload):
             began.pop(entry.step, None)
     return any(began.values())
+
+
+def owes_a_wait(entries: Iterable[Entry]) -> bool:
+    """Whether what a former process sent may still arrive, by its notes or by those of one that
+    wanted to wait for it and did not come to the end (T3).
+    """
+    owes = False
+    for entry in entries:
+        if entry.kind == "note":
+            owes |= entry.payload.get("former_holder") is True
+            owes &= entry.payload.get("outwaited") is not True
+    return owes

@@ -14,7 +14,7 @@ from drkit.io_policy import LONGEST_EFFECT_S
 from drkit.runs.guard import StepGuard
 from drkit.runs.lease import LEASE_TTL_S, KeptLease
 from drkit.runs.records import Entry
-from drkit.runs.states import under_way
+from drkit.runs.states import owes_a_wait, under_way
 
 
 def _machines() -> tuple[ManualClock, MemoryArbiter, MemoryArbiter]:
@@ -54,7 +54,7 @@ def test_a_lease_is_given_back_when_all_that_was_sent_has_ended() -> None:
         assert kept.wait_s() == 0
 
 
-def test_T3_a_call_that_nobody_waits_for_is_still_under_way_for_the_next_process() -> None:
+def test_T3_a_call_that_nobody_waits_for_is_waited_for_by_the_next_process() -> None:
     clock, one, _ = _machines()
     with KeptLease(one, "s", "one/run", clock) as kept:
         guard, written = _guard(kept, clock)
@@ -62,7 +62,11 @@ def test_T3_a_call_that_nobody_waits_for_is_still_under_way_for_the_next_process
         assert not under_way(written)  # by its deadline it has happened, or never will
         del written[1:]
         guard.leave("it did not stop when it was told to")
-        assert under_way(written)
+        assert owes_a_wait(written)
+        guard.note({"effect_unknown": "told to stop"})  # by the next one, which did not wait enough
+        assert owes_a_wait(written)
+        guard.note({"outwaited": True})
+        assert not owes_a_wait(written)
 
 
 def test_a_step_that_ended_is_not_left_behind() -> None:

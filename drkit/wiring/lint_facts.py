@@ -11,11 +11,14 @@ from urllib.parse import urlsplit
 from drkit.clock import Clock, SystemClock
 from drkit.config.local_paths import with_absolute_paths
 from drkit.config.models import Config
+from drkit.errors import DrkitError
 from drkit.events import discard
 from drkit.runs.journal import Journal
 from drkit.runs.lint_values import Known
 from drkit.runs.records import Entry, RunRecord
 from drkit.wiring.app import App
+
+_MOST_RUNS = 50
 
 
 def known_of(config: Config, root: Path, *, clock: Clock | None = None) -> Callable[[str], Known]:
@@ -28,16 +31,22 @@ def known_of(config: Config, root: Path, *, clock: Clock | None = None) -> Calla
     golden: bool | None = None
     state = Path(with_absolute_paths(config.state, root).path) / "state.sqlite"
     if config.state.url is None and state.exists():
-        journal = Journal(app.database, clock)
-        for run in journal.runs():  # the newest first
-            if run.sandbox:
-                continue
-            entries = journal.entries(run.id)
+        for run, entries in _real_runs(app):
             for part, at in _worked(config, run, entries):
                 used_s.setdefault(part, (clock.now() - at).total_seconds())
             golden = _compared(entries) if golden is None else golden
     vault = urlsplit(os.environ.get("VAULT_ADDR", "")).hostname
     return lambda name: Known(golden=golden, used_s=used_s, vault_host=vault, file_name=name)
+
+
+def _real_runs(app: App) -> list[tuple[RunRecord, list[Entry]]]:
+    """The newest first; none where the state cannot be read, which is not what is checked here."""
+    try:
+        journal = Journal(app.database, app.clock)
+        runs = [run for run in journal.runs() if not run.sandbox]
+        return [(run, journal.entries(run.id)) for run in runs[:_MOST_RUNS]]
+    except DrkitError:
+        return []
 
 
 def _worked(config: Config, run: RunRecord, entries: list[Entry]) -> list[tuple[str, datetime]]:

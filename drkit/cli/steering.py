@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from drkit.wiring import App
 
 
+_TAKES_OVER = "takes it over, as soon as nobody executes it there"
+
+
 def go_on(
     session: Session,
     app: App,
@@ -54,16 +57,15 @@ def _own_or_taken_over(
 ) -> RunRecord:
     from drkit.wiring.run import others_run, take_over_run, unless_taken_over
 
-    try:
-        run = journal.run(selector)
-    except ConfigError:
-        found = others_run(app, selector)
-        if found is None:
-            raise
-        session.terminal.say(
-            f"{found.id} is of {found.machine}: takes it over, as soon as nobody executes it there"
-        )
-        return take_over_run(app, journal, found.id)
+    if selector == "latest":  # of what is still to be brought to an end
+        selector = next((run.id for run in journal.runs() if not run.state.ended), selector)
+    known = {run.id for run in journal.runs()}
+    if not any(each.startswith(selector) for each in known):
+        found = others_run(app, selector, known)
+        if found is not None:
+            session.terminal.say(f"{found.id} is of {found.machine}: {_TAKES_OVER}")
+            return take_over_run(app, journal, found.id)
+    run = journal.run(selector)
     if take_over:
         return take_over_run(app, journal, run.id)
     if run.state.ended or journal.is_executed(run.id):

@@ -6,7 +6,7 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -85,11 +85,11 @@ def runs_in_stores(app: App) -> list[RunRecord]:
     return sealed_runs(app.stores, app.repository.key.open)
 
 
-def others_run(app: App, selector: str) -> RunRecord | None:
-    """The run of another machine with that id or unique start of one; for "latest" the newest that
-    has not ended.
+def others_run(app: App, selector: str, known: Collection[str]) -> RunRecord | None:
+    """The run that the stores know and this machine does not, with that id or unique start of one;
+    for "latest" the newest that has not ended.
     """
-    runs = runs_in_stores(app)
+    runs = [run for run in runs_in_stores(app) if run.id not in known]
     if selector == "latest":
         return next((run for run in runs if not run.state.ended), None)
     found = [run for run in runs if run.id.startswith(selector)]

@@ -166,6 +166,27 @@ def test_a_resume_withdraws_a_stop_that_was_asked_for_before(
     assert asked(app, run) == "rollback"
 
 
+def test_the_latest_run_to_go_on_with_is_one_that_is_open_here_or_else_elsewhere(
+    session: Any, app: App, run: RunRecord, started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def others(_app: App, selector: str, known: set[str]) -> None:
+        seen.append((selector, known))
+
+    monkeypatch.setattr("drkit.wiring.run.others_run", others)
+    steering.go_on(session, app, "latest")
+    assert (started, seen) == ([(run.id,)], [])
+    journal = open_journal(app)
+    journal.claim(run.id)
+    journal.set_state(run.id, RunState.ROLLING_BACK)
+    journal.set_state(run.id, RunState.ROLLED_BACK)
+    steering.go_on(session, app, "latest")
+    assert seen == [("latest", {run.id})]
+    with pytest.raises(ConfigError, match="there is no run"):
+        steering.go_on(session, app, "failover-1999")
+
+
 def test_a_run_that_has_ended_is_not_steered(
     session: Any, app: App, run: RunRecord, started: Started
 ) -> None:

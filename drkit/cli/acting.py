@@ -66,6 +66,7 @@ def _opened(
     from drkit.wiring.watch import decided_target
 
     refuse_skewed_clock(app)
+    unless_open_elsewhere(app)
     settings = app.config.decide
     plan = plan_run(app, settings.runbook, kind="failover", target=decided_target(app))
     run = open_journal(app).open_run(
@@ -80,6 +81,24 @@ def _opened(
     )
     start_process(app, session.config_path, run.id)
     return run.id
+
+
+def unless_open_elsewhere(app: App) -> None:
+    """A machine whose state is its own may have left a run open, which the stores know (R4)."""
+    from drkit.errors import NeedsOperator
+    from drkit.wiring.run import runs_in_stores
+    from drkit.wiring.watch import service_of
+
+    service = service_of(app).name
+    for run in runs_in_stores(app):
+        ours = run.machine == app.machine or run.service != service
+        if ours or run.namespace != "production" or run.state.ended:
+            continue
+        raise NeedsOperator(
+            f"{run.kind} {run.id} of {run.machine} is open in the stores, in {run.state.value}",
+            hint=f"its machine goes on with it, or another one: "
+            f"drkit runs resume {run.id} --take-over",
+        )
 
 
 def _taken_up(session: Session, app: App) -> str | None:

@@ -68,8 +68,9 @@ def hold_key(service: str) -> str:
 def next_move(
     note: HoldNote, held: Mapping[str, bool], *, may_hold: bool, may_release: bool, well: bool
 ) -> Move:
-    """What is to do. `held`: each switch that can hold, as it stands now. `may_release`: who
-    serves was verified just now, and nothing stands against it. `well`: the outage is over.
+    """What is to do. `held`: each switch that can hold and was read, as it stands now; all that
+    the note names must be among them. `may_release`: who serves was verified just now, and nothing
+    stands against it. `well`: the outage is over.
     """
     ours = tuple(name for name in note.switches if held.get(name))
     match note.phase:
@@ -86,6 +87,9 @@ def next_move(
         case Phase.HOLDING if not ours:
             return Move(Todo.NOTE, Phase.RELEASED, why="it was cut short before it held anybody")
         case Phase.HELD | Phase.HOLDING | Phase.RELEASING:
+            late = tuple(name for name in _open(held, ()) if name not in note.switches)
+            if may_hold and note.phase is Phase.HELD and late:
+                return Move(Todo.HOLD, Phase.HELD, late, "it could not be read before")
             if may_release:
                 return Move(Todo.RELEASE, Phase.RELEASED, ours, "who serves verifies again")
             return Move(phase=note.phase, switches=ours, why="users are held")

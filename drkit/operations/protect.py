@@ -21,7 +21,15 @@ from drkit.coordination.interface import Arbiter, LeaseHeld, LeaseLost
 from drkit.coordination.leadership import LeaderPass, watch_key
 from drkit.runs.lease import KeptLease
 from drkit.runs.records import EXTERNAL
-from drkit.traffic.interface import Destination, Setting, Switch, SwitchPlan, ToExternal, ToSite
+from drkit.traffic.interface import (
+    Destination,
+    Setting,
+    Switch,
+    SwitchFailed,
+    SwitchPlan,
+    ToExternal,
+    ToSite,
+)
 
 Audit = Callable[[str, Mapping[str, object]], object]
 """(what, detail): one line more in the audit log, durable when it returns."""
@@ -83,7 +91,7 @@ class Protector:
         if not (note.on or may_hold or note.phase is Phase.LEFT):
             return Flip(Todo.NOTHING, note)
         able = {switch.name: switch for switch in self.switches if not switch.refusal(ToExternal())}
-        seen = {name: switch.read() for name, switch in able.items()}
+        seen = self._seen(note, able)
         move = next_move(
             note,
             {name: setting.held for name, setting in seen.items()},
@@ -99,6 +107,21 @@ class Protector:
             to = ToSite(serving.site, serving.endpoint)
         return self._carried_out(note, move, to, {name: able[name] for name in move.switches}, seen)
 
+    def _seen(self, note: HoldNote, able: Mapping[str, Switch]) -> dict[str, Setting]:
+        """How each switch stands. One that cannot be read keeps no other from holding users, unless
+        this hold set it: then nothing is known. Raises `SwitchFailed` for that one, or for all.
+        """
+        seen, failures = {}, {}
+        for name, switch in able.items():
+            try:
+                seen[name] = switch.read()
+            except SwitchFailed as error:
+                failures[name] = error
+        for name, failure in failures.items():
+            if not seen or (note.on and name in note.switches):
+                raise failure
+        return seen
+
     def _carried_out(
         self,
         note: HoldNote,
@@ -107,7 +130,7 @@ class Protector:
         switches: Mapping[str, Switch],
         seen: Mapping[str, Setting],
     ) -> Flip:
-        holder = f"{self.leader.holder}/hold"
+        holder, former = f"{self.leader.holder}/hold", note
         try:
             with KeptLease(self.arbiter, self.service, holder, self.clock) as lease:
                 wait_s = max(self._wait_s(), lease.wait_s()) / self.time_scale
@@ -121,11 +144,17 @@ class Protector:
                 epoch = role.epoch + 1 if role else 1
                 plans = [switch.plan(seen[name], to) for name, switch in switches.items()]
                 note = self._begun(note, move, to)
+                failures = []
                 for plan in plans:
                     self._must_lead()
                     lease.prove(holder, epoch)
-                    switches[plan.switch].apply(plan)
-                note = self._noted(note, move.phase, _kept(move), to)
+                    try:
+                        switches[plan.switch].apply(plan)
+                    except SwitchFailed as error:  # it keeps no other from being set
+                        failures.append(error)
+                for failure in failures:
+                    raise failure
+                note = self._noted(note, move.phase, _kept(former, move), to)
                 if move.todo is not Todo.NOTE:
                     self.audit(f"hold: {move.phase.value}", self._detail(move, plans, note))
         except LeaseHeld as error:
@@ -136,7 +165,7 @@ class Protector:
         if move.todo is Todo.NOTE:
             return note
         phase = Phase.HOLDING if move.todo is Todo.HOLD else Phase.RELEASING
-        begun = self._noted(note, phase, move.switches, to)
+        begun = self._noted(note, phase, _all(note, move), to)
         self.audit(f"hold: {phase.value}", self._detail(move, (), begun))
         return begun
 
@@ -178,9 +207,15 @@ class Protector:
         }
 
 
-def _kept(move: Move) -> tuple[str, ...]:
+def _all(note: HoldNote, move: Move) -> tuple[str, ...]:
+    """The switches that are set, or were before."""
+    before = note.switches if note.on else ()
+    return tuple(dict.fromkeys((*before, *move.switches)))
+
+
+def _kept(note: HoldNote, move: Move) -> tuple[str, ...]:
     """The switches that stay set when the move is done."""
-    return move.switches if move.phase is Phase.HELD else ()
+    return _all(note, move) if move.phase is Phase.HELD else ()
 
 
 def _shown(setting: Setting) -> dict[str, object]:

@@ -65,6 +65,16 @@ def test_only_switches_that_this_hold_set_are_led_back() -> None:
     assert again.switches == ("gw", "late")
 
 
+def test_a_switch_that_comes_back_late_is_held_too_and_one_that_was_taken_off_is_not() -> None:
+    late = next_move(note(Phase.HELD), {"gw": True, "late": False}, **DOWN)
+    assert (late.todo, late.switches) == (Todo.HOLD, ("late",))
+    assert next_move(note(Phase.HELD), {"gw": True, "late": False}, **SUSPECTED) == Move(
+        Todo.NOTHING, Phase.HELD, ("gw",), "users are held"
+    )
+    both = HoldNote(Phase.HELD, ("gw", "late"))
+    assert next_move(both, {"gw": True, "late": False}, **DOWN).todo is Todo.NOTHING
+
+
 def test_it_always_comes_to_rest() -> None:
     """From every note, with facts that stay, at most two moves follow each other."""
     for phase, held, facts in itertools.product(

@@ -229,6 +229,50 @@ def test_an_operators_hold_is_never_taken_off_and_one_they_took_off_not_put_on(
     assert scene.follow(**DOWN).todo is Todo.HOLD  # another outage
 
 
+def test_a_gateway_that_is_down_keeps_no_other_from_holding_and_is_held_when_it_is_back(
+    scene: Scene,
+) -> None:
+    other = MemorySwitch("other", "http://other", setting=Setting(False, URL))
+    other.down = True
+
+    def follow(**facts: object) -> Flip:
+        switches = (scene.gateway, other)
+        leader, said = LeaderPass("a"), lambda *_said: None
+        protector = Protector("chat", scene.arbiter, switches, leader, scene.clock, said)
+        return protector.follow(**facts)  # type: ignore[arg-type]
+
+    assert follow(**DOWN).note.switches == ("gw",)
+    assert scene.held
+    other.down, other.deaf = False, True
+    with pytest.raises(SwitchFailed):
+        follow(**DOWN)
+    other.deaf = False
+    assert follow(**DOWN).note.switches == ("gw", "other")
+    assert other.read().held
+    other.down = True
+    with pytest.raises(SwitchFailed):  # how it stands is not known, so nobody is led back
+        follow(**WELL)
+    assert scene.held
+    other.down = False
+    assert follow(**WELL).todo is Todo.RELEASE
+    assert (scene.held, other.read().held) == (False, False)
+
+
+def test_a_gateway_that_fails_in_the_flip_keeps_no_other_from_being_set(scene: Scene) -> None:
+    first = MemorySwitch("first", "http://first", setting=Setting(False, URL))
+    first.deaf = True
+    leader, said = LeaderPass("a"), lambda *_said: None
+    switches = (first, scene.gateway)
+    protector = Protector("chat", scene.arbiter, switches, leader, scene.clock, said)
+    for _ in range(2):
+        with pytest.raises(SwitchFailed):
+            protector.follow(**DOWN)  # type: ignore[arg-type]
+        assert scene.held
+    assert protector.note().phase is Phase.HOLDING
+    first.deaf = False
+    assert protector.follow(**DOWN).note.phase is Phase.HELD  # type: ignore[arg-type]
+
+
 def test_without_an_external_api_there_is_nothing_to_hold_with(scene: Scene) -> None:
     protector = Protector(
         "chat", scene.arbiter, (scene.dns,), LeaderPass("a"), scene.clock, lambda *_said: None

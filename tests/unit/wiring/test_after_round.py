@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from drkit.cli import following
+from drkit.cli.acting import unless_open_elsewhere
 from drkit.cli.after_round import Followed, follow
 from drkit.cli.running import plan_run
 from drkit.coordination.decision import DecisionEvent, DecisionState
@@ -63,6 +65,7 @@ class Scene:
         monkeypatch.setattr(
             following, "start_process", lambda _app, _config, run_id: self.started.append(run_id)
         )
+        monkeypatch.setattr("drkit.wiring.run.runs_in_stores", _answers([]))
         self.session: Any = SimpleNamespace(config_path=Path("schedules.yaml"))
         self.monkeypatch = monkeypatch
 
@@ -295,6 +298,30 @@ def test_an_operators_emergency_is_not_taken_back(scene: Make) -> None:
     assert made.gateway.read().held
 
 
+def test_R4_a_run_that_another_machine_left_open_is_known_from_the_stores(scene: Make) -> None:
+    made = scene()
+    made.die()
+    (run,) = made.runs()
+    other = replace(run, machine="another", id=f"{run.id}-x")
+    for ended in (False, True):
+        known = replace(other, state=RunState.COMMITTED) if ended else other
+        made.monkeypatch.setattr("drkit.wiring.run.runs_in_stores", _answers([run, known]))
+        if ended:
+            unless_open_elsewhere(made.app)
+        else:
+            with pytest.raises(NeedsOperator, match="of another is open in the stores"):
+                unless_open_elsewhere(made.app)
+
+
+def test_a_run_that_is_open_elsewhere_keeps_auto_from_opening_another(scene: Make) -> None:
+    made = scene()
+    error = NeedsOperator("failover x of another is open in the stores", hint="")
+    made.monkeypatch.setattr("drkit.wiring.run.runs_in_stores", _raises(error))
+    made.die()
+    assert (made.runs(), made.started) == ([], [])
+    assert "open in the stores" in made.said()
+
+
 def test_a_process_that_dies_again_and_again_is_left_to_a_person(scene: Make) -> None:
     made = scene()
     made.die()
@@ -308,6 +335,10 @@ def test_a_process_that_dies_again_and_again_is_left_to_a_person(scene: Make) ->
     made.round()
     assert made.started == []
     assert "died 3 times" in made.said()
+
+
+def _answers(value: Any) -> Callable[..., Any]:
+    return lambda *_arguments: value
 
 
 def _raises(error: Exception) -> Callable[..., Any]:

@@ -14,7 +14,7 @@ from drkit.errors import DrkitError
 from drkit.health.interface import ProbeResult, Verdict
 from drkit.health.window import Measure
 
-READING_S = 10.0
+READING_S = 20.0
 """Seconds that one reading may take; what is not there by then is said to be missing."""
 
 

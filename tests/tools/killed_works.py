@@ -11,6 +11,7 @@ from typing import Any
 from drkit.clock import SystemClock
 from drkit.repository.check import check_repository
 from drkit.repository.copy import copy_snapshots
+from drkit.repository.erase import erase, plan_erase
 from drkit.repository.forget import forget_snapshots
 from drkit.repository.prune import PruneOptions, prune
 from drkit.repository.prune_decision import PruneLimits
@@ -22,6 +23,7 @@ from drkit.repository.structure import check_structure
 from drkit.stores.folder import FolderStore
 
 ROLES = {"gcs": "primary", "s3": "backup"}
+ERASED = "/sncp/notes/2.md"
 
 
 class Later(SystemClock):
@@ -68,6 +70,13 @@ def _copy(kit: Any, two: Any, source: Path, ids: list[str]) -> None:
     copy_snapshots(other, two.open(), other.snapshots(), min_copies=2, emit=two.emit)
 
 
+def _erase(kit: Any, two: Any, source: Path, ids: list[str]) -> None:
+    match = ERASED.__eq__
+    plan = plan_erase(two.open(), match, ())
+    erase(two.open(), match, (), two.emit, checksum=None if plan.empty else plan.checksum)
+    _prune(kit, two, source, ids)
+
+
 def _repair_index(kit: Any, two: Any, source: Path, ids: list[str]) -> None:
     repair_index(two.open(), two.emit)
 
@@ -94,6 +103,7 @@ WORKS: Mapping[str, Work] = {
     "forget": _forget,
     "prune": _prune,
     "copy": _copy,
+    "erase": _erase,
     "repair index": _repair_index,
     "repair packs": _repair_packs,
     "repair snapshots": _repair_snapshots,

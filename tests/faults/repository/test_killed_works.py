@@ -1,7 +1,7 @@
-"""kill -9, and power cuts, at drawn system calls of forget, prune, copy and repair: what stock
-restic sees is sound, and the next run needs no hand.
+"""kill -9, and power cuts, at drawn system calls of forget, prune, copy, erase and repair: what
+stock restic sees is sound, and the next run needs no hand.
 
-Seeded: 32 moments in CI, 400 in `make soak`, beside those of backups.
+Seeded: 36 moments in CI, 450 in `make soak`, beside those of backups.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from killed_works import ROLES, WORKS, opened
+from killed_works import ERASED, ROLES, WORKS, opened
 from killing import Killer, running_killer
 
 from drkit.repository.check import check_repository
+from drkit.repository.erase import plan_erase
+from drkit.repository.erase_standing import erasure_standing
 from drkit.repository.layout import CONFIG, DATA, INDEX, KEYS, LOCKS, PRUNES, SNAPSHOTS, pack_name
 
 IN_CI, IN_SOAK = 4, 50
@@ -86,6 +88,7 @@ def starts(kit: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         "prune that marks": Start(top / "forgotten", source, work="prune"),
         "prune that deletes": Start(top / "marked", source, days=1, work="prune"),
         "copy": Start(top / "empty", top / "five" / "gcs"),
+        "erase": Start(top / "five", source),
         "repair index": Start(top / "no indexes", source, sound=False),
         "repair packs": Start(hurt, source, sound=False),
         "repair snapshots": Start(top / "saved", source, sound=False),
@@ -104,6 +107,7 @@ NAMES = (
     "prune that marks",
     "prune that deletes",
     "copy",
+    "erase",
     "repair index",
     "repair packs",
     "repair snapshots",
@@ -157,7 +161,7 @@ def kill_many(
         if with_restic and start.sound:
             restic_finds_no_error(kit, root, told)
         run(root, 0)
-        for days in range(start.days + 1, start.days + 5) if work == "prune" else ():
+        for days in range(start.days + 1, start.days + 5) if work in ("prune", "erase") else ():
             run(root, 0, days)
         check_end(kit, opened(kit, root), name, told)
         if with_restic and name != "repair packs":
@@ -188,6 +192,10 @@ def check_end(kit: ModuleType, two: Any, name: str, told: str) -> None:
     snapshots = two.open().snapshots()
     expected = {"forget": 1, "prune that marks": 1, "prune that deletes": 1}
     assert len(snapshots) == expected.get(name, 5), told
+    if name == "erase":
+        assert plan_erase(two.open(), ERASED.__eq__, ()).empty, told
+        states = [one.state for one in erasure_standing(two.open(), ROLES, two.emit).values()]
+        assert states == ["removed", "removed"], told
     if name == "repair snapshots":
         repaired = [one for one in snapshots if "repaired" in one.snapshot.tags]
         assert 1 <= len(repaired) < 5, told

@@ -14,9 +14,10 @@ import pytest
 
 from drkit.runs.actions.catalog import ACTIONS
 from drkit.runs.evidence.build import build_evidence
+from drkit.runs.evidence.values import Evidence, Verdict
 from drkit.runs.graph import finished, ready
 from drkit.runs.plan import Plan
-from drkit.runs.records import Entry, RunRecord, RunState, paid_resources
+from drkit.runs.records import Entry, RunRecord, RunState, StepState, paid_resources
 from drkit.runs.states import RUN_TABLE, replay
 
 JOURNALS = sorted((Path(__file__).parent / "journals").glob("*.jsonl"))
@@ -68,8 +69,15 @@ def test_the_moves_of_an_old_run_are_still_in_the_table(path: Path) -> None:
 
 @pytest.mark.parametrize("path", JOURNALS, ids=lambda path: path.stem)
 def test_evidence_is_made_of_an_old_journal(path: Path) -> None:
+    _evidence(path)
+
+
+def _evidence(path: Path, upto_seq: int | None = None) -> Evidence:
+    """What evidence makes of the journal, or of its beginning, while the run is open."""
     head, plan, entries = _read(path)
-    state = RunState(head["state"])
+    whole = upto_seq is None
+    entries = [entry for entry in entries if upto_seq is None or entry.seq <= upto_seq]
+    state = RunState(head["state"]) if whole else RunState.RUNNING
     run = RunRecord(
         id="golden",
         service=plan.service,
@@ -89,6 +97,29 @@ def test_evidence_is_made_of_an_old_journal(path: Path) -> None:
         point_cut_at=None,
         pid=None,
         drkit_version=head["drkit_version"],
-        outcome=head["outcome"],
+        outcome=head["outcome"] if whole else None,
     )
-    build_evidence(run, plan, entries, overrides=(), now=entries[-1].at)
+    return build_evidence(run, plan, entries, overrides=(), now=entries[-1].at)
+
+
+def test_a_skipped_step_is_named_and_does_not_make_a_committed_run_a_failed_one() -> None:
+    (path,) = [path for path in JOURNALS if path.stem.endswith("failover-retargeted")]
+    evidence = _evidence(path)
+    assert evidence.verdict is Verdict.PASSED
+    assert "ada@desk had it go on without verify_public: the resolver is down" in (
+        evidence.consequence
+    )
+    steps = {step.id: step.state for step in evidence.steps}
+    assert steps["verify_public"] is StepState.SKIPPED
+    assert "came up on runpod" in evidence.headline
+
+
+def test_a_step_that_began_anew_is_not_done_before_it_is_done_again() -> None:
+    (path,) = [path for path in JOURNALS if path.stem.endswith("failover-taken-over")]
+    _, _, entries = _read(path)
+    (replanned,) = [entry.seq for entry in entries if entry.kind == "replanned"]
+    before = {step.id: step.state for step in _evidence(path, replanned - 1).steps}
+    after = {step.id: step.state for step in _evidence(path, replanned).steps}
+    assert (before["restore"], before["verify"]) == (StepState.DONE, StepState.DONE)
+    assert (after["restore"], after["verify"]) == (StepState.PENDING, StepState.PENDING)
+    assert {name for name in before if before[name] is not after[name]} == {"restore", "verify"}

@@ -95,10 +95,12 @@ def build_evidence(
 def measure(run: RunRecord, plan: Plan, steps: Sequence[StepLine], end_s: float) -> Clocks:
     """Both clocks, stopped when the last step of the four phases was done.
 
-    A hold and other steps that the runbook can go on without do not count. What was undone in a
-    failover did not stand; a drill undoes everything at its end, and its clocks stay.
+    A hold and other steps that the runbook can go on without do not count, nor what an operator
+    skipped. What was undone in a failover did not stand; a drill undoes everything at its end, and
+    its clocks stay.
     """
     forgiven = {step.id for step in plan.steps if step.skip or step.on_failure == "continue"}
+    forgiven |= {step.id for step in steps if step.state is StepState.SKIPPED}
     needed = [step for step in steps if step.phase != "other" and step.id not in forgiven]
     stands = all(
         step.done_s is not None and (run.kind == "drill" or step.state is StepState.DONE)

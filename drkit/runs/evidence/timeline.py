@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+from drkit.runs.evidence.reading import Output
 from drkit.runs.evidence.values import Gap, PhaseLine, Segment, StepLine
 from drkit.runs.plan import Plan, PlannedStep
 from drkit.runs.records import JSON, Entry, StepState
@@ -66,6 +67,9 @@ def step_lines(
         elif entry.kind == "state" and entry.payload.get("to") in _WORK_IS_OVER:
             for moments in by_step.values():
                 moments.append((entry, at_s))
+        elif entry.kind == "replanned":
+            for name in Output(entry.payload).texts("reset"):
+                by_step.setdefault(name, []).append((entry, at_s))
     planned = {step.id: step for step in plan.steps}
     return tuple(
         _step_line(name, planned.get(name), moments, end_s, ended=ended)
@@ -142,7 +146,11 @@ class _Story:
                 self.failed = entry.payload
             case "skipped":
                 self._result(entry, at_s, StepState.SKIPPED)
-                self.skipped = entry.payload
+                self.skipped, self.failed = entry.payload, {}
+            case "replanned":
+                self.close(at_s, StepState.EFFECT_UNKNOWN)
+                self.state, self.done_s, self.ended_at = StepState.PENDING, None, None
+                self.done, self.failed = {}, {}
             case "undone":
                 self.close(at_s, StepState.UNDONE)
                 self.state, self.undo_failed, self.undone = StepState.UNDONE, {}, entry.payload

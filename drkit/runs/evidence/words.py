@@ -75,10 +75,19 @@ def consequence(
     run: RunRecord, verdict: Verdict, steps: Sequence[StepLine], left: Sequence[LeftOver]
 ) -> str:
     """What the reader must know next: where traffic is, and what still exists."""
-    said = [_traffic(run, verdict, steps)]
+    said = [_traffic(run, verdict, steps), *_went_without(steps)]
     if verdict is not Verdict.OPEN:
         said.append(_remains(left))
     return " ".join(sentence for sentence in said if sentence)
+
+
+def _went_without(steps: Sequence[StepLine]) -> list[str]:
+    """What an operator had it go on without: never silent (R12)."""
+    return [
+        f"{step.skipped_by} had it go on without {step.id}: {step.skipped_why.rstrip('. ')}."
+        for step in steps
+        if step.state is StepState.SKIPPED and step.skipped_by not in ("", "plan")
+    ]
 
 
 def _came_up(run: RunRecord, lost: Sequence[str]) -> str:

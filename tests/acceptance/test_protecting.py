@@ -28,7 +28,8 @@ def watched(deployment: Deployment) -> Iterator[Deployment]:
     """Up, with a daemon that does nothing but probe."""
     path = deployment.folder / "schedules.yaml"
     text = re.sub(r"(?ms)^schedules:\n.*", "", path.read_text())
-    path.write_text(f"{text}schedules:\n  probe: {{run: probe, every: 1s, deadline: 1m}}\n")
+    text += "probe: {up_after: 2, known_after: 1}\n"
+    path.write_text(f"{text}schedules:\n  probe: {{run: probe, every: 2s, deadline: 1m}}\n")
     deployment.done("sandbox", "up")
     daemon = subprocess.Popen(
         [sys.executable, "-m", "drkit", "daemon", "--sandbox"],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from drkit.errors import ConfigError, NeedsOperator, VerificationFailed
+from drkit.errors import ConfigError, VerificationFailed
 from drkit.events import Note
+from drkit.runs.actions.asking import ask_once
 from drkit.runs.actions.destination import destination_of
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
 from drkit.runs.actions.money import RUN_TAG
@@ -22,9 +23,10 @@ def _run(call: StepCall, context: Context) -> Done:
             f"{there.site} does not answer at {endpoint.url}, so it is not committed to",
             hint=f"`drkit runs resume {call.run_id}` tries again once it answers",
         )
-    # The first attempt asks; resuming the run is the operator's answer.
-    if plan.kind != "drill" and plan.commit_policy == "ask" and call.attempt == 1:
-        raise NeedsOperator(
+    if plan.kind != "drill" and plan.commit_policy == "ask":
+        ask_once(
+            call,
+            there.site,
             f"{plan.service} is served by {there.site}; the runbook asks before it commits",
             hint=f"`drkit runs resume {call.run_id}` commits",
         )

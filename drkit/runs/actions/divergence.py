@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 
-from drkit.errors import NeedsOperator, NoRepository
+from drkit.errors import NoRepository
 from drkit.repository.compare import compare_tree
 from drkit.repository.diff import Diff
+from drkit.runs.actions.asking import ask_once
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
 from drkit.runs.actions.places import Move, TreeMove, VectorMove, moves_of
 from drkit.runs.actions.point import find_point
@@ -42,9 +43,7 @@ class _Side:
 
 
 def _run(call: StepCall, context: Context) -> Done:
-    """The first attempt asks when home has what the swap would set aside; resuming the run is the
-    operator's answer.
-    """
+    """Asks when home has what the swap would set aside; resuming the run is the answer."""
     written: dict[str, JSON] = {}
     stranded: dict[str, JSON] = {}
     aside = []
@@ -56,8 +55,10 @@ def _run(call: StepCall, context: Context) -> Done:
         if here.count:
             aside.append(f"{here.count} of {move.name}{_first(here)}")
     output: dict[str, JSON] = {"written": written, "stranded": stranded}
-    if aside and call.attempt == 1:
-        raise NeedsOperator(
+    if aside:
+        ask_once(
+            call,
+            stranded,
             f"home has what no point holds: {'; '.join(aside)}. It will be set aside, and kept",
             hint=f"`drkit runs show {call.run_id}` has the lists; `drkit runs resume` goes on, and "
             "nothing is merged",

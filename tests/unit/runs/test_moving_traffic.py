@@ -250,6 +250,22 @@ def test_a_runbook_that_asks_before_it_commits_waits_and_resume_commits(world: W
     assert world.resume(run.id).state is RunState.COMMITTED
 
 
+def test_a_commit_that_failed_for_another_reason_still_asks(world: World) -> None:
+    from drkit.runs.schema import Commit
+
+    world.runbook = world.runbook.model_copy(update={"commit": Commit(policy="ask")})
+
+    def silent(step: str, point: str) -> None:
+        if (step, point) == ("commit", "after-intent"):
+            world.prober.set(TARGET, None)
+
+    run = world.start(breakpoint=silent)
+    assert run.state is RunState.NEEDS_OPERATOR
+    world.prober.set(TARGET, MODEL)
+    assert world.resume(run.id).state is RunState.NEEDS_OPERATOR
+    assert world.resume(run.id).state is RunState.COMMITTED
+
+
 def test_a_primary_with_state_is_not_passed_over_without_a_name(world: World) -> None:
     sncp = world.config.sources["sncp"].model_copy(update={"lives_on": "lambda"})
     sources = {**world.config.sources, "sncp": sncp}

@@ -216,6 +216,20 @@ def test_Q4_what_each_side_has_alone_is_told_by_the_ids_of_points(vectors: Vecto
     }
 
 
+def test_Q4_an_attempt_that_failed_for_another_reason_has_not_asked(vectors: Vectors) -> None:
+    with pytest.raises(NeedsOperator):
+        divergence.ACTION.run(vectors.call(2), vectors.context)
+
+
+def test_Q4_what_is_stranded_since_is_asked_about_again(vectors: Vectors) -> None:
+    with pytest.raises(NeedsOperator):
+        divergence.ACTION.run(vectors.call(), vectors.context)
+    vectors.home.held["memories-v1"].append(9)
+    with pytest.raises(NeedsOperator, match="2 of qdrant"):
+        divergence.ACTION.run(vectors.call(2), vectors.context)
+    divergence.ACTION.run(vectors.call(3), vectors.context)
+
+
 def test_a_long_difference_is_counted_whole_and_named_in_part(vectors: Vectors) -> None:
     vectors.home.held["memories-v1"] = []
     vectors.away.held["memories-v1"] = list(range(1000))

@@ -88,6 +88,7 @@ def _asked_late(world: World) -> list[tuple[Any, str, Any]]:
         (wiring_watch, "reach", world.watching.reach),
         (wiring_witness, "hear_witnesses", world.watching.hear),
         (wiring_run, "open_journal", lambda app: world.journal(app.drkit)),
+        (wiring_run, "runs_in_stores", lambda _app: world.sealed()),
         (following, "start_process", start),
         (running, "plan_run", planned),
     ]

@@ -193,4 +193,4 @@ class Life:
             for run in self.world.runs()
             for e in self.world.known(run.id).entries
         ]
-        return "\n".join([*self.log, *done, *entries])
+        return "\n".join([*self.log, *self.world.watching.said, *done, *entries])

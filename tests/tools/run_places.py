@@ -202,6 +202,8 @@ class ProcessSwitch:
         return self._inner.record
 
     def read(self) -> Setting:
+        if self._world.stops_at_read == self._inner.name:
+            self._world.stops_at_read, self._process.stopped = "", True
         self._call()
         return self._inner.read()
 

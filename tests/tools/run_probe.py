@@ -31,6 +31,7 @@ class Watching:
         self._world = world
         self.blind: set[str] = set()
         self.witness = Voice.SILENT
+        self.said: list[str] = []
 
     def probe(self, machine: str, rounds: int = 1) -> Drkit:
         """A process that makes rounds, with a pause between."""
@@ -57,11 +58,10 @@ class Watching:
             reachable = wiring_watch.role_now(app).unconfirmed is None
             health = wiring_watch.seen_health(app)
             facts = wiring_watch.read_facts(app, health, leads=True, arbiter_reachable=reachable)
-            decisions = wiring_watch.open_decisions(app)
-            approved = decisions.approve(facts, app.config.decide, by="somebody")
-            opener = Opener("somebody", Right.APPROVED, app.config.decide)
+            settings = app.config.decide
+            approved = wiring_watch.open_decisions(app).approve(facts, settings, by="somebody")
+            opener = Opener("somebody", Right.APPROVED, settings, approved.id)
             run = world.journal(drkit).open_run(plan, sandbox=False, opener=opener)
-            decisions.started(approved.id, run.id)
             world.execute(run.id, machine)
 
         drkit.task = self._world.sim.start(drkit, main)
@@ -104,7 +104,7 @@ class Watching:
             clock=clock,
             database=ProcessDatabase(world, drkit, clock),
             machine=drkit.machine.name,
-            emit=lambda _event: None,
+            emit=lambda event: self.said.append(f"{drkit.mark}: {event}"),
             switches=lambda _namespace: tuple(
                 ProcessSwitch(world, drkit, switch) for switch in world.switches
             ),

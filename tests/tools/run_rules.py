@@ -117,7 +117,7 @@ class Rules:
         self._must(mine, f"R5: {holder} moves {switch.name} under {lease}")
         if plan.after.held:
             self._must(not drkit.saw_nothing, "H3: users are held by who sees nothing")
-            self._must(world.primary_url in self._alive_s, "H3: never seen healthy, and held")
+            self._must(bool(self._alive_s), "H3: never seen healthy, and held")
         else:
             seen_s = self._alive_s.get(plan.after.value or "")
             fine = seen_s is not None and world.sim.now_s - seen_s <= PROOF_S
@@ -133,6 +133,7 @@ class Rules:
         own = world.drill_switches if self._drill(drkit) else world.switches
         self._must(switch in own, f"R11: {drkit.run_id} moves {switch.name}")
         self._may_act(drkit, "switch")
+        self._serves(drkit, f"{switch.name} -> {plan.after}")
         if plan.after.held or url is None or url == plan.before.value == plan.after.value:
             return
         seen_s = (self._alive_s if back else self._proved_s).get(url)
@@ -270,6 +271,14 @@ class Rules:
         ]
         copied = self._copied(run.id).issuperset(intents)
         self._must(copied or run.local_only, f"R3: {kind} with an intent that no store has")
+
+    def _serves(self, drkit: Drkit, what: str) -> None:
+        """R1: no traffic is moved by a run whose epoch is over (guard: `KeptLease.prove`)."""
+        known = self._world.known(drkit.run_id, drkit.machine.name)
+        role = self._world.place.read(known.plan.service_key).role
+        over = role is not None and role.run_id != drkit.run_id
+        fine = not over or known.run.epoch is None or role.epoch < known.run.epoch
+        self._must(fine, f"R1: {drkit.run_id} of epoch {known.run.epoch}: {what}, under {role}")
 
     def _copied(self, run_id: str) -> set[int]:
         """Numbers of the entries that the store has."""

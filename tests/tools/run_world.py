@@ -11,18 +11,16 @@ import random
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from run_context import context_of
 from run_drkit import Drkit, JudgedJournal, ProcessDatabase, fast
 from run_places import (
     Done,
-    ProcessCompute,
     ProcessPlace,
-    ProcessProber,
-    ProcessSwitch,
     Provider,
 )
 from run_probe import Watching
@@ -31,7 +29,6 @@ from run_stack import DRILL_GATEWAY, GATEWAY, SERVICE, STANDBY, Stack
 from simulated_threads import Dead, Machine, MachineClock, Simulation
 
 from drkit.compute.interface import Endpoint
-from drkit.compute.none import NoCompute
 from drkit.config.models import Config
 from drkit.coordination.arbiter import PlacedArbiter
 from drkit.coordination.memory import MemoryPlace
@@ -45,7 +42,7 @@ from drkit.runs.lease import owner_key
 from drkit.runs.plan import Plan, Serving, make_plan
 from drkit.runs.reading import ReadableJournal
 from drkit.runs.records import EXTERNAL, Ask, Entry, RunRecord
-from drkit.runs.sealed import sealed_run
+from drkit.runs.sealed import sealed_run, sealed_runs
 from drkit.runs.takeover import take_over
 from drkit.state.database import Database, open_database
 from drkit.stores.memory import MemoryStore
@@ -111,6 +108,7 @@ class World:
         self.cut_off: set[str] = set()
         self.switches_down: set[str] = set()
         self.slow_switches: dict[str, float] = {}
+        self.stops_at_read = ""
         self.done: list[Done] = []
         self.drkits: list[Drkit] = []
         self.rules = Rules(self)
@@ -173,6 +171,10 @@ class World:
                 if run.id not in ids or ids[run.id].generation < run.generation:
                     ids[run.id] = run
         return sorted(ids.values(), key=lambda run: (run.created_at, run.id))
+
+    def sealed(self) -> list[RunRecord]:
+        """The runs that the stores know."""
+        return sealed_runs([self.journals], lambda data: data)
 
     def lives(self, pid: int | None, mark: str | None) -> bool:
         """Whether that process lives, as one on its machine sees it; others cannot see it."""
@@ -305,38 +307,7 @@ class World:
         return PlacedArbiter(place, sightings, self.clock_of(drkit.machine))
 
     def context(self, drkit: Drkit, plan: Plan) -> Context:
-        drill = plan.namespace == "drill"
-        switches = self.drill_switches if drill else self.switches
-        none = plan.target == EXTERNAL
-        (listed,) = self.stack.repository.snapshots()
-        known: dict[str, Any] = {
-            "plan": plan,
-            "config": self.config,
-            "clock": self.clock_of(drkit.machine),
-            "emit": lambda _event: None,
-            "work_dir": self.folder / drkit.machine.name / drkit.run_id,
-            "namespace": plan.namespace,
-            "compute": NoCompute() if none else ProcessCompute(self, drkit, plan.target),
-            "switches": tuple(ProcessSwitch(self, drkit, switch) for switch in switches),
-            "arbiter": self.arbiter(drkit),
-            "holder": drkit.holder,
-            "prober": ProcessProber(self, drkit),
-            "repository": lambda: self.stack.repository,
-            "stores": self.stack.stores,
-            "api_key": lambda: None,
-            "primary": PRIMARY,
-            "gateway_url": switches[1].record,
-            "public_record": switches[0].record,
-            "restore_qdrant_to": lambda _name: None,
-            "time_scale": 1.0,
-            "observe_s": 30.0,
-            "settle_s": 30.0,
-            "breakpoint": lambda step, point: self._breakpoint(drkit, step, point),
-            "write_evidence": dict,
-            "back_up": lambda _brought: listed.id,
-        }
-        names = {each.name for each in fields(Context)}
-        return Context(**{name: value for name, value in known.items() if name in names})
+        return context_of(self, drkit, plan)
 
     def _main(self, drkit: Drkit) -> RunRecord:
         """As the command does: taken over where it has to be, and executed, also elsewhere."""
@@ -393,7 +364,7 @@ class World:
         self.drkits.append(drkit)
         return drkit
 
-    def _breakpoint(self, drkit: Drkit, step: str, point: str) -> None:
+    def breakpoint(self, drkit: Drkit, step: str, point: str) -> None:
         self.sim.switch()
         if drkit.dies_at == (step, point):
             self.sim.kill(drkit)

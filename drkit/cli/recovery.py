@@ -133,6 +133,8 @@ def probe(
         session.terminal.say(change)
     if decision is not None:
         session.terminal.result("decision", decision_values(decision), decision_words(decision))
+    if followed.not_led is not None:
+        session.terminal.say(f"nothing follows from it here: {followed.not_led}")
     alive = watched.observation.alive
     state = watched.health.state
     session.terminal.result(

@@ -132,7 +132,14 @@ def _lost_targets(subject: Subject) -> Iterator[Finding]:
         return
     lost = [subject.config.sites[name] for name in subject.runbook.lost if _known(subject, name)]
     for name, target in subject.config.targets.items():
-        if any(site.provider == target.provider for site in lost):
+        host = getattr(target.provider, "host", "").rpartition("@")[2]
+        if host in _lost_hosts(subject):
+            yield _lost(
+                ("targets", name, "provider", "host"),
+                f"{name} is {host}, which is gone with what is lost",
+                "name another host",
+            )
+        elif any(site.provider == target.provider for site in lost):
             yield Finding(
                 "lost-places",
                 "warn",

@@ -204,6 +204,15 @@ def references(subject: Subject) -> Iterator[Finding]:
 
 def secrets(subject: Subject) -> Iterator[Finding]:
     """No secret stands in a runbook: it goes into plans, journals and evidence."""
+    for index, place in enumerate(subject.runbook.notify):
+        if _SECRET_VALUE.search(place):
+            yield Finding(
+                "secrets",
+                "refuse",
+                ("notify", index),
+                "this address holds a secret; it is not repeated here",
+                "name the alert's place in schedules.yaml, and refer to its secret there",
+            )
     for index, step in enumerate(subject.runbook.steps):
         for key, value in step.with_.items():
             if not isinstance(value, str) or REFERENCE.fullmatch(value):

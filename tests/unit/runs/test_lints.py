@@ -220,6 +220,14 @@ def test_no_secret_stands_in_a_runbook(
     assert value not in finding.text + finding.instead
 
 
+def test_no_secret_stands_in_an_address_to_notify(tmp_path: Path, config: Config) -> None:
+    address = "https://anna:hunter2@example.org/hook"
+    runbook = book(tmp_path, swap("kind: failover\n", f"kind: failover\nnotify: ['{address}']\n"))
+    finding = only(found(runbook, config), "secrets")
+    assert finding.at == ("notify", 0)
+    assert "hunter2" not in finding.text + finding.instead
+
+
 @pytest.mark.parametrize("value", ["anna", "ticket 4711", "${steps.acquire.instance_id}"])
 def test_words_are_no_secrets(tmp_path: Path, config: Config, value: str) -> None:
     runbook = book(
@@ -314,6 +322,14 @@ def test_R13_a_target_of_the_lost_account_is_warned_of(shipped: Runbook, config:
     provider = {"kind": "lambda", "api_key": "env:LAMBDA_API_KEY", "ssh_key_name": "drkit"}
     same = changed(config, targets__coreweave__provider=provider)
     assert only(found(shipped, same), "lost-places", "warn").at[:2] == ("targets", "coreweave")
+
+
+def test_R13_a_host_that_is_lost_is_no_target(shipped: Runbook, config: Config) -> None:
+    provider = {"kind": "ssh", "host": "me@203.0.113.10", "identity": "file:/etc/id"}
+    lost = changed(config, targets__coreweave__provider=provider)
+    assert only(found(shipped, lost), "lost-places").at[-1] == "host"
+    elsewhere = changed(config, targets__coreweave__provider=provider | {"host": "me@203.0.113.11"})
+    assert found(shipped, elsewhere) == []
 
 
 RUNPOD = {"kind": "runpod", "api_key": "env:RUNPOD_API_KEY"}

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from drkit.cli.options import Session
 from drkit.errors import Interrupted
-from drkit.units import format_duration
 
 if TYPE_CHECKING:
     from drkit.runs.journal import Journal
@@ -177,6 +176,8 @@ def exit_status(run: RunRecord, entries: list[Entry]) -> int:
 
 def entry_line(entry: Entry) -> str:
     """One line of a journal, for people."""
+    from drkit.units import format_duration  # not at the top: --help imports declarations alone
+
     payload = entry.payload
     what = {
         "intent": "is undone now" if payload.get("undo") else "begins",

@@ -23,10 +23,10 @@ from drkit.coordination.arbiter import Place, PlacedArbiter
 from drkit.coordination.folder import FolderPlace
 from drkit.coordination.in_store import StorePlace
 from drkit.coordination.interface import Arbiter, ArbiterProof
-from drkit.coordination.mounts import network_filesystem, read_mountinfo
 from drkit.coordination.proof import ProofNote, ProvenPlace
 from drkit.coordination.sightings import FolderSightings
 from drkit.errors import ConfigError, NotInThisVersion
+from drkit.mounts import network_filesystem, read_mountinfo
 from drkit.secrets.interface import Secrets
 from drkit.stores.catalog import folder_root, open_store
 from drkit.stores.interface import Conditional

@@ -15,8 +15,8 @@ from typing import Protocol, runtime_checkable
 import orjson
 
 from drkit.clock import Clock
-from drkit.coordination.mounts import is_on_a_disk, read_mountinfo
 from drkit.errors import DamagedData, DrkitError, RepositoryLocked
+from drkit.mounts import is_on_a_disk, read_mountinfo
 from drkit.repository.compression import decompress
 from drkit.repository.keys import user_name
 from drkit.repository.layout import LOCKS

@@ -165,6 +165,6 @@ def test_regions_of_gpu_providers_are_known(region: str, area: str) -> None:
 
 
 def test_only_endpoints_that_name_a_region_are_read() -> None:
-    assert region_of_endpoint("https://b.s3.eu-west-1.amazonaws.com") == "eu-west-1"
+    assert region_of_endpoint("https://s3.eu-central-003.backblazeb2.com") == "eu-central-003"
     assert region_of_endpoint("http://127.0.0.1:9000") is None
     assert region_of_endpoint(None) is None

@@ -11,8 +11,8 @@ from drkit.clock import ManualClock
 from drkit.config.stores import ArbiterConfig, StoreConfig
 from drkit.coordination import catalog
 from drkit.coordination.interface import Arbiter, LeaseHeld
-from drkit.coordination.mounts import is_on_a_disk, network_filesystem
 from drkit.errors import ConfigError, MissingCredential
+from drkit.mounts import is_on_a_disk, network_filesystem
 from drkit.secrets.memory import MemorySecrets
 
 STORES: TypeAdapter[dict[str, StoreConfig]] = TypeAdapter(dict[str, StoreConfig])

@@ -76,7 +76,8 @@ class ReadPolicy:
     `range_bytes`, over gaps of at most `gap_bytes`. An answer that takes `hedge_times` as long as
     others did (at least `hedge_least_s`; `hedge_first_s` while nothing was measured) is asked of
     another store too. `open_patience_s` is how long stores may be silent after the first answered;
-    a restore, for which any one is enough, waits `restore_patience_s`.
+    a restore, for which any one is enough, waits `restore_patience_s`, and for a store that is
+    needed `needed_patience_s` are waited, as this machine may be the one that is slow.
     """
 
     connections: int = 4
@@ -88,6 +89,7 @@ class ReadPolicy:
     hedge_times: float = 3.0
     open_patience_s: float = 4.0
     restore_patience_s: float = 1.0
+    needed_patience_s: float = 60.0
 
 
 STORE_REQUEST = Deadline(connect_s=5, total_s=60, min_bytes_per_s=64 * 1024)

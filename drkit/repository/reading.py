@@ -74,7 +74,7 @@ def ask_each(
     """What each store answered, or why it did not, in the order of `stores`.
 
     Once `needed` of them have given an answer that is no `PlaceError`, the others have `patience_s`
-    left; then they are `StoreUnreachable`. Those that are needed have their own deadlines.
+    left; then they are `StoreUnreachable`. Those that are needed are waited for longer.
     """
     if len(stores) == 1:
         return {stores[0]: _met(_answer(question, stores[0]))}
@@ -82,19 +82,18 @@ def ask_each(
     for store in stores:
         _threads.start(lambda store=store: answers.put((store, _answer(question, store))))  # type: ignore[misc]
     found: dict[Store, T | DrkitError] = {}
-    good = 0
+    good, enough_s = 0, patience_s
     while len(found) < len(stores):
         try:
-            store, answer = answers.get(timeout=patience_s if good >= needed else None)
+            enough_s = patience_s if good >= needed else READS.needed_patience_s
+            store, answer = answers.get(timeout=enough_s if good else None)
         except queue.Empty:
             break
         found[store] = answer
         good += not isinstance(answer, PlaceError)
     for answer in found.values():
         _met(answer)  # an interrupt: once the others, too, have come to rest
-    return {
-        store: found[store] if store in found else _silent(store, patience_s) for store in stores
-    }
+    return {store: found[store] if store in found else _silent(store, enough_s) for store in stores}
 
 
 def first_good(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from datetime import UTC, datetime
 from types import ModuleType
@@ -11,6 +12,7 @@ import pytest
 
 from drkit.clock import ManualClock
 from drkit.errors import PlaceError, RepositoryLocked
+from drkit.repository import reading
 from drkit.repository.layout import LOCKS
 from drkit.repository.lock_files import LOST_AFTER_S, StoreLock
 from drkit.repository.locks import take_locks
@@ -158,3 +160,22 @@ def test_S10_stores_that_are_needed_are_waited_for_and_others_are_not() -> None:
     patient = ask_each(stores[:2], question, patience_s=0.05, needed=2)
     assert [patient[store] for store in stores[:2]] == ["gcs", "s3"]
     timer.join()
+
+
+def test_S10_not_even_a_store_that_is_needed_is_waited_for_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stores = [MemoryStore(name) for name in ("gcs", "s3")]
+    never = threading.Event()
+    policy = dataclasses.replace(reading.READS, needed_patience_s=0.05)
+    monkeypatch.setattr(reading, "READS", policy)
+
+    def question(store: MemoryStore) -> str:
+        if store.name == "s3":
+            never.wait(30)
+        return store.name
+
+    answers = ask_each(stores, question, patience_s=0.01, needed=2)
+    never.set()
+    assert answers[stores[0]] == "gcs"
+    assert isinstance(answers[stores[1]], PlaceError)

@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Connection, Engine, create_engine, event, select, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
@@ -211,7 +211,11 @@ def open_database(url_or_path: str | Path, *, clock: Clock | None = None) -> Dat
 def migrate(
     database: Database, clock: Clock, migrations: tuple[Migration, ...] = MIGRATIONS
 ) -> list[int]:
-    """Numbers of the migrations that were applied now, in order; [] when it was up to date."""
+    """Numbers of the migrations that were applied now, in order; [] when it was up to date: then
+    nothing is locked, so that a command which only reads never waits for one that writes.
+    """
+    if _is_up_to_date(database, migrations):
+        return []
     with database.write() as connection:
         connection.execute(
             text(
@@ -224,11 +228,7 @@ def migrate(
     for migration in migrations:
         with database.write() as connection:
             known = _applied(connection)
-            if newer := known - {each.number for each in migrations}:
-                raise ConfigError(
-                    f"the state database has migration {max(newer):04d}, which this drkit lacks",
-                    hint="use the newer drkit that wrote it, or move the file away",
-                )
+            _refuse_newer(known, migrations)
             if migration.number in known:
                 continue
             migration.upgrade(connection)
@@ -238,6 +238,23 @@ def migrate(
             )
             applied.append(migration.number)
     return applied
+
+
+def _is_up_to_date(database: Database, migrations: tuple[Migration, ...]) -> bool:
+    with database.read() as connection:
+        if not inspect(connection).has_table("schema_migrations"):
+            return False
+        known = _applied(connection)
+    _refuse_newer(known, migrations)
+    return known == {each.number for each in migrations}
+
+
+def _refuse_newer(known: set[int], migrations: tuple[Migration, ...]) -> None:
+    if newer := known - {each.number for each in migrations}:
+        raise ConfigError(
+            f"the state database has migration {max(newer):04d}, which this drkit lacks",
+            hint="use the newer drkit that wrote it, or move the file away",
+        )
 
 
 def _explained(error: SQLAlchemyError) -> StateUnavailable:

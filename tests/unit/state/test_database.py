@@ -58,6 +58,20 @@ def test_a_migration_that_fails_leaves_nothing_of_itself(database: Database) -> 
     assert migrate(database, ManualClock(), (*MIGRATIONS, whole)) == [len(MIGRATIONS) + 1]
 
 
+def test_a_command_that_only_reads_does_not_wait_for_one_that_was_halted_in_mid_write(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drkit.state.database.BUSY_TIMEOUT_S", 0.05)
+    database.remember("known", 1)
+    with database.write() as connection:  # nobody ends it
+        connection.execute(text("DELETE FROM remembered"))
+        other = open_database(tmp_path / "state" / "state.sqlite")
+        assert other.recall("known") == 1
+        with pytest.raises(OperationalError, match="locked"), other.write():
+            pass
+        other.close()
+
+
 def test_a_database_of_a_newer_drkit_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "state.sqlite"
     database = open_database(path)

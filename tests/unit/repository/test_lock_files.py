@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from datetime import UTC, datetime
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +19,7 @@ from drkit.repository.layout import LOCKS
 from drkit.repository.lock_files import LOST_AFTER_S, StoreLock
 from drkit.repository.locks import take_locks
 from drkit.repository.reading import ask_each
+from drkit.repository.repository import open_repository
 from drkit.repository.sealing import MasterKey
 from drkit.stores.interface import StoreUnreachable
 from drkit.stores.memory import MemoryStore, Trouble
@@ -179,3 +182,26 @@ def test_S10_not_even_a_store_that_is_needed_is_waited_for_without_end(
     never.set()
     assert answers[stores[0]] == "gcs"
     assert isinstance(answers[stores[1]], PlaceError)
+
+
+class Starved(MemoryStore):
+    """A store whose answers come late, as where this machine has no time for its thread."""
+
+    def _meet(self, call: str, name: str) -> Trouble | None:
+        time.sleep(0.15)
+        return super()._meet(call, name)
+
+
+def test_S2_a_machine_that_is_busy_does_not_cost_the_copy_that_is_needed(
+    kit: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ask_each.__kwdefaults__, "patience_s", 0.02)
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "file").write_text("some words")
+    two = kit.Kit([MemoryStore("gcs"), MemoryStore("s3")]).init()
+    two.stores[1].__class__ = Starved
+    repository = open_repository(
+        two.stores, kit.PASSWORD, clock=two.clock, emit=two.emit, hostname="h", needed=2
+    )
+    report = two.backup(tmp_path / "source", repository=repository, min_copies=2)
+    assert [result.complete for result in report.stores] == [True, True]

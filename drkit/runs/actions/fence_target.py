@@ -38,6 +38,7 @@ def _run(call: StepCall, context: Context) -> Done:
         )
     quiet = format_duration(context.settle_s)
     names = ", ".join(before)
+    output["fingerprints"] = dict(before)
     return Done(f"users are held, and {names} did not change in {quiet}", output)
 
 

@@ -6,11 +6,13 @@ from what is there, so that it may die between any two of them and is done again
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from drkit.errors import GuardRefused, PlaceError
+from drkit.runs.actions.asking import ask_once
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
-from drkit.runs.actions.places import TreeMove, VectorMove, moves_of
+from drkit.runs.actions.places import TreeMove, VectorMove, fingerprint, moves_of
 from drkit.runs.actions.restore_home import new_alias
 from drkit.runs.records import JSON, Effect
 from drkit.stores.durable import sync_folder
@@ -18,6 +20,7 @@ from drkit.stores.durable import sync_folder
 
 def _run(call: StepCall, context: Context) -> Done:
     swapped: dict[str, JSON] = {}
+    _unless_written_since(call, context)
     for move in moves_of(call, context):
         call.guard.check()
         match move:
@@ -28,6 +31,26 @@ def _run(call: StepCall, context: Context) -> Done:
     if not swapped:
         return Done("nothing came home that would have to be swapped", {"kept": {}})
     return Done(f"{', '.join(swapped)} is at home; the former is kept", {"kept": swapped})
+
+
+def _unless_written_since(call: StepCall, context: Context) -> None:
+    """Asks when the target was written to after the fence saw it quiet: the final point may lack
+    that. `quiet` are the fingerprints of then; none where somebody accepted what comes.
+    """
+    quiet = call.arguments.get("quiet")
+    if not isinstance(quiet, Mapping):
+        return
+    now = {move.name: fingerprint(move) for move in moves_of(call, context)}
+    written: list[JSON] = [name for name in now if now[name] != quiet.get(name)]
+    if written:
+        names = ", ".join(map(str, written))
+        ask_once(
+            call,
+            {name: now[str(name)] for name in map(str, written)},
+            f"{names} at {context.plan.target} was written to after the final point was begun",
+            hint=f"`drkit runs rollback {call.run_id}` leads users back there, to fail back anew; "
+            f"`drkit runs resume {call.run_id}` goes on without what was written",
+        )
 
 
 def _swap_tree(move: TreeMove) -> str:

@@ -367,6 +367,21 @@ def test_what_is_still_written_at_the_target_stops_it_before_the_final_point(awa
     assert "late.md" in _files(away.home)
 
 
+def test_R12_what_was_written_away_after_the_final_point_is_asked_about_and_not_lost_unseen(
+    away: Away,
+) -> None:
+    def late(step: str, point: str) -> None:
+        if (step, point) == ("swap", "before-intent"):
+            (away.away / "late.md").write_text("too late\n")
+
+    run = away.start(breakpoint=late)
+    assert run.state is RunState.NEEDS_OPERATOR
+    assert _files(away.home) == FORMER
+    assert away.resume(run).state is RunState.COMMITTED
+    assert _files(away.home) == WRITTEN
+    assert (away.away / "late.md").exists()
+
+
 def test_a_gateway_that_lets_users_through_is_no_fence(away: Away) -> None:
     def released(step: str, point: str) -> None:
         if (step, point) == ("fence", "after-intent"):

@@ -19,6 +19,7 @@ from drkit.coordination.hold import (
 )
 from drkit.coordination.interface import Arbiter, LeaseHeld, LeaseLost
 from drkit.coordination.leadership import LeaderPass, watch_key
+from drkit.io_policy import LONGEST_EFFECT_S
 from drkit.runs.lease import KeptLease
 from drkit.runs.records import EXTERNAL
 from drkit.traffic.interface import (
@@ -131,15 +132,14 @@ class Protector:
         seen: Mapping[str, Setting],
     ) -> Flip:
         holder, former = f"{self.leader.holder}/hold", note
+        if (wait_s := self._wait_s() / self.time_scale) > _MOST_WAIT_S:
+            waits = f"waits {wait_s:.0f} s for what another sent, or is about to send (T3)"
+            return Flip(Todo.NOTHING, note, waits)
+        if wait_s > 0:  # what was read before is too old after it
+            self.clock.sleep(wait_s)
+            seen = {name: switch.read() for name, switch in switches.items()}
         try:
             with KeptLease(self.arbiter, self.service, holder, self.clock) as lease:
-                wait_s = max(self._wait_s(), lease.wait_s()) / self.time_scale
-                if wait_s > _MOST_WAIT_S:
-                    waits = f"waits {wait_s:.0f} s for what a former leader may have sent (T3)"
-                    return Flip(Todo.NOTHING, note, waits)
-                if wait_s > 0:  # what was read before is too old after it
-                    self.clock.sleep(wait_s)
-                    seen = {name: switch.read() for name, switch in switches.items()}
                 role = self.arbiter.read_role(self.service)
                 epoch = role.epoch + 1 if role else 1
                 plans = [switch.plan(seen[name], to) for name, switch in switches.items()]
@@ -183,7 +183,12 @@ class Protector:
         return note_from(record)
 
     def _wait_s(self) -> float:
-        return max(0.0, self.leader.free_from_s - self.clock.elapsed_s())
+        """Until nothing of a former leader, or of who had the service's lease and did not give it
+        back, can still arrive (T3). That lease is not taken meanwhile: its run may be resumed.
+        """
+        wait_s = max(0.0, self.leader.free_from_s - self.clock.elapsed_s())
+        held = self.arbiter.holding(self.service)
+        return wait_s if held is None else max(wait_s, held.left_s + LONGEST_EFFECT_S)
 
     def _must_lead(self) -> None:
         """Directly before every effect, on a clock that runs on in suspend (T2)."""

@@ -128,13 +128,17 @@ def test_T3_after_a_takeover_the_first_flip_waits_and_looks_again(scene: Scene) 
 def test_T3_a_run_that_died_with_the_services_lease_is_waited_for_too(scene: Scene) -> None:
     other = MemoryArbiter(ManualClock(), scene.place)
     other.acquire("chat", "run-1", ttl_s=30)
-    left = scene.follow(**DOWN)
-    assert (left.todo, scene.held) == (Todo.NOTHING, False)
-    assert "run-1" in left.why
-    scene.clock.advance(31)
     scene.lease = scene.arbiter.acquire(watch_key("chat"), "a", ttl_s=600)
-    assert "T3" in scene.follow(**DOWN).why
-    assert not scene.held
+    waited_s = 0
+    while scene.follow(**DOWN).todo is Todo.NOTHING:
+        assert not scene.held
+        # Nobody took the lease meanwhile: the run may be resumed at any moment.
+        holding = other.holding("chat")
+        assert holding is not None and holding.holder == "run-1"
+        scene.clock.advance(10)
+        waited_s += 10
+    assert scene.held
+    assert 60 <= waited_s <= 90  # and the last 30 s within the command
 
 
 def test_R1_without_the_arbiter_nobody_is_moved(scene: Scene) -> None:

@@ -366,10 +366,11 @@ class Journal(ReadableJournal):
         return row
 
     def _seal(self, run_id: str, entry: Entry) -> None:
-        if not self._sealing.wanted(entry.kind, entry.payload):
+        if not self._sealing.wanted(run_id, entry.kind, entry.payload):
             return
         sealed = self._sealing.send(run_id, entry.seq, lambda seq: self._of(run_id, seq))
         if not sealed and must_be_sealed(entry.kind, entry.payload):
+            self._sealing.give_up(run_id)
             self._mark_local_only(run_id)
 
     def _of(self, run_id: str, after_seq: int) -> tuple[RunRecord, Plan, Sequence[Entry]]:

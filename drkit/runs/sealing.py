@@ -45,13 +45,15 @@ class Sealing:
         self._sealed_seq: dict[str, int] = {}
         self._sent_s: float | None = None
         self._failed_s: float | None = None
+        self._given_up: set[str] = set()
 
-    def wanted(self, kind: EntryKind, payload: Mapping[str, JSON]) -> bool:
-        """Whether to try now: always for what must be sealed; for what is only worth it not again
-        and again in vain, and results of quick steps not one by one.
+    def wanted(self, run_id: str, kind: EntryKind, payload: Mapping[str, JSON]) -> bool:
+        """Whether to try now: always for what must be sealed; for what is only worth it, and in a
+        run that is local-only already, not again and again in vain; and results of quick steps not
+        one by one.
         """
         if must_be_sealed(kind, payload):
-            return True
+            return run_id not in self._given_up or self._over(self._failed_s, _AGAIN_AFTER_S)
         if self._copy is None or not self._over(self._failed_s, _AGAIN_AFTER_S):
             return False
         return kind in _AT_ONCE or (kind in _SOON and self._over(self._sent_s, _APART_S))
@@ -78,6 +80,10 @@ class Sealing:
             self._sent_s = self._clock.elapsed_s()
             self._sealed_seq[run_id] = last_seq
             return True
+
+    def give_up(self, run_id: str) -> None:
+        """What had to be sealed was not: stores that hang need not delay each effect from now."""
+        self._given_up.add(run_id)
 
     def forget(self, run_id: str) -> None:
         """All of it is sent again: it is of another generation now."""

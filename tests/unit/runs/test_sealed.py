@@ -153,8 +153,29 @@ def test_a_store_that_fails_is_not_asked_for_what_is_only_worth_it(world: World)
     world.clock.advance(31)
     journal.append(run.id, "skipped", step="fence", payload={})
     assert len(asked) == count + 1
-    journal.append(run.id, "intent", step="acquire", attempt=1, payload={"effect": "paid"})
-    assert len(asked) == count + 2, "what must be is tried at once"
+
+
+def test_R3_stores_that_hang_delay_no_effect_of_a_run_that_is_local_only_already(
+    world: World,
+) -> None:
+    asked = []
+
+    def copy(name: str, _content: bytes) -> bool:
+        asked.append(name)
+        return False
+
+    from drkit.runs.journal import Journal
+
+    journal = Journal(world.database, world.clock, copy)
+    run = journal.open_run(world.plan(), sandbox=False)
+    journal.claim(run.id)
+    for step in ("hold", "acquire", "fence"):
+        journal.append(run.id, "intent", step=step, attempt=1, payload={"effect": "paid"})
+    assert len(asked) == 1
+    assert journal.run(run.id).local_only
+    world.clock.advance(31)
+    journal.append(run.id, "intent", step="cutover", attempt=1, payload={"effect": "traffic"})
+    assert len(asked) == 2, "they may be back"
 
 
 def test_an_error_of_a_place_while_listing_is_no_error_of_the_run(world: World) -> None:

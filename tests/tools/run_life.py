@@ -11,12 +11,27 @@ from run_stack import Stack
 from run_world import World
 
 from drkit.errors import DrkitError
+from drkit.health.witness import Voice
 from drkit.runs.journal import Journal
 from drkit.runs.records import Ask, RunRecord, StepState
 from drkit.runs.retarget import may_retarget
 from drkit.runs.skip import skip_step
 from drkit.runs.states import replay
 
+WORDS = ("approve", "pause", "end the pause", "acknowledge")
+WEATHER = (
+    *("primary up", "primary down", "primary down", "standby up", "standby down"),
+    *("target hangs", "target dies"),
+    *(voice.value for voice in Voice),
+)
+TROUBLES: tuple[tuple[str, str | float], ...] = (
+    *(("create", answer) for answer in ("lost", "late", "never", "OUT_OF_CAPACITY", "TRANSIENT")),
+    *(("lag", lag_s) for lag_s in (0.0, 5.0, 29.0)),
+    *(("slow", name) for name in ("dns", "gateway")),
+    *(("clock", skew_s) for skew_s in (-200.0, 20.0, 200.0, 400.0)),
+    *(("away", what) for what in ("provider", "arbiter", "the arbiter's answer", "store")),
+    *(("away", what) for what in ("arbiter from here", "network", "dns", "gateway")),
+)
 MODES = ("approve", "auto", "auto", "observe")
 RUNS = {
     "failover": ("primary-gpu-down", "failover", "coreweave"),
@@ -92,9 +107,6 @@ class Life:
     def probe(self, machine: str, rounds: int) -> None:
         self.world.watching.probe(machine, rounds)
 
-    def approve(self, machine: str) -> None:
-        self.world.watching.approve(machine)
-
     def work(self, turns: int) -> None:
         self.world.sim.run(turns=turns)
 
@@ -121,27 +133,61 @@ class Life:
         if living := self.living():
             living[-1].dies_before_write = living[-1].writes + writes
 
-    def goes_away(self, what: str) -> None:
+    def say(self, machine: str, word: str) -> None:
+        """What an operator says to the watch of that machine."""
+        watching = self.world.watching
+        match word:
+            case "approve":
+                watching.approve(machine)
+            case "pause":
+                watching.pause(machine, 10.0)
+            case "end the pause":
+                watching.end_pause(machine)
+            case "acknowledge":
+                watching.acknowledge(machine)
+
+    def weather(self, what: str) -> None:
+        """What becomes of the servers, and who says so."""
         world = self.world
         match what:
-            case "provider":
-                world.provider.down = True
-            case "arbiter":
-                world.arbiter_down = True
-            case "answer":
-                world.arbiter_mute = 1
-            case "store":
-                world.journals.down = True
-            case name:
-                world.switches_down.add(name)
+            case "primary up" | "primary down":
+                world.primary_up = what == "primary up"
+            case "standby up" | "standby down":
+                world.standby_up = what == "standby up"
+            case "target hangs":
+                world.provider.dumb |= {each.id for each in world.provider.alive()}
+            case "target dies":
+                for each in world.provider.alive():
+                    world.provider.dies(each.id)
+            case voice:
+                world.watching.witness = Voice(voice)
 
-    def target_dies(self, which: int, how: str) -> None:
-        instances = self.world.provider.alive()
-        if instances and how == "gone":
-            instance = instances[which % len(instances)]
-            self.world.provider.dies(instance.id)
-        elif instances:
-            self.world.provider.dumb.add(instances[which % len(instances)].id)
+    def trouble(self, machine: str, kind: str, what: str | float) -> None:
+        """Something does not work from now on, or will not when it is asked next."""
+        world = self.world
+        match kind, what:
+            case "create", str():
+                world.provider.answers.append(what)
+            case "lag", float():
+                world.provider.lag_s = what
+            case "slow", str():
+                world.slow_switches[what] = 9.0
+            case "clock", float():
+                world.machines[machine].skew_s = what
+            case "away", "provider":
+                world.provider.down = True
+            case "away", "arbiter":
+                world.arbiter_down = True
+            case "away", "the arbiter's answer":
+                world.arbiter_mute = 1
+            case "away", "store":
+                world.journals.down = True
+            case "away", "arbiter from here":
+                world.cut_off.add(machine)
+            case "away", "network":
+                world.watching.blind.add(machine)
+            case "away", str():
+                world.switches_down.add(what)
 
     def look(self) -> None:
         self.world.rules.always()

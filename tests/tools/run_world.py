@@ -221,6 +221,8 @@ class World:
             config=self.config,
             arbiter=self.arbiter(drkit),
             switches=lambda _namespace: self.switches,
+            stores=(self.journals,),
+            repository=SimpleNamespace(key=SimpleNamespace(open=lambda data: data)),
         )
         return serving_now(app, self.journal(drkit))
 

@@ -19,10 +19,8 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
-from run_life import Life
+from run_life import TROUBLES, WEATHER, WORDS, Life
 from run_stack import Stack
-
-from drkit.health.witness import Voice
 
 SECONDS_IN_CI = 30.0
 WANTED_IN_CI = 500
@@ -32,7 +30,6 @@ SEQUENCES_A_ROUND = 20
 MEMORY = Path(__file__).parents[3] / ".drkit" / "tests" / "run-sequences.json"
 RUNS = st.sampled_from(["failover", "failover", "failover elsewhere", "drill", "hold", "failback"])
 MACHINES = st.sampled_from(["one", "two"])
-ANSWERS = st.sampled_from(["lost", "late", "never", "OUT_OF_CAPACITY", "QUOTA", "TRANSIENT"])
 
 
 class RunModel(RuleBasedStateMachine):
@@ -70,39 +67,7 @@ class RunModel(RuleBasedStateMachine):
     def resume(self, machine: str) -> None:
         self.life.resume(machine)
 
-    @rule(machine=MACHINES, rounds=st.sampled_from([1, 4, 10]))
-    def probe(self, machine: str, rounds: int) -> None:
-        self.life.probe(machine, rounds)
-
-    @rule(machine=MACHINES)
-    def approve(self, machine: str) -> None:
-        self.life.approve(machine)
-
-    @rule(machine=MACHINES, minutes=st.sampled_from([1.0, 10.0, 400.0]))
-    def pause(self, machine: str, minutes: float) -> None:
-        self.life.world.watching.pause(machine, minutes)
-
-    @rule(machine=MACHINES)
-    def end_pause(self, machine: str) -> None:
-        self.life.world.watching.end_pause(machine)
-
-    @rule(machine=MACHINES)
-    def acknowledge(self, machine: str) -> None:
-        self.life.world.watching.acknowledge(machine)
-
-    @rule(voice=st.sampled_from(list(Voice)))
-    def witness_says(self, voice: Voice) -> None:
-        self.life.world.watching.witness = voice
-
-    @rule(machine=MACHINES)
-    def sees_nothing(self, machine: str) -> None:
-        self.life.world.watching.blind.add(machine)
-
-    @rule(up=st.booleans())
-    def standby(self, up: bool) -> None:
-        self.life.world.standby_up = up
-
-    @rule(which=st.integers(0, 9), how=st.sampled_from(["kill", "stop", "go on", "tell"]))
+    @rule(which=st.integers(0, 9), how=st.sampled_from(["kill", "kill", "stop", "go on", "tell"]))
     def signal(self, which: int, how: str) -> None:
         self.life.signal(which, how)
 
@@ -110,41 +75,25 @@ class RunModel(RuleBasedStateMachine):
     def dies_soon(self, writes: int) -> None:
         self.life.dies_soon(writes)
 
-    @rule(answer=ANSWERS)
-    def next_create(self, answer: str) -> None:
-        self.life.world.provider.answers.append(answer)
+    @rule(machine=MACHINES, rounds=st.sampled_from([1, 4, 10]))
+    def probe(self, machine: str, rounds: int) -> None:
+        self.life.probe(machine, rounds)
 
-    @rule(lag_s=st.sampled_from([0.0, 5.0, 29.0]))
-    def lists_late(self, lag_s: float) -> None:
-        self.life.world.provider.lag_s = lag_s
+    @rule(machine=MACHINES, word=st.sampled_from(WORDS))
+    def say(self, machine: str, word: str) -> None:
+        self.life.say(machine, word)
 
-    @rule(what=st.sampled_from(["provider", "arbiter", "answer", "dns", "gateway", "store"]))
-    def goes_away(self, what: str) -> None:
-        self.life.goes_away(what)
+    @rule(machine=MACHINES, what=st.sampled_from(TROUBLES))
+    def trouble(self, machine: str, what: tuple[str, str | float]) -> None:
+        self.life.trouble(machine, *what)
 
-    @rule(name=st.sampled_from(["dns", "gateway"]), seconds=st.sampled_from([1.0, 9.0]))
-    def switch_is_slow(self, name: str, seconds: float) -> None:
-        self.life.world.slow_switches[name] = seconds
+    @rule(what=st.sampled_from(WEATHER))
+    def weather(self, what: str) -> None:
+        self.life.weather(what)
 
     @rule()
     def everything_works_again(self) -> None:
         self.life.world.heal()
-
-    @rule(up=st.booleans())
-    def primary(self, up: bool) -> None:
-        self.life.world.primary_up = up
-
-    @rule(which=st.integers(0, 3), how=st.sampled_from(["dumb", "gone"]))
-    def target_dies(self, which: int, how: str) -> None:
-        self.life.target_dies(which, how)
-
-    @rule(machine=MACHINES, seconds=st.sampled_from([-200.0, -20.0, 20.0, 200.0]))
-    def clock_is_set(self, machine: str, seconds: float) -> None:
-        self.life.world.machines[machine].skew_s = seconds
-
-    @rule(machine=MACHINES)
-    def cut_off(self, machine: str) -> None:
-        self.life.world.cut_off.add(machine)
 
     @invariant()
     def nothing_is_broken(self) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import Literal
 
-from drkit.coordination.interface import ArbiterUnreachable, Holding, LeaseHeld
+from drkit.coordination.interface import ArbiterUnreachable, Holding, Lease, LeaseHeld
 from drkit.coordination.leadership import (
     LeaderPass,
     Leadership,
@@ -21,12 +21,15 @@ from drkit.coordination.leadership import (
 )
 from drkit.errors import GuardRefused, PlaceError
 from drkit.events import Note
+from drkit.io_policy import LONGEST_EFFECT_S
 from drkit.operations.protect import Protector
-from drkit.runs.lease import KeptLease
 from drkit.sandbox.overrides import SANDBOX_PACE
 from drkit.state.audit import AuditLog
 from drkit.wiring.app import App
 from drkit.wiring.watch import service_of
+
+# A command that leads for itself does not renew: it ends before this, or does nothing more.
+_COMMAND_TTL_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +48,32 @@ def led(app: App) -> Iterator[LeaderPass | NotLed]:
     given, lease = given_pass(), None
     try:
         if given is Unled.BY_HAND:
-            holder = f"{app.machine}/probe-{os.getpid()}"
-            key, ttl_s = watch_key(service_of(app).name), app.config.decide.lease
-            lease = KeptLease(app.arbiter, key, holder, app.clock, ttl_s=ttl_s)
-            lease.__enter__()
-            found: LeaderPass | NotLed = LeaderPass(holder, app.clock.elapsed_s() + lease.wait_s())
+            found, lease = _taken(app)
         else:
             found = _still_led(app, given)
     except ArbiterUnreachable as error:
-        lease, found = None, NotLed(error.message, False)
-    except LeaseHeld as error:
-        lease, found = None, NotLed(error.message, True)
-    except GuardRefused as error:  # a clock that is wrong, a place that does not compare
-        lease, found = None, NotLed(error.message, True)
+        found = NotLed(error.message, False)
+    except (LeaseHeld, GuardRefused) as error:  # or a clock that is wrong
+        found = NotLed(error.message, True)
     try:
         yield found
     finally:
         if lease is not None:
-            lease.__exit__(None, None, None)
+            with suppress(ArbiterUnreachable):  # then it runs out by itself
+                app.arbiter.release(lease)
+
+
+def _taken(app: App) -> tuple[LeaderPass | NotLed, Lease | None]:
+    """The lease of the watch for one command. One that was not given back is taken only when
+    nothing of who had it can still arrive (T3): a command does not live long enough to wait.
+    """
+    key, holder = watch_key(service_of(app).name), f"{app.machine}/probe-{os.getpid()}"
+    held = app.arbiter.holding(key)
+    if held is not None and held.left_s + LONGEST_EFFECT_S > 0:
+        wait = f"is free in {held.left_s + LONGEST_EFFECT_S:.0f} s unless it is renewed (T3)"
+        return NotLed(f"{held.holder} has the lease of the watch, which {wait}", True), None
+    lease = app.arbiter.acquire(key, holder, ttl_s=_COMMAND_TTL_S)
+    return LeaderPass(holder), lease
 
 
 def _still_led(app: App, given: LeaderPass | Unled) -> LeaderPass | NotLed:

@@ -190,10 +190,30 @@ def test_who_does_not_lead_probes_on_and_touches_nothing(scene: Make) -> None:
     assert followed.not_led == "a third leads"
     made.monkeypatch.delenv("DRKIT_LEADER")
     _, followed = made.round()
-    assert "a third holds the lease" in (followed.not_led or "")
+    assert "a third has the lease of the watch" in (followed.not_led or "")
     assert not made.gateway.read().held
     assert (made.decided(), made.runs()) == (None, [])
     assert open_health_log(made.app).recent() == []
+
+
+def test_T3_a_command_that_was_killed_is_waited_for_and_the_next_ones_lead_again(
+    scene: Make,
+) -> None:
+    made = scene({"mode": "approve", "runbook": "down"})
+    made.app.arbiter.acquire(watch_key("assistant"), "a/probe-1", ttl_s=120)  # and it died
+    made.die()
+    waited_s, began_s = 0.0, made.clock.elapsed_s()
+    while not made.gateway.read().held:
+        waited_s = made.clock.elapsed_s() - began_s
+        made.round()
+    assert made.clock.elapsed_s() >= 180
+    assert waited_s < 180
+    made.prober.set(HOME, "m")
+    for _ in range(5):  # each round is a command of its own, and gives the lease back
+        _, followed = made.round()
+        assert followed.not_led is None
+    assert not made.gateway.read().held
+    assert made.app.arbiter.holding(watch_key("assistant")) is None
 
 
 def test_T3_a_leader_that_took_over_holds_and_opens_nothing_before_its_time(scene: Make) -> None:

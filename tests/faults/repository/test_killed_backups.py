@@ -54,6 +54,7 @@ def test_the_next_backup_needs_no_hand_wherever_one_was_killed(
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 def test_the_next_backup_needs_no_hand_wherever_one_was_killed_for_long(
     kit: ModuleType,
     prepared: Path,

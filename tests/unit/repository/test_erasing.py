@@ -309,7 +309,7 @@ def test_S5_a_point_that_only_the_store_that_was_away_knows_is_copied_nowhere(
     assert all("/sncp/users/42/diary.md" not in paths for paths in shown(three).values())
 
 
-@pytest.mark.parametrize("writes", range(0, 60, 4))
+@pytest.mark.parametrize("writes", range(0, 60, 7))
 def test_K6_an_erasure_that_died_is_finished_by_the_next(
     kit: ModuleType, source: Path, writes: int
 ) -> None:

@@ -63,7 +63,8 @@ def look_ahead(
     try:
         resolved = os.fsencode(root.resolve(strict=True))
         shown = excludes.shown or os.path.abspath(root)  # noqa: PTH100  (links are not followed)
-        looker = Looker(resolved, excludes, shown, load_blob=load, compare=compare)
+        known = repository.resting.load(resolved) if repository.resting else None
+        looker = Looker(resolved, excludes, shown, load_blob=load, compare=compare, resting=known)
         top: Entry = {"type": "dir", "subtree": former}
         left = [(resolved, looker.status, looker.rules, top)]
         files = 0
@@ -73,7 +74,7 @@ def look_ahead(
             if not looked.former:
                 continue
             ahead.folders[path, entry["subtree"]] = looked
-            files += len(looked.same) + len(looked.unknown)
+            files += len(looked.same) + len(looked.unknown) + len(looked.folders)
             left += [
                 (path + b"/" + name, about, looked.rules, earlier)
                 for name, about, earlier in looked.folders

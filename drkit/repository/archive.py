@@ -190,7 +190,9 @@ def _scan(
     savers = ThreadPoolExecutor(threads, "chunks")
     try:
         reader = FileReader(writer, lambda: repository.chunker, savers)
-        scanner = Scanner(writer, reader, pool, repository.load_blob, emit, compare)
+        scanner = Scanner(
+            writer, reader, pool, repository.load_blob, emit, compare, repository.resting
+        )
         return _write_roots(writer, roots, scanner, emit)
     except BaseException:
         writer.abandon()  # what is under way waits for no store any more

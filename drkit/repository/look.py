@@ -18,6 +18,7 @@ from drkit.repository.excludes import Rules
 from drkit.repository.file_reader import SeenFile
 from drkit.repository.metadata import Entry, describes, is_unchanged
 from drkit.repository.quoting import quote
+from drkit.repository.resting import Resting, RestingTrees, blobs_of, digest_of
 from drkit.sources.interface import Excludes
 from drkit.sources.patterns import BadPattern
 
@@ -44,7 +45,8 @@ class Looked:
     """What one folder holds. `former`: its former tree could be read, and had `held` entries.
 
     `same` files are as they were, those with True down to the last bit of metadata; `unknown` ones
-    are to be read. `rules` are those of the folder.
+    are to be read. `rules` are those of the folder. `resting`: all but its folders is as in the
+    former tree; with `is_resting` that was not compared again, and only `folders` are told.
     """
 
     rules: Rules
@@ -56,6 +58,8 @@ class Looked:
     same: list[tuple[bytes, Entry, bool, os.stat_result]] = field(default_factory=list)
     unknown: list[SeenFile] = field(default_factory=list)
     unreadable: list[tuple[bytes, Exception]] = field(default_factory=list)
+    resting: Resting | None = None
+    is_resting: bool = False
 
 
 class Looker:
@@ -69,8 +73,10 @@ class Looker:
         *,
         load_blob: LoadBlob,
         compare: Compare,
+        resting: RestingTrees | None = None,
     ) -> None:
         """Raises OSError when the tree cannot be read at all, and `BadPattern`."""
+        self._resting = None if compare.force else resting
         self.resolved = resolved
         self.status = os.stat(resolved)  # noqa: PTH116  (bytes: names need not be text)
         self.rules = Rules(excludes, shown, self.status.st_dev)
@@ -79,14 +85,30 @@ class Looker:
         self._compare = compare
 
     def look(
-        self, path: bytes, status: os.stat_result, rules: Rules, former: Entry | None
+        self,
+        path: bytes,
+        status: os.stat_result,
+        rules: Rules,
+        former: Entry | None,
+        *,
+        compared_anew: bool = False,
     ) -> Looked:
-        """The folder at `path`; `rules` are those of the folder around it."""
+        """The folder at `path`; `rules` are those of the folder around it. With `compared_anew`
+        nothing of it is taken to rest.
+        """
         found = Looked(rules)
+        names = self._names(path, status, found)
+        tree = former.get("subtree") if former else None
+        digest = None
+        if self._resting is not None and tree and not found.unreadable:
+            digest = digest_of(names)
+            kept = self._resting.get(tree) if not compared_anew else None
+            if kept is not None and kept.digest == digest:
+                return _as_it_rests(found, names, kept)
         entries = self._former_entries(former, found)
         below = path + b"/"
         force = self._compare.force
-        for name, about in self._names(path, status, found).items():
+        for name, about in names.items():
             kind = stat.S_IFMT(about.st_mode)
             earlier = entries.get(quote(name))
             if kind == stat.S_IFREG:
@@ -105,6 +127,8 @@ class Looker:
                 found.folders.append((name, about, earlier))
             elif kind != stat.S_IFSOCK:  # as restic: a socket is nothing without its program
                 found.special.append((name, about, earlier))
+        if digest is not None:
+            found.resting = _found_to_rest(found, digest)
         return found
 
     def _names(
@@ -161,6 +185,43 @@ class Looker:
             )
         except (KeyError, TypeError, ValueError):  # a tree that is none of ours
             return False
+
+
+def _as_it_rests(found: Looked, names: dict[bytes, os.stat_result], kept: Resting) -> Looked:
+    """What is told of a folder whose digest is as it was."""
+    entries = {entry["name"]: entry for entry in kept.folders}
+    found.folders = [
+        (name, about, entries.get(quote(name)))
+        for name, about in names.items()
+        if stat.S_ISDIR(about.st_mode)
+    ]
+    found.former, found.held = True, len(kept.folders)
+    found.resting, found.is_resting = kept, True
+    return found
+
+
+def _found_to_rest(found: Looked, digest: bytes) -> Resting | None:
+    """What is to be kept of a folder whose former tree holds exactly what was found, if it does."""
+    if (
+        not found.former
+        or found.unknown
+        or found.unreadable
+        or found.held != len(found.same) + len(found.special) + len(found.folders)
+        or not all(as_it_is for _, _, as_it_is, _ in found.same)
+        or not all(e is not None and is_described(e, about) for _, about, e in found.special)
+    ):
+        return None
+    folders = [entry for _, _, entry in found.folders if entry is not None]
+    if len(folders) != len(found.folders):
+        return None
+    try:
+        blobs = blobs_of(entry for _, entry, _, _ in found.same)
+    except (ValueError, TypeError):
+        return None
+    if len(blobs) % 32:
+        return None
+    size = sum(about.st_size for _, _, _, about in found.same)
+    return Resting(digest, len(found.same), size, blobs, folders)
 
 
 def is_described(entry: Entry, status: os.stat_result) -> bool:

@@ -118,6 +118,11 @@ def describes(entry: Entry, status: os.stat_result) -> bool:
     )
 
 
+def names_of(uid: int, gid: int) -> tuple[str, str]:
+    """What this machine calls the user and the group; empty where it has no name."""
+    return _user(uid), _group(gid)
+
+
 def _is_time(text: str, time_ns: int) -> bool:
     # restic writes the zone of its machine; what drkit wrote is equal as text
     return text == format_time(time_ns) or (text[-1] != "Z" and parse_time(text) == time_ns)

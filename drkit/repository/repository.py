@@ -27,6 +27,7 @@ from drkit.repository.listing import Listing
 from drkit.repository.local_cache import LocalCache
 from drkit.repository.objects import ObjectReader
 from drkit.repository.reading import NoStoreCould, ask_each, first_good
+from drkit.repository.resting import RestingMemory
 from drkit.repository.sealing import MasterKey
 from drkit.repository.snapshot import Snapshot, read_snapshot
 from drkit.repository.tree import Node, decode_tree
@@ -329,6 +330,12 @@ class Repository:
                 with suppress(DamagedData):
                     self._snapshots[name] = read_snapshot(plain)
         return tuple(sorted(self._snapshots.values(), key=lambda snapshot: snapshot.time))
+
+    @property
+    def resting(self) -> RestingMemory | None:
+        """Which folders were as a tree says, where this machine keeps it."""
+        cache = self._objects.cache
+        return RestingMemory(cache, self.key) if cache else None
 
     def kept_blob(self, blob_id: bytes) -> bytes | None:
         """A blob of what is `expected`, if this machine has it."""

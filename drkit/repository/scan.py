@@ -23,6 +23,7 @@ from drkit.repository.look import Compare as Compare
 from drkit.repository.look import LoadBlob, Looked, Looker, is_described
 from drkit.repository.metadata import Entry, entry_of
 from drkit.repository.pack import BlobKind
+from drkit.repository.resting import Resting, RestingMemory
 from drkit.repository.tree import Node, decode_node, encode_entries
 from drkit.sources.interface import NOTHING_EXCLUDED, Excludes
 
@@ -48,7 +49,8 @@ class ScanCount:
 @dataclass(eq=False, slots=True)
 class _Folder:
     """A folder on its way: `former` is its entry in the former tree, `kept` whether all that was
-    found so far is what `former` holds, of which there are `held`.
+    found so far is what `former` holds, of which there are `held`. Of one that `is_resting` only
+    folders are among the `entries` and counted.
     """
 
     path: bytes
@@ -62,6 +64,8 @@ class _Folder:
     kept: bool = False
     held: int = 0
     readable: bool = True
+    resting: Resting | None = None
+    is_resting: bool = False
 
     def add(self, name: bytes, entry: Entry, former: Entry | None) -> None:
         self.entries.append((name, entry))
@@ -79,7 +83,11 @@ class Scanner:
         load_blob: LoadBlob,
         emit: Emit,
         compare: Compare = BY_ALL,
+        memory: RestingMemory | None = None,
     ) -> None:
+        """`memory`: where is kept which folders rest, if it is."""
+        self._memory = memory
+        self._resting: dict[str, Resting] = {}
         self._writer = writer
         self._reader = reader
         self._pool = pool
@@ -108,7 +116,9 @@ class Scanner:
         resolved = os.fsencode(root.resolve(strict=True))
         shown = excludes.shown or os.path.abspath(root)  # noqa: PTH100  (links are not followed)
         load, compare = self._load_blob, self._compare
-        looker = Looker(resolved, excludes, shown, load_blob=load, compare=compare)
+        known = self._memory.load(resolved) if self._memory else None
+        looker = Looker(resolved, excludes, shown, load_blob=load, compare=compare, resting=known)
+        self._resting = {}
         entry: Entry = {"type": "dir", "subtree": former} if former else {}
         name = os.fsencode(root.name)
         top = _Folder(resolved, name, looker.status, None, looker.rules, entry or None)
@@ -123,9 +133,11 @@ class Scanner:
                 continue
             pending.append(folder)  # after all folders below it
             while pending and (len(pending) > _PENDING_FOLDERS or _is_done(pending[0])):
-                entry = self._close(pending.popleft())
+                entry = self._close(pending.popleft(), looker)
         while pending:
-            entry = self._close(pending.popleft())
+            entry = self._close(pending.popleft(), looker)
+        if self._memory and known is not None and self._resting != known:
+            self._memory.keep(resolved, self._resting)
         return decode_node(entry), self._count
 
     def _read_folder(self, folder: _Folder, looker: Looker) -> list[_Folder]:
@@ -134,22 +146,56 @@ class Scanner:
         looked = self._seen.pop((folder.path, former.get("subtree", "")), None) if former else None
         if looked is None:
             looked = looker.look(folder.path, folder.status, folder.rules, former)
+        if looked.is_resting and not self._rests(looked, former):
+            looked = looker.look(
+                folder.path, folder.status, folder.rules, former, compared_anew=True
+            )
         folder.rules, folder.readable = looked.rules, looked.readable
         if not looked.former:
             folder.former = None
         folder.kept, folder.held = looked.former, looked.held
+        folder.resting, folder.is_resting = looked.resting, looked.is_resting
         for path, error in looked.unreadable:
             self._unreadable(path, error)
+        self._take(folder, looked)
+        return [
+            _Folder(folder.path + b"/" + name, name, status, folder, folder.rules, earlier)
+            for name, status, earlier in looked.folders
+        ]
+
+    def _rests(self, looked: Looked, former: Entry | None) -> bool:
+        """Whether the repository still has the tree, and what its files hold."""
+        if looked.resting is None or former is None:
+            return False
+        return bytes.fromhex(former["subtree"]) in self._writer.index and self._has_ids(
+            bytes(looked.resting.blobs)
+        )
+
+    def _take(self, folder: _Folder, looked: Looked) -> None:
+        """Takes over what is as it was, and sends off what must be read."""
         for name, status, earlier in looked.special:
             self._add_special(folder, folder.path + b"/" + name, name, status, earlier)
         unknown = looked.unknown + self._keep(folder, looked.same)
         folder.kept = folder.kept and not unknown
         for batch in _batches(unknown):
             folder.batches.append(self._pool.submit(self._reader.read, batch))
-        return [
-            _Folder(folder.path + b"/" + name, name, status, folder, folder.rules, earlier)
-            for name, status, earlier in looked.folders
-        ]
+
+    def _wake(self, folder: _Folder, looker: Looker) -> None:
+        """Something in a folder below one that rests has changed: its tree is made anew, for which
+        its files are looked at.
+        """
+        looked = looker.look(
+            folder.path, folder.status, folder.rules, folder.former, compared_anew=True
+        )
+        folder.is_resting, folder.resting, folder.kept = False, None, False
+        folder.readable = looked.readable
+        for path, error in looked.unreadable:
+            self._unreadable(path, error)
+        done = {name for name, _ in folder.entries}  # a folder that has become a file meanwhile
+        looked.special = [one for one in looked.special if one[0] not in done]
+        looked.same = [one for one in looked.same if one[0] not in done]
+        looked.unknown = [file for file in looked.unknown if file.name not in done]
+        self._take(folder, looked)
 
     def _keep(
         self, folder: _Folder, same: list[tuple[bytes, Entry, bool, os.stat_result]]
@@ -157,6 +203,8 @@ class Scanner:
         """Takes over entries of files that are `same`, as they are or with other metadata; files
         with a blob that the repository has lost are read again.
         """
+        if not same:
+            return []
         lost: list[SeenFile] = []
         has_all = self._has_all([blob for _, entry, _, _ in same for blob in entry["content"]])
         size = 0
@@ -194,9 +242,16 @@ class Scanner:
         except (OSError, ValueError) as error:
             self._unreadable(path, error)
 
-    def _close(self, folder: _Folder) -> Entry:
+    def _close(self, folder: _Folder, looker: Looker) -> Entry:
         """The folder's entry, its tree stored; added to the folder that holds it."""
         count = self._count
+        if folder.is_resting and folder.resting:
+            if folder.kept and folder.held == len(folder.entries):  # else its tree is made anew
+                count.files += folder.resting.files
+                count.unmodified += folder.resting.files
+                count.bytes += folder.resting.size_bytes
+            else:
+                self._wake(folder, looker)
         for batch in folder.batches:
             read = batch.result()
             folder.entries += read.entries
@@ -213,6 +268,8 @@ class Scanner:
         kept = folder.kept and folder.held == len(folder.entries)
         if not kept or bytes.fromhex(tree) not in self._writer.index:
             tree = self._writer.save(BlobKind.TREE, encode_entries(folder.entries)).hex()
+        if kept and folder.resting:
+            self._resting[tree] = folder.resting
         if folder.parent is None or not former or not is_described(former, folder.status):
             entry = entry_of(folder.path, folder.name, folder.status, subtree=tree)
         elif former.get("subtree") == tree:
@@ -227,12 +284,14 @@ class Scanner:
 
     def _has_all(self, blobs: list[str]) -> bool:
         """Whether the repository still has every one of `blobs`."""
-        index = self._writer.index
         try:
-            ids = bytes.fromhex("".join(blobs))
-            found = index.find_many(ids)
+            return self._has_ids(bytes.fromhex("".join(blobs)))
         except (ValueError, TypeError):
             return False
+
+    def _has_ids(self, ids: bytes) -> bool:
+        index = self._writer.index
+        found = index.find_many(ids)
         missing = (found.rows < 0).nonzero()[0].tolist()
         return all(ids[at * 32 : at * 32 + 32] in index for at in missing)
 

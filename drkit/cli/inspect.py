@@ -186,19 +186,22 @@ def dump(
 
     from drkit.repository.browse import find_folder
     from drkit.repository.dump import dump as write_dump
+    from drkit.repository.erasure import erased_in
     from drkit.repository.select import choose, read_filter
 
     if session.json_lines and target is None:
         raise ConfigError("--json and the file would mix", hint="give it a place: --target FILE")
     with opened(session) as app:
         chosen = choose(app.repository.snapshots(), snapshot, read_filter(host, tag, path))
-        tree = find_folder(app.repository, chosen.listed.snapshot.tree, chosen.subfolder)
+        snapshot_of = chosen.listed.snapshot
+        tree = find_folder(app.repository, snapshot_of.tree, chosen.subfolder)
+        left_out = erased_in(app.repository, snapshot_of, chosen.subfolder)
         if target is None:
-            write_dump(app.repository, tree, file, sys.stdout.buffer, archive)
+            write_dump(app.repository, tree, file, sys.stdout.buffer, archive, left_out=left_out)
             sys.stdout.buffer.flush()
             return
         if target.exists():
             raise GuardRefused(f"{target} is there already", hint="name a file that is not there")
         with target.open("xb") as out:
-            write_dump(app.repository, tree, file, out, archive)
+            write_dump(app.repository, tree, file, out, archive, left_out=left_out)
     session.terminal.result("dump", {"target": str(target)}, f"{file} is in {target}")

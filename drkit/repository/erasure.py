@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import os
 import posixpath
-from collections.abc import Iterable, Set
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -104,6 +104,14 @@ def lawful(
 
     asked = options or RestoreOptions(wanted=Wanted(place))
     return replace(asked, wanted=without_erased(repository, snapshot, place, asked.wanted))
+
+
+def erased_in(repository: Repository, snapshot: Snapshot, place: str) -> Callable[[str], bool]:
+    """Whether a path below the folder at `place` was erased since the snapshot was cut; to be asked
+    from the top down.
+    """
+    matchers = without_erased(repository, snapshot, place, Wanted("/")).exclude
+    return lambda path: any(matcher.match(path) for matcher in matchers)
 
 
 def _with_parents(path: str) -> Iterable[str]:

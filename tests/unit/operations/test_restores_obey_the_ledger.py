@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -10,11 +11,15 @@ from typing import Any
 import pytest
 
 from drkit.clock import ManualClock
+from drkit.errors import GuardRefused
 from drkit.operations.restore import restore_point
 from drkit.operations.restore_snapshot import restore_snapshot
 from drkit.points.find import FoundPoint
 from drkit.points.point import Point, SourcePart
+from drkit.repository.browse import find_folder
+from drkit.repository.dump import dump
 from drkit.repository.erase import erase, plan_erase
+from drkit.repository.erasure import erased_in
 from drkit.repository.layout import SNAPSHOTS
 from drkit.repository.repository import ListedSnapshot
 from drkit.repository.restore import RestoreOptions
@@ -112,3 +117,19 @@ def test_K6_restore_in_a_run(erased: tuple[Any, ListedSnapshot], tmp_path: Path)
     call: Any = SimpleNamespace()
     restore_action._restore(call, context, found(old), "sncp")
     assert files(tmp_path / "run" / "restore") == {"sncp/users/41.md"}
+
+
+def test_K6_dump_gives_nothing_that_was_erased(erased: tuple[Any, ListedSnapshot]) -> None:
+    alone, old = erased
+    repository = alone.open()
+    for subfolder, inside in (("/", "/sncp/users/"), ("/sncp", "/users/")):
+        tree = find_folder(repository, old.snapshot.tree, subfolder)
+        left_out = erased_in(repository, old.snapshot, subfolder)
+        for path in (f"{inside}42", f"{inside}42/diary.md"):
+            with pytest.raises(GuardRefused, match="was erased"):
+                dump(repository, tree, path, io.BytesIO(), left_out=left_out)
+        for archive in ("tar", "zip"):
+            out = io.BytesIO()
+            dump(repository, tree, inside, out, archive, left_out=left_out)
+            assert b"41.md" in out.getvalue()
+            assert b"diary" not in out.getvalue()

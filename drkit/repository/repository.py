@@ -27,6 +27,7 @@ from drkit.repository.listing import Listing
 from drkit.repository.local_cache import LocalCache
 from drkit.repository.objects import ObjectReader
 from drkit.repository.reading import NoStoreCould, ask_each, first_good
+from drkit.repository.resting import KIND as RESTING
 from drkit.repository.resting import RestingMemory
 from drkit.repository.sealing import MasterKey
 from drkit.repository.snapshot import Snapshot, read_snapshot
@@ -244,7 +245,7 @@ class Repository:
     def drop_cached(self) -> None:
         """Forgets on this machine what files and folders held; it is read again when asked for."""
         if self._objects.cache is not None:
-            for kind in ("trees", "blobs"):
+            for kind in ("trees", "blobs", RESTING):
                 self._objects.cache.keep_only(kind, frozenset())
 
     def refuse_format_1(self) -> None:

@@ -198,6 +198,12 @@ def test_what_the_repository_has_lost_is_read_again(machine: Machine) -> None:
     assert report.roots["sncp"].tree_id == again.roots["sncp"].tree_id
 
 
+def test_what_rests_is_forgotten_with_what_folders_held(machine: Machine) -> None:
+    assert [path for path in machine.cache.rglob("resting/*/*") if path.is_file()]
+    machine.open().drop_cached()
+    assert not [path for path in machine.cache.rglob("resting/*/*") if path.is_file()]
+
+
 def test_force_reads_every_file_though_all_rests(machine: Machine) -> None:
     assert machine.back_up(compare=Compare(force=True)).files_unmodified == 0
 

@@ -19,6 +19,8 @@ def daemon(session: Session) -> None:
     """
     from drkit.clock import SystemClock
     from drkit.errors import ConfigError
+    from drkit.events import Note
+    from drkit.operations.decide import lacks_for_auto
     from drkit.service.commands import launcher, status_reader
     from drkit.service.daemon import Daemon
     from drkit.service.jobs import plan_jobs
@@ -32,6 +34,9 @@ def daemon(session: Session) -> None:
                 f"{session.config_path} schedules nothing that this version can run",
                 hint="add a job to `schedules`, such as {run: backup, every: 30m}",
             )
+        if lacking := lacks_for_auto(opened_app.config):
+            text = f"mode auto asks a person all the same: {'; '.join(lacking)}"
+            session.terminal.emit(Note("warning", "decide", text))
         folder, clock = opened_app.state_dir / "daemon", SystemClock()
         leading = Leading(open_leadership(opened_app), lambda now: tell_position(opened_app, now))
         Daemon(

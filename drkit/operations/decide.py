@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from drkit.config.decide import Decide
+from drkit.config.models import Config
 from drkit.config.places import Probe
 from drkit.coordination.decision import DecisionEvent, Facts
 from drkit.coordination.decisions import DecisionRecord, Decisions
@@ -106,6 +107,25 @@ def facts_now(
         standby_proof_age_s=standby.age_s(now) if standby else None,
         fence_began=run is not None and _fence_began(journal, run.id),
         standby_fails=standby is not None and standby.fails is not None,
+    )
+
+
+def lacks_for_auto(config: Config) -> tuple[str, ...]:
+    """What `mode: auto` can never do without and the configuration does not have, in words; empty
+    in other modes.
+    """
+    if config.decide.mode != "auto":
+        return ()
+    name = config.decide.to or next(iter(config.targets), None)
+    target = config.targets.get(name) if name is not None else None
+    return tuple(
+        words
+        for lacks, words in (
+            (not config.decide.witnesses, "no witness is configured"),
+            (target is None, "there is no target"),
+            (target is not None and not target.standby, f"{name} is no warm standby"),
+        )
+        if lacks
     )
 
 

@@ -25,7 +25,7 @@ from drkit.events import Note
 from drkit.health.interface import ServiceState
 from drkit.health.memory import MemoryProber
 from drkit.health.witness import Heard, Voice
-from drkit.operations.decide import pause
+from drkit.operations.decide import lacks_for_auto, pause
 from drkit.operations.watch import Watched
 from drkit.runs.opening import Opener, Right
 from drkit.runs.records import EXTERNAL, RunState
@@ -143,6 +143,20 @@ def test_in_mode_auto_the_run_is_opened_once_and_its_process_started(scene: Make
     assert set(made.started) == {run.id}
     rows = [row.what for row in AuditLog(made.app.database, made.clock).entries()]
     assert rows[:3] == ["hold: holding", "hold: held", "run failover"]
+
+
+def test_what_auto_can_never_do_without_is_said_of_the_configuration(scene: Make) -> None:
+    witnesses = {
+        "far": {
+            "url": "https://witness.example.org",
+            "token": "env:T",
+            "verifying_key": f"ed25519:{'A' * 43}=",
+        }
+    }
+    assert lacks_for_auto(scene({**AUTO, "witnesses": witnesses}).app.config) == ()
+    bare = scene(AUTO, standby=False).app.config
+    assert lacks_for_auto(bare) == ("no witness is configured", "spare is no warm standby")
+    assert lacks_for_auto(scene({"mode": "approve"}, standby=False).app.config) == ()
 
 
 @pytest.mark.parametrize(

@@ -104,13 +104,20 @@ def _second_thoughts(session: Session, run_id: str) -> AskFor | None:
     return choices.get(choice[:1])
 
 
-def ask_for(journal: Journal, run_id: str, what: AskFor, plan: str | None = None) -> None:
+def ask_for(
+    journal: Journal,
+    run_id: str,
+    what: AskFor,
+    plan: str | None = None,
+    *,
+    leave: str | None = None,
+) -> None:
     """Leaves an operator's wish with the run, by this user's name."""
     from drkit.runs.records import Ask
     from drkit.state.audit import this_user
 
     who = this_user()
-    journal.ask(run_id, Ask(what, who, plan), who=who)
+    journal.ask(run_id, Ask(what, who, plan, leave), who=who)
 
 
 def _follow(

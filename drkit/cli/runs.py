@@ -173,12 +173,20 @@ def skip(
 
 
 @command(app, changes=True)
-def rollback(session: Session, run: Run = "latest", yes: Yes = False) -> int:
+def rollback(
+    session: Session,
+    run: Run = "latest",
+    yes: Yes = False,
+    leave_behind: Annotated[
+        str | None,
+        typer.Option("--leave-behind", metavar="WHY", help="End it, whatever cannot be undone."),
+    ] = None,
+) -> int:
     """Undoes what a run began, in reverse, and looks for what is left."""
     from drkit.cli.steering import roll_back
 
     with opened(session, servers=True, keep_servers=True, parts=RUN_PARTS) as opened_app:
-        return roll_back(session, opened_app, run, yes=yes)
+        return roll_back(session, opened_app, run, yes=yes, leave=leave_behind)
 
 
 @command(app, changes=True)

@@ -196,7 +196,10 @@ def skip_named(session: Session, app: App, selector: str, step_id: str, reason: 
     )
 
 
-def roll_back(session: Session, app: App, selector: str, *, yes: bool) -> int:
+def roll_back(
+    session: Session, app: App, selector: str, *, yes: bool, leave: str | None = None
+) -> int:
+    """`leave`: why the run is to end also if something cannot be undone, which is left behind."""
     from drkit.runs.graph import began_in_reverse
     from drkit.wiring.run import open_journal, unless_taken_over
 
@@ -206,11 +209,17 @@ def roll_back(session: Session, app: App, selector: str, *, yes: bool) -> int:
     plan, steps = _standing(journal, run.id)
     began = ", ".join(step.id for step in began_in_reverse(plan, steps)) or "nothing"
     session.terminal.say(f"run {run.id} began {began}: what of it can be undone is, in this order")
+    if leave is not None:
+        if not leave.strip():
+            raise ConfigError(
+                "something is left behind for a reason", hint="say it in a word or two"
+            )
+        session.terminal.say("what cannot be undone is named, and left behind: it may cost money")
     if session.dry_run:
         return 0
     _confirm(session, "Roll it back?", yes=yes, hint=f"drkit runs rollback {run.id} --yes")
-    _audit(app, "run rolled back", run.id)
-    ask_for(journal, run.id, "rollback")
+    _audit(app, "run rolled back", run.id, {"leave_behind": leave} if leave else None)
+    ask_for(journal, run.id, "rollback", leave=leave)
     if journal.is_executed(run.id):
         status = attach(session, app, journal, run.id)
         if journal.run(run.id).asked is None:

@@ -211,27 +211,47 @@ class _Execution:
         return self._fire(RunEvent.ASK, **why)
 
     def _roll_back(self, why: Mapping[str, JSON]) -> RunRecord:
-        self._fire(RunEvent.ROLL_BACK, True, **why)
+        ask = self._journal.run(self._run_id).asked
+        self._fire(RunEvent.ROLL_BACK, ask is None or ask.leave is None, **why)
         try:
             left = self._undo_all()
         except StepByStep as waits:
             self._context.emit(Note("info", "run", f"{waits} is undone next"))
             return self._journal.run(self._run_id)
+        if left and ask is not None and ask.leave is not None:
+            left = self._leave_behind(left, ask)
         self._write_evidence()
         if left:
-            return self._fire(RunEvent.STUCK, **_left(left))
+            return self._fire(RunEvent.STUCK, True, **_left(left))
         self._journal.record(self._run_id, outcome="rolled back")
         return self._fire(RunEvent.UNDONE)
+
+    def _leave_behind(self, left: list[str], ask: Ask) -> list[str]:
+        """Nothing is left to be done, for an operator said so; what it is, is in the journal."""
+        text = f"{ask.who} leaves behind ({ask.leave}): {'; '.join(left)}"
+        payload: dict[str, JSON] = {
+            "left_behind": left,
+            "who": ask.who,
+            "reason": ask.leave,
+            "text": text,
+        }
+        self._journal.append(self._run_id, "note", payload=payload)
+        self._context.emit(Note("error", "run", text))
+        return []
 
     def _end_drill(self, outcome: str, why: Mapping[str, JSON]) -> RunRecord:
         """Report first, then the teardown that no runbook can forget, then its proof (R11)."""
         run = self._journal.record(self._run_id, outcome=outcome)
+        ask = run.asked
         if run.state is not RunState.TEARDOWN:
-            self._fire(RunEvent.REPORT, True, outcome=outcome, **why)
+            self._fire(RunEvent.REPORT, ask is None or ask.leave is None, outcome=outcome, **why)
             self._write_evidence()
         self._fire(RunEvent.TEAR_DOWN)
-        if left := self._undo_all():
-            return self._fire(RunEvent.ASK, **_left(left))
+        left = self._undo_all()
+        if left and ask is not None and ask.leave is not None:
+            left = self._leave_behind(left, ask)
+        if left:
+            return self._fire(RunEvent.ASK, True, **_left(left))
         interrupted = outcome == "interrupted"
         return self._fire(RunEvent.GIVE_WAY if interrupted else RunEvent.END, outcome=outcome)
 
@@ -339,4 +359,8 @@ class _Execution:
 
 
 def _left(left: list[str]) -> dict[str, JSON]:
-    return {"reason": "; ".join(left), "hint": "`drkit runs resume` tries again", "left_over": left}
+    hint = (
+        "`drkit runs resume` tries again; where that is in vain, "
+        "`drkit runs rollback --leave-behind WHY` ends the run without it"
+    )
+    return {"reason": "; ".join(left), "hint": hint, "left_over": left}

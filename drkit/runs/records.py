@@ -83,13 +83,16 @@ class Ask:
     """What an operator wants of an open run; it stays until the run has done it.
 
     stop     no further step begins. abort: the steps that run are told to stop, too.
-    rollback what began is undone. retarget: what was taken on the old target is given back, and
-             the run goes on by `plan`, the new plan as JSON.
+    rollback what began is undone; with `leave`, a reason, the run ends also if something cannot
+             be undone: that is named, and left behind.
+    retarget what was taken on the old target is given back, and the run goes on by `plan`, the new
+             plan as JSON.
     """
 
     what: AskFor
     who: str
     plan: str | None = None
+    leave: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,7 @@ class Entry:
     undone   {"proof"}
     note     {"paid": {...}} a paid resource, see `paid_resources`; {"effect_unknown": why};
              {"undo_failed": why, "hint"}; {"text": ...} anything else a person should read;
+             {"left_behind": [what], "who", "reason"} an operator ended the run without it;
              {"approved": who} the step may begin; {"asked": what, "who"} see `Ask`;
              {"taken_over": {"from", "to", "generation"}} the run belongs to another machine now;
              {"former_holder": true} effects wait for what a former process, or a step that nobody

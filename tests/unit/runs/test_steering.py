@@ -384,3 +384,65 @@ def test_a_signal_to_go_on_by_the_old_plan_does_not_outlive_the_new_one(world: W
     returned = execute(journal, run.id, world.fakes, world.context(old))
     assert returned.plan_checksum != old.checksum
     assert world.marks.count["acquire"] == 1
+
+
+GONE = PlaceError("the provider does not answer", hint="wait")
+
+
+def test_R12_what_cannot_be_undone_ends_no_run_by_itself(world: World) -> None:
+    run = waiting_at_verify(world)
+    world.marks.undo_fail["acquire"] = [GONE] * 9
+    world.journal().ask(run.id, Ask("rollback", WHO), who=WHO)
+    for _ in range(2):
+        assert world.resume(run.id).state is RunState.ROLLBACK_FAILED
+    assert "--leave-behind" in last_state(world, run)["hint"]
+
+
+def test_R12_an_operator_may_leave_behind_what_cannot_be_undone_and_it_is_named(
+    world: World,
+) -> None:
+    run = waiting_at_verify(world)
+    world.marks.undo_fail["acquire"] = [GONE] * 9
+    for leave in (None, "coreweave is away"):
+        world.journal().ask(run.id, Ask("rollback", WHO, leave=leave), who=WHO)
+        run = world.resume(run.id)
+    assert (run.state, run.outcome, run.asked) == (RunState.ROLLED_BACK, "rolled back", None)
+    (line,) = [e for e in world.journal().entries(run.id) if "left_behind" in e.payload]
+    assert line.payload["left_behind"] == ["acquire: the provider does not answer"]
+    assert (line.payload["who"], line.payload["reason"]) == (WHO, "coreweave is away")
+    assert world.marks.there.isdisjoint({"restore", "hold"}), "the rest was undone"
+    assert "acquire" in world.marks.there
+    assert world.journal().open_run(world.plan(target="runpod"), sandbox=False)
+
+
+def test_R12_nothing_is_left_behind_that_can_be_undone(world: World) -> None:
+    run = waiting_at_verify(world)
+    world.journal().ask(run.id, Ask("rollback", WHO, leave="in a hurry"), who=WHO)
+    run = world.resume(run.id)
+    assert run.state is RunState.ROLLED_BACK
+    assert not any("left_behind" in e.payload for e in world.journal().entries(run.id))
+    assert world.marks.there.isdisjoint({"restore", "hold", "acquire"})
+
+
+def test_R11_a_drill_whose_provider_is_gone_can_be_ended_and_what_is_left_is_named(
+    world: World,
+) -> None:
+    world.marks.undo_fail["acquire"] = [GONE] * 9
+    run = world.start("drill")
+    assert (run.state, run.outcome) == (RunState.NEEDS_OPERATOR, "passed")
+    assert world.resume(run.id).state is RunState.NEEDS_OPERATOR
+    world.journal().ask(run.id, Ask("rollback", WHO, leave="it is gone"), who=WHO)
+    run = world.resume(run.id)
+    assert (run.state, run.asked) == (RunState.DONE, None)
+    assert any("left_behind" in e.payload for e in world.journal().entries(run.id))
+
+
+def test_a_word_to_leave_something_behind_outlives_the_process_that_was_to_obey(
+    world: World, crash: type[BaseException]
+) -> None:
+    run = waiting_at_verify(world)
+    world.marks.undo_fail["acquire"] = [crash("in the undo"), *[GONE] * 9]  # type: ignore[list-item]
+    world.journal().ask(run.id, Ask("rollback", WHO, leave="it is gone"), who=WHO)
+    with pytest.raises(crash):
+        world.resume(run.id)
+    assert world.resume(run.id).state is RunState.ROLLED_BACK

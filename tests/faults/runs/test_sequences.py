@@ -118,7 +118,7 @@ def live(number: int, *, rounds: int = SEQUENCES_A_ROUND) -> int:
         RunModel,
         settings=settings(
             max_examples=rounds,
-            stateful_step_count=20,
+            stateful_step_count=16,
             deadline=None,
             database=None,
             derandomize=False,

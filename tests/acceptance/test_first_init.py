@@ -76,3 +76,40 @@ def test_in_a_pipe_the_example_it_shows_is_right_as_it_stands(drkit: Any, empty:
     (empty / "schedules.yaml").write_text(done.stderr[done.stderr.index("drkit: 1") :])
     checked = drkit("config", "validate", cwd=empty)
     assert checked.returncode == 0, checked.stderr
+
+
+SERVICE = """\
+drkit: 1
+stores:
+  disk: {kind: folder, role: primary, path: disk}
+  b2: {kind: b2, role: archive, bucket: b, endpoint: "http://127.0.0.1:1",
+       application_key_id: "file:password", application_key: "file:password"}
+repository: {password: "file:password"}
+sources: {notes: {kind: tree, path: notes}}
+sites: {gpu: {endpoint: "http://127.0.0.1:1"}}
+service: {name: chat, model: m, primary: gpu}
+arbiter: ARBITER
+"""
+
+
+def test_R1_the_arbiter_is_seen_comparing_first_and_b2_is_refused_with_nothing_made(
+    drkit: Any, empty: Path
+) -> None:
+    (empty / "password").write_text("a password of the test")
+    (empty / "password").chmod(0o600)
+    text = SERVICE.replace("ARBITER", "{kind: store, store: b2}")
+    (empty / "schedules.yaml").write_text(text)
+    refused = drkit("init", cwd=empty)
+    assert refused.returncode == 2
+    assert "kind b2, which has no conditional writes" in refused.stderr
+    assert "PostgreSQL" in refused.stderr
+    assert not (empty / "disk").exists()
+
+    b2 = text[text.index("  b2:") : text.index("repository:")]
+    alone = text.replace(b2, "").replace("{kind: store, store: b2}", "{kind: store, store: disk}")
+    (empty / "schedules.yaml").write_text(alone)
+    done = drkit("init", cwd=empty)
+    assert done.returncode == 0, done.stderr
+    assert "arbiter: store disk" in done.stdout
+    assert "it gave a lock to one, and refused it to a second" in done.stdout
+    assert (empty / ".drkit" / "arbiter-proof.json").exists()

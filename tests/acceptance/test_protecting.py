@@ -11,11 +11,11 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from daemons import until
 
 if TYPE_CHECKING:
     from conftest import Deployment
@@ -44,13 +44,6 @@ def watched(deployment: Deployment) -> Iterator[Deployment]:
     _, said = daemon.communicate(timeout=PATIENCE_S)
     assert daemon.returncode == 0, said
     assert "daemon: leads" in said
-
-
-def until(what: str, is_so: Callable[[], bool]) -> None:
-    end_s = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < end_s, f"not within {PATIENCE_S} s: {what}"
-        time.sleep(0.1)
 
 
 def kept(deployment: Deployment, query: str) -> list[tuple]:

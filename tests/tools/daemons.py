@@ -215,7 +215,7 @@ def make_machine(
     return Machine(folder, {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **environment})
 
 
-def until(what: str, is_so: Callable[[], bool], *, within_s: float = 60) -> None:
+def until(what: str, is_so: Callable[[], bool], *, within_s: float = 90) -> None:
     end_s = time.monotonic() + within_s
     while not is_so():
         assert time.monotonic() < end_s, f"not within {within_s:g} s: {what}"

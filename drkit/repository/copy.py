@@ -10,10 +10,11 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from drkit.errors import DamagedData, TooFewCopies
+from drkit.errors import DamagedData, GuardRefused, TooFewCopies
 from drkit.events import Emit, Progress
 from drkit.repository.blob_writer import BlobWriter
 from drkit.repository.catch_up import catch_up, write_ledgers
+from drkit.repository.erasure import holding_erased
 from drkit.repository.layout import SNAPSHOTS
 from drkit.repository.locks import take_locks
 from drkit.repository.pack import BlobKind
@@ -41,8 +42,9 @@ def copy_snapshots(
 ) -> CopyReport:
     """Copies `snapshots` of `source` with all that they reach into every store of `target`.
 
-    Raises `TooFewCopies` when fewer than `min_copies` stores hold all of it (S2), `DamagedData`
-    when the source cannot give a blob; what was copied before that stays.
+    Raises `GuardRefused` for snapshots that hold what was erased here (K6), `TooFewCopies` when
+    fewer than `min_copies` stores hold all of it (S2), `DamagedData` when the source cannot give a
+    blob; what was copied before that stays.
     """
     target.refuse_format_1()
     locks = take_locks(target, exclusive=False, need_all=False, emit=emit, needed=min_copies)
@@ -57,6 +59,12 @@ def copy_snapshots(
             for listed in snapshots
             if listed.id not in known and _identity(listed.snapshot, listed.id) not in there
         ]
+        ids = [listed.id for listed in new]
+        if shown := holding_erased(source, ids, level.tombstones, target.key):
+            raise GuardRefused(
+                f"{len(shown)} snapshots hold what was erased here ({min(shown)[:8]}, ...)",
+                hint="name the others; nothing was copied",
+            )
         fan_out = FanOut(level.stores, emit, needed=min_copies, seen=target.keep_sent)
         writer = BlobWriter(target.index, target.key, fan_out, target.clock)
         seen: set[bytes] = set()

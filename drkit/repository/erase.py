@@ -215,7 +215,8 @@ class _Run:
         self._repository.drop_cached()
         level = replace(self._level, tombstones=self._tombstones)
         names = {store.name for store in self._listings} - behind.keys()
-        write_ledgers(self._repository, level, names, rewritten.values(), self._emit)
+        # the new ones stand in the listings of the stores that took them, and in no other's ledger
+        write_ledgers(self._repository, level, names, (), self._emit)
         return Erased(rewritten, tuple(one.id for one in removed), len(packs), behind)
 
     def _delete(self, store: Store, snapshots: Iterable[str]) -> None:

@@ -121,10 +121,17 @@ def _with_parents(path: str) -> Iterable[str]:
 
 
 def holding_erased(
-    repository: Repository, snapshots: Iterable[str], tombstones: Tombstones
+    repository: Repository,
+    snapshots: Iterable[str],
+    tombstones: Tombstones,
+    key: MasterKey | None = None,
 ) -> frozenset[str]:
-    """Those of `snapshots` that still hold a path which was erased after they were cut (S5)."""
-    hasher = PathHasher(repository.key)
+    """Those of `snapshots` that still hold a path which was erased after they were cut (S5). `key`:
+    of the repository whose `tombstones` these are, where it is another one.
+    """
+    if not tombstones.erased_paths:
+        return frozenset()
+    hasher = PathHasher(key or repository.key)
     rewriters: dict[frozenset[str], Rewriter] = {}
     found = set()
     for snapshot_id in snapshots:

@@ -10,7 +10,7 @@ import random
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
@@ -18,16 +18,20 @@ from typing import Any
 
 from drkit.errors import DrkitError
 from drkit.repository.copy import copy_snapshots
+from drkit.repository.erase import erase, plan_erase
+from drkit.repository.erasure import PathHasher
 from drkit.repository.forget import forget_snapshots
 from drkit.repository.layout import LOCKS, SNAPSHOTS
 from drkit.repository.ledger import read_ledger
+from drkit.repository.objects import open_unpacked
 from drkit.repository.prune import PruneOptions, prune
 from drkit.repository.prune_decision import PruneLimits
 from drkit.repository.reconcile import reconcile
 from drkit.repository.restore import restore_tree
+from drkit.repository.snapshot import Snapshot, read_snapshot
 from drkit.repository.structure import check_structure
 from drkit.repository.survey import list_stores, survey
-from drkit.repository.tombstones import read_tombstones
+from drkit.repository.tombstones import Tombstones, read_tombstones
 from drkit.stores.folder import FolderStore
 from drkit.stores.interface import ObjectInfo, StoreUnreachable
 
@@ -120,6 +124,9 @@ class World:
         self.paths: dict[str, str] = {}
         self.deleted: set[str] = set()
         self.removed_there: set[tuple[str, str]] = set()
+        self.erased: list[tuple[str, str, datetime]] = []
+        """Folder, name, and the moment up to which points must not show it."""
+        self.times: dict[str, datetime] = {}
         self.log: list[str] = []
         self.steps = 0
         self.change()
@@ -155,6 +162,7 @@ class World:
             held = self.raw(store)
             assert not held & self.deleted, f"{store.name}: resurrected {held & self.deleted}"
             lacks = {s for s in alive - held if (store.name, s) not in self.removed_there}
+            lacks = {s for s in lacks if not self.shows_erased(s)}  # `drkit erase` is not through
             assert not lacks, f"{store.name} lacks {lacks}"
             back = {s for s in held if (store.name, s) in self.removed_there}
             assert not back, f"{store.name}: brought back {back}"
@@ -181,6 +189,27 @@ class World:
             lied_to = any(store.stale is not None for store in self.stores)  # it is asked again
             assert lied_to or not report.problems, report.problems
         self.clock.advance(timedelta(days=self.rng.choice((1, 1, 7))).total_seconds())
+
+    def erase(self, pick: int) -> None:
+        """Takes one path out of all that is there, as far as it comes."""
+        alive = self.everywhere() - self.deleted
+        paths = sorted({(self.paths[s], name) for s in alive for name in self.content.get(s, {})})
+        if not paths:
+            return
+        folder, name = paths[pick % len(paths)]
+        with suppress(DrkitError):
+            path = f"{folder}/{name}"
+            plan = plan_erase(self.kit.open(), path.__eq__, ())
+            self.run_erase(path, plan.checksum)
+        self.learn_erasures(folder, name)
+
+    def run_erase(self, path: str, checksum: str | None) -> None:
+        """Those that are named, or (without a checksum) what is left to do of earlier ones."""
+        before = self.everywhere()
+        try:
+            erase(self.kit.open(), path.__eq__, (), self.kit.emit, checksum=checksum)
+        finally:
+            self.learn_rewritten(before, path)
 
     def copy(self, pick: int) -> None:
         """From one store, as a repository of its own, into all of them."""
@@ -228,9 +257,11 @@ class World:
     def die_during(self, work: str, writes: int, pick: int) -> None:
         TroubledStore.writes_left = writes
         try:
-            {"backup": self.backup, "forget": lambda: self.forget(pick)}.get(
-                work, lambda: self.prune(now=True)
-            )()
+            {
+                "backup": self.backup,
+                "forget": lambda: self.forget(pick),
+                "erase": lambda: self.erase(pick),
+            }.get(work, lambda: self.prune(now=True))()
         finally:
             TroubledStore.writes_left = None
             for store in self.stores:  # as of a dead process of this machine: the next one does it
@@ -249,6 +280,9 @@ class World:
                 if getattr(standing, wanted):
                     reconcile(self.kit.open(), name, "spread", self.kit.emit)
         self.removed_there.clear()
+        if self.erased:
+            self.run_erase("", None)
+            self.learn_deletions()
         self.backup(must=True)
 
     def learn(self, before: set[str], now: dict[str, bytes], path: str) -> None:
@@ -256,16 +290,76 @@ class World:
         for snapshot in self.everywhere() - before:
             self.content[snapshot] = now
             self.paths[snapshot] = path
+            self.times[snapshot] = self.read(snapshot).time
+
+    def learn_rewritten(self, before: set[str], path: str) -> None:
+        """Points that were written anew are the old ones without what was erased."""
+        with self.all_up():
+            known = self.known_tombstones()
+        for snapshot in sorted(self.everywhere() - before):
+            new = self.read(snapshot)
+            olds = [
+                old
+                for old, time in self.times.items()
+                if time == new.time and old in self.content and old in before
+            ]
+            assert olds, f"{snapshot} was written anew from nothing"
+            folder = self.paths[olds[0]]
+            gone = {name for at, name, until in self.erased if at == folder and new.time <= until}
+            if known.erased_paths and path.startswith(f"{folder}/"):
+                gone.add(path[len(folder) + 1 :])
+            held = self.content[olds[0]]
+            self.content[snapshot] = {n: c for n, c in held.items() if n not in gone}
+            self.paths[snapshot], self.times[snapshot] = folder, new.time
+
+    def learn_erasures(self, folder: str, name: str) -> None:
+        """An erasure is what some store has on record, and nothing else is."""
+        with self.all_up():
+            known = self.known_tombstones()
+        at = known.erased_paths.get(PathHasher(self.key)(f"{folder}/{name}"))
+        if at is not None:
+            self.erased.append((folder, name, at))
+        self.deleted |= {identity for kind, identity in known.deletions if kind == "snapshot"}
+
+    def shows_erased(self, snapshot: str) -> bool:
+        return any(
+            self.paths[snapshot] == folder
+            and name in self.content[snapshot]
+            and self.times[snapshot] <= at
+            for folder, name, at in self.erased
+        )
+
+    def read(self, snapshot: str) -> Snapshot:
+        """The snapshot as it lies in some store, whatever is down."""
+        for store in self.stores:
+            raw = FolderStore(store.name, store.root)
+            if snapshot in self.raw(store):
+                return read_snapshot(open_unpacked(self.key, *self.sealed(raw, snapshot)))
+        raise AssertionError(f"{snapshot} is nowhere")
+
+    def sealed(self, store: FolderStore, snapshot: str) -> tuple[str, bytes]:
+        return SNAPSHOTS + snapshot, store.get(SNAPSHOTS + snapshot)
 
     def learn_deletions(self) -> None:
         """A deletion is what some store has on record, and nothing else is."""
-        down = [(store, store.down, store.stale) for store in self.stores]
-        for store in self.stores:
-            store.down, store.stale = False, None
+        with self.all_up():
+            known = self.known_tombstones()
+        self.deleted |= {identity for kind, identity in known.deletions if kind == "snapshot"}
+
+    def known_tombstones(self) -> Tombstones:
         repository = self.kit.open()
         listings = list_stores(repository, self.kit.emit)
-        known = read_tombstones(repository.key, listings, self.kit.emit)
-        self.deleted |= {identity for kind, identity in known.deletions if kind == "snapshot"}
+        return read_tombstones(repository.key, listings, self.kit.emit)
+
+    @contextmanager
+    def all_up(self) -> Iterator[None]:
+        """Meanwhile every store answers, with what it has."""
+        down = [(store, store.down, store.stale) for store in self.stores]
+        left, TroubledStore.writes_left = TroubledStore.writes_left, None
+        for store in self.stores:
+            store.down, store.stale = False, None
+        yield
+        TroubledStore.writes_left = left
         for store, was_down, stale in down:
             store.down, store.stale = was_down, stale
 
@@ -297,6 +391,7 @@ class World:
             restore_tree(alone, node, target, self.kit.emit)
             assert {p.name: p.read_bytes() for p in target.iterdir()} == wanted
             shutil.rmtree(target)
+        assert not any(map(self.shows_erased, alive)), "what was erased is shown"
 
     def tree_of_source(self) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in self.source.iterdir()}

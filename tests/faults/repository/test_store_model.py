@@ -1,9 +1,9 @@
 """The store model: random lives of three stores, with a stock restic as the judge of each.
 
-Any of backup, forget, prune, copy, another program's backup, forget and prune, with stores that go
-down, come back, answer with old listings, and processes that die at any write. After every step
-each store is sound by itself and nothing is lost; after one step in ten stock restic says so; at
-the end of a sequence all is mended, and stock restic reads every byte of every store.
+Any of backup, forget, erase, prune, copy, another program's backup, forget and prune, with stores
+that go down, come back, answer with old listings, and processes that die at any write. After every
+step each store is sound by itself and nothing is lost; after one step in ten stock restic says so;
+at the end of a sequence all is mended, and stock restic reads every byte of every store.
 """
 
 from __future__ import annotations
@@ -82,6 +82,11 @@ class StoreModel(RuleBasedStateMachine):
         self.world.forget(pick)
         self.did("forget", pick)
 
+    @rule(pick=NUMBERS)
+    def erase(self, pick: int) -> None:
+        self.world.erase(pick)
+        self.did("erase", pick)
+
     @rule(now=st.booleans())
     def prune(self, now: bool) -> None:
         self.world.prune(now=now)
@@ -124,7 +129,7 @@ class StoreModel(RuleBasedStateMachine):
         self.did("restic prune", which)
 
     @rule(
-        work=st.sampled_from(("backup", "backup", "forget", "prune", "prune")),
+        work=st.sampled_from(("backup", "backup", "forget", "erase", "prune", "prune")),
         writes=st.integers(0, 40),
         pick=NUMBERS,
     )

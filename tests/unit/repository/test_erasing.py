@@ -15,6 +15,7 @@ import pytest
 from drkit.errors import DamagedData, GuardRefused
 from drkit.repository.browse import entries
 from drkit.repository.check import check_repository
+from drkit.repository.copy import copy_snapshots
 from drkit.repository.erase import erase, plan_erase
 from drkit.repository.erase_standing import erasure_standing
 from drkit.repository.erasure import without_erased
@@ -307,6 +308,9 @@ def test_S5_a_point_that_only_the_store_that_was_away_knows_is_copied_nowhere(
     assert any("holds what was erased" in warning for warning in three.warnings)
     erase(three.open(), under(), (), three.emit)
     assert all("/sncp/users/42/diary.md" not in paths for paths in shown(three).values())
+    three.backup(source, min_copies=3)
+    held = [set(shown(three, [store])) for store in three.stores]
+    assert held[0] == held[1] == held[2], "what was written anew goes to all"
 
 
 @pytest.mark.parametrize("writes", range(0, 60, 7))
@@ -377,6 +381,18 @@ def test_a_point_that_cannot_be_read_whole_stops_an_erasure_before_it_begins(thr
         store.damage(f"{DATA}{place.pack_id[:2]}/{place.pack_id}", at=place.offset + 3)
     with pytest.raises(DamagedData):
         plan_erase(three.open(), USER, ())
+
+
+def test_K6_a_copy_from_another_repository_brings_nothing_erased_back(
+    kit: ModuleType, three: Any
+) -> None:
+    other = kit.Kit([MemoryStore("other")])
+    other.stores[0].objects = dict(three.stores[0].objects)
+    do_erase(three)
+    theirs = other.open()
+    with pytest.raises(GuardRefused, match="hold what was erased here"):
+        copy_snapshots(theirs, three.open(), theirs.snapshots(), min_copies=3, emit=three.emit)
+    assert not any("/sncp/users/42" in paths for paths in shown(three).values())
 
 
 def test_nothing_that_matches_is_no_plan(three: Any) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from drkit.cli.options import Session
 
@@ -62,15 +63,26 @@ def show_round(
         if name in attended.measures and name not in _OF_THE_STATE
     ]
     minutes = app.config.alerts.window / 60
-    session.terminal.say(f"\nmeasured over the last {minutes:g} minutes:")
     if session.json_lines or session.verbosity >= 0:
-        session.terminal.table("measure", ("metric", "shown", "samples", "detail"), measured)
-        session.terminal.say("")
+        session.terminal.say(f"\nmeasured over the last {minutes:g} minutes:")
+        _show_measures(session, measured)
     for alert in attended.changes:
         text = f"alert {alert.state}: {alert.name} ({alert.level}): {alert.text}"
         session.terminal.result("alert", alert_json(alert), text)
     for words in attended.untold:
         session.terminal.emit(Note("warning", "alerts", f"not told, and tried again: {words}"))
+
+
+def _show_measures(session: Session, measured: Sequence[Mapping[str, Any]]) -> None:
+    """People see the numbers that there are; with -v also why the others are missing."""
+    shown = measured
+    if not session.json_lines and session.verbosity == 0:
+        shown = [row for row in measured if row["shown"] is not None]
+    if shown:
+        session.terminal.table("measure", ("metric", "shown", "samples", "detail"), shown)
+    if missing := [row["metric"] for row in measured if row not in shown]:
+        session.terminal.say(f"not measured (-v says why): {', '.join(missing)}")
+    session.terminal.say("")
 
 
 def show_standing_alerts(session: Session, app: App) -> None:

@@ -48,7 +48,7 @@ def list_(session: Session) -> int:
     partial = [key.id[:8] for key in found if key.stores != lacking]
     if partial:
         session.terminal.say(
-            f"not in every store: {', '.join(partial)}; drkit repair config --store NAME copies "
+            f"not in every store: {', '.join(partial)}; drkit repair config NAME copies "
             "keys to a store that you name, drkit key remove takes one away everywhere"
         )
     return 3 if partial else 0

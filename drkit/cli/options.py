@@ -107,7 +107,9 @@ def command(
 
             def work() -> int | None:
                 if locks:
-                    session.retry_lock_s = _seconds(retry_lock)
+                    session.retry_lock_s = seconds_of(
+                        "--retry-lock", retry_lock, hint="restic writes it as 5m or 2h"
+                    )
                     _outlive_restic()
                 return body(session, **arguments)
 
@@ -177,14 +179,15 @@ def _outlive_restic() -> None:
         signal.signal(signal.SIGHUP, lambda _signal, _frame: None)
 
 
-def _seconds(duration: str) -> float:
+def seconds_of(option: str, duration: str, *, hint: str) -> float:
+    """What was typed after `option`, in seconds. ConfigError says what is accepted."""
     from drkit.errors import ConfigError
     from drkit.units import parse_duration
 
     try:
         return parse_duration(duration)
     except ValueError as error:
-        raise ConfigError(f"--retry-lock: {error}", hint="restic writes it as 5m or 2h") from None
+        raise ConfigError(f"{option}: {error}", hint=hint) from None
 
 
 def _guarded(session: Session, body: Callable[[], int | None]) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from drkit.cli.apps import opened
-from drkit.cli.options import Session, command
+from drkit.cli.options import Session, command, seconds_of
 
 if TYPE_CHECKING:
     from drkit.coordination.decisions import DecisionRecord
@@ -20,7 +20,9 @@ audit_app = typer.Typer(no_args_is_help=True, help="The audit log: who did what,
 @command(app, changes=True)
 def pause(
     session: Session,
-    why: Annotated[str, typer.Option("--why", help="For whoever finds it paused.")],
+    why: Annotated[
+        str | None, typer.Option("--why", help="For whoever finds it paused; needed to begin one.")
+    ] = None,
     length: Annotated[
         str, typer.Option("--for", help="30m, 2h, at most 8h; 0s ends a pause.")
     ] = "2h",
@@ -28,26 +30,38 @@ def pause(
     """Nothing fails over by a decision until the pause ends. Backups and probes go on."""
     from datetime import timedelta
 
-    from drkit.operations.decide import end_pause
+    from drkit.errors import ConfigError
+    from drkit.operations.decide import current_pause, end_pause
     from drkit.operations.decide import pause as pause_until
     from drkit.state.audit import AuditLog, this_user
-    from drkit.units import parse_duration
 
-    seconds = parse_duration(length)
+    seconds = seconds_of("--for", length, hint="write it as 30m or 2h")
+    if seconds and not why:
+        raise ConfigError(
+            "a pause needs a reason, for whoever finds it",
+            hint='drkit pause --why "network work until noon"; drkit pause --for 0s ends one',
+        )
     with opened(session, parts=()) as opened_app:
         service = _service(opened_app.config.service)
         now = opened_app.clock.now()
         until = now + timedelta(seconds=seconds)
+        paused = current_pause(opened_app.database, service, now)
         if session.dry_run:
-            session.terminal.say(f"would pause {service} until {until:%Y-%m-%d %H:%M} UTC")
+            what = "end the pause of" if seconds == 0 else "pause"
+            till = "" if seconds == 0 else f" until {until:%Y-%m-%d %H:%M} UTC"
+            session.terminal.say(f"would {what} {service}{till}")
             return
         log = AuditLog(opened_app.database, opened_app.clock)
         if seconds == 0:
             end_pause(opened_app.database, service)
-            log.append("pause ended", service, {"why": why})
-            session.terminal.result("pause", {"service": service, "until": None}, "not paused")
+            if paused is not None:
+                log.append("pause ended", service, {"why": why or paused.why})
+            words = "was not paused" if paused is None else "is not paused any more"
+            values = {"service": service, "until": None}
+            session.terminal.result("pause", values, f"{service} {words}")
             return
-        pause_until(opened_app.database, service, until=until, now=now, by=this_user(), why=why)
+        by, reason = this_user(), why or ""
+        pause_until(opened_app.database, service, until=until, now=now, by=by, why=reason)
         log.append("pause", service, {"until": until.isoformat(), "why": why})
     session.terminal.result(
         "pause",
@@ -66,6 +80,7 @@ def approve(
     """Approves what waits: a step of the open run, or else the decision, which is carried out."""
     from drkit.cli.running import carry_out, first_failed_probe, plan_lines, plan_run
     from drkit.cli.steering import approve_steps, run_that_waits
+    from drkit.coordination.decisions import nothing_waits
     from drkit.runs.opening import Right
     from drkit.state.audit import AuditLog, this_user
     from drkit.wiring.watch import decided_target, open_decisions, read_facts, role_now, seen_health
@@ -75,6 +90,8 @@ def approve(
         service = _service(opened_app.config.service)
         if (run_id := run_that_waits(opened_app, service)) is not None:
             return approve_steps(session, opened_app, run_id, None)
+        if open_decisions(opened_app).open() is None:
+            raise nothing_waits(service)
         target = decided_target(opened_app)
         book = runbook or opened_app.config.decide.runbook
         plan = plan_run(opened_app, book, kind="failover", target=target)

@@ -68,10 +68,7 @@ class Decisions:
         """The open decision, approved. Raises `NeedsOperator` saying what stands against it."""
         before, after = self.weigh(DecisionEvent.APPROVE, facts, settings, by=by)
         if after is None or before is None:
-            raise NeedsOperator(
-                f"no decision of {self._service} waits for an approval",
-                hint="to fail over anyway: drkit failover --to TARGET",
-            )
+            raise nothing_waits(self._service)
         if after.decision.state is not DecisionState.APPROVED:
             why = "; ".join(after.decision.reasons) or f"it is {after.decision.state.value}"
             raise NeedsOperator(
@@ -116,6 +113,14 @@ class Decisions:
             )
         row = connection.execute(select(DECISIONS).where(DECISIONS.c.id == decision_id)).one()
         return _record(row)
+
+
+def nothing_waits(service: str) -> NeedsOperator:
+    """What an approval meets when no decision is open."""
+    return NeedsOperator(
+        f"no decision of {service} waits for an approval",
+        hint="to fail over anyway: drkit failover --to TARGET",
+    )
 
 
 def start(connection: Connection, decision_id: str, run_id: str, now: datetime) -> None:

@@ -1,0 +1,81 @@
+"""Pause and approve, and what a round shows to people: as the real command line takes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from drkit.cli import around
+from drkit.cli.main import app
+from drkit.cli.options import Session
+from drkit.cli.output import open_terminal
+
+GPU = {"kind": "local", "path": "gpu", "host": "127.0.0.1", "argv": ["serve"]}
+DEPLOYMENT = {
+    "drkit": 1,
+    "stores": {"one": {"kind": "folder", "role": "primary", "path": "one"}},
+    "repository": {"password": "file:password"},
+    "sources": {"notes": {"kind": "tree", "path": "notes"}},
+    "sites": {"gpu": {"provider": GPU, "endpoint": "http://127.0.0.1:8000"}},
+    "service": {"name": "assistant", "model": "m", "primary": "gpu"},
+    "targets": {"spare": {"provider": GPU, "candidates": [{"gpu": "L40", "max_usd_per_hour": 1}]}},
+}
+
+
+@pytest.fixture
+def drkit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    (tmp_path / "password").write_text("correct horse\n")
+    (tmp_path / "schedules.yaml").write_text(json.dumps(DEPLOYMENT))
+    monkeypatch.chdir(tmp_path)
+    return lambda *words: CliRunner().invoke(app, words)
+
+
+def test_a_pause_begins_with_a_reason_and_ends_without_one(drkit: Callable[..., Result]) -> None:
+    assert drkit("pause").exit_code == 2
+
+    assert drkit("pause", "--why", "network work").exit_code == 0
+    over = drkit("pause", "--for", "0s")
+
+    assert over.exit_code == 0
+    assert "not paused any more" in over.output
+    assert "was not paused" in drkit("pause", "--for", "0s").output
+
+
+def test_a_length_that_is_none_is_the_operators_mistake(drkit: Callable[..., Result]) -> None:
+    refused = drkit("pause", "--why", "network work", "--for", "2")
+
+    assert refused.exit_code == 2
+    assert "--for: '2' is no duration" in refused.output
+
+
+@pytest.mark.parametrize("words", [(), ("--dry-run",)])
+def test_an_approval_of_nothing_shows_no_plan(
+    drkit: Callable[..., Result], words: tuple[str, ...]
+) -> None:
+    refused = drkit("approve", *words)
+
+    assert refused.exit_code == 25
+    assert "waits for an approval" in refused.output
+    assert "cutover" not in refused.output
+
+
+@pytest.mark.parametrize(("verbosity", "told_why"), [(0, False), (1, True)])
+def test_what_was_not_measured_takes_one_line(
+    capsys: pytest.CaptureFixture[str], verbosity: int, told_why: bool
+) -> None:
+    terminal = open_terminal(json_lines=False, verbosity=verbosity)
+    session = Session(Path(), False, False, verbosity, False, terminal, Path())
+    rows = [
+        {"metric": "running", "shown": "0", "samples": 1, "detail": ""},
+        {"metric": "gpu", "shown": None, "samples": 0, "detail": "no exporter"},
+    ]
+
+    around._show_measures(session, rows)
+
+    out = capsys.readouterr().out
+    assert "running" in out and "gpu" in out
+    assert ("no exporter" in out) == told_why

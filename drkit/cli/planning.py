@@ -64,7 +64,7 @@ def show_plan(session: Session, config: Config, plan: Plan) -> None:
 
 
 def plan_values(config: Config, plan: Plan) -> dict[str, Any]:
-    from drkit.runs.by_hand import by_hand
+    from drkit.runs.by_hand.steps import by_hand
     from drkit.runs.critical_path import critical_path
 
     path = critical_path(plan.steps, skipped=_skipped(plan))
@@ -109,7 +109,7 @@ def plan_values(config: Config, plan: Plan) -> dict[str, Any]:
 
 def plan_screen(config: Config, plan: Plan) -> Iterator[str]:
     """The plan for people, whole."""
-    from drkit.runs.by_hand import by_hand
+    from drkit.runs.by_hand.steps import by_hand
 
     yield from plan_head(config, plan)
     for step in plan.steps:
@@ -121,7 +121,7 @@ def plan_screen(config: Config, plan: Plan) -> Iterator[str]:
 
 def plan_head(config: Config, plan: Plan) -> Iterator[str]:
     """The screen before a run: where to, at what price, how long, in which order."""
-    from drkit.runs.by_hand import brought_home
+    from drkit.runs.by_hand.steps import brought_home
     from drkit.runs.critical_path import critical_path, draw
 
     named = f"{plan.runbook} ({plan.checksum[:12]})"

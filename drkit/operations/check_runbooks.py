@@ -13,8 +13,8 @@ from drkit.config.yaml_text import Document, YamlProblem, parse
 from drkit.errors import ConfigError
 from drkit.runs.actions.interface import Action
 from drkit.runs.critical_path import CriticalPath, critical_path
-from drkit.runs.lint_values import Finding, Known, Level
-from drkit.runs.lints import check_runbook
+from drkit.runs.lints.check import check_runbook
+from drkit.runs.lints.values import Finding, Known, Level
 from drkit.runs.schema import Runbook, load_written
 
 STRUCTURE = "structure"

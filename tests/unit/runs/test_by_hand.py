@@ -11,8 +11,8 @@ import pytest
 from drkit.config.load import load_config
 from drkit.config.models import Config
 from drkit.runs.actions.catalog import ACTIONS
-from drkit.runs.by_hand import _WRITERS, by_hand
-from drkit.runs.by_hand_words import secret, secret_file
+from drkit.runs.by_hand.steps import _WRITERS, by_hand
+from drkit.runs.by_hand.words import secret, secret_file
 from drkit.runs.plan import Plan, Serving, make_plan
 from drkit.runs.records import EXTERNAL
 from drkit.runs.schema import load_runbook

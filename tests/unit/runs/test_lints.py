@@ -13,8 +13,8 @@ from drkit.config.models import Config
 from drkit.operations.check_runbooks import Checked, check_runbooks
 from drkit.runs.actions.catalog import ACTIONS
 from drkit.runs.critical_path import critical_path, draw
-from drkit.runs.lint_values import Finding, Known
-from drkit.runs.lints import LINTS, check_runbook, refuses
+from drkit.runs.lints.check import LINTS, check_runbook, refuses
+from drkit.runs.lints.values import Finding, Known
 from drkit.runs.schema import Runbook, load_runbook
 
 ROOT = Path(__file__).parents[3]

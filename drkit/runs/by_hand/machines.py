@@ -17,7 +17,7 @@ from drkit.config.places import (
     Target,
     VastProvider,
 )
-from drkit.runs.by_hand_words import secret, secret_file
+from drkit.runs.by_hand.words import secret, secret_file
 from drkit.runs.plan import Plan
 
 _LAMBDA = '"$LAMBDA_API"'

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from drkit.runs.critical_path import critical_path
-from drkit.runs.lint_values import Finding, Path, Subject
+from drkit.runs.lints.values import Finding, Path, Subject
 from drkit.runs.records import Effect
 from drkit.runs.references import REFERENCE
 from drkit.runs.schema import Step

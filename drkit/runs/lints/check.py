@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from drkit.config.models import Config
-from drkit.runs import lint_lost, lint_places, lint_steps
 from drkit.runs.actions.interface import Action
-from drkit.runs.lint_values import Finding, Known, Subject
+from drkit.runs.lints import lost, places, steps
+from drkit.runs.lints.values import Finding, Known, Subject
 from drkit.runs.schema import Runbook
 
 Lint = Callable[[Subject], Iterable[Finding]]
@@ -15,23 +15,23 @@ Lint = Callable[[Subject], Iterable[Finding]]
 # Cycles, ids, unknown actions and references to steps that are not waited for are refused when the
 # file is read (drkit/runs/schema.py), as the lint "structure".
 LINTS: Mapping[str, Lint] = {
-    "names": lint_steps.names,
-    "proof": lint_steps.proof,
-    "public": lint_steps.public,
-    "fence": lint_steps.fence,
-    "one-mover": lint_steps.one_mover,
-    "continue": lint_steps.goes_on,
-    "rollback": lint_steps.rollback,
-    "price": lint_steps.price,
-    "budget": lint_steps.budget,
-    "references": lint_steps.references,
-    "secrets": lint_steps.secrets,
-    "lost-places": lint_lost.lost_places,
-    "endpoints": lint_places.endpoints,
-    "external": lint_places.external,
-    "tls": lint_places.tls,
-    "golden": lint_places.golden,
-    "credentials": lint_places.credentials,
+    "names": steps.names,
+    "proof": steps.proof,
+    "public": steps.public,
+    "fence": steps.fence,
+    "one-mover": steps.one_mover,
+    "continue": steps.goes_on,
+    "rollback": steps.rollback,
+    "price": steps.price,
+    "budget": steps.budget,
+    "references": steps.references,
+    "secrets": steps.secrets,
+    "lost-places": lost.lost_places,
+    "endpoints": places.endpoints,
+    "external": places.external,
+    "tls": places.tls,
+    "golden": places.golden,
+    "credentials": places.credentials,
 }
 
 

@@ -45,7 +45,7 @@ PURE = (
     "drkit/runs/lints/places.py",
     "drkit/runs/lints/steps.py",
     "drkit/runs/lints/values.py",
-    "drkit/runs/lints.py",
+    "drkit/runs/lints/check.py",
     "drkit/runs/plan.py",
     "drkit/runs/states.py",
     "drkit/sandbox/mapping.py",

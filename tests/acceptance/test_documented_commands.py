@@ -65,6 +65,21 @@ def hints() -> list[tuple[str, str]]:
     return sorted(found)
 
 
+def spoken() -> list[tuple[str, str]]:
+    """(module, command) for each command with options that any text of the code names."""
+    found = set()
+    for module in sorted((PROJECT / "drkit").rglob("*.py")):
+        inside: set[ast.AST] = set()
+        for node in ast.walk(ast.parse(module.read_text())):
+            if node in inside or not isinstance(node, ast.Constant | ast.JoinedStr | ast.BinOp):
+                continue
+            inside.update(ast.walk(node))
+            for words in re.findall(r"\bdrkit ((?:(?:-{0,2}[\w-]+|\"[^\"]+\") ?)+)", text_of(node)):
+                if " -" in words and words.split()[0] in COMMAND_TREE.commands:
+                    found.add((module.relative_to(PROJECT).as_posix(), words.strip()))
+    return sorted(found)
+
+
 def text_of(value: ast.expr) -> str:
     """The text of a literal; what is filled in is X."""
     match value:
@@ -134,6 +149,17 @@ def test_a_command_that_a_hint_names_exists(module: str, words: str) -> None:
         node = node.commands[word]
 
 
+@pytest.mark.parametrize(("module", "words"), spoken())
+def test_an_option_that_the_code_names_exists(module: str, words: str) -> None:
+    node = COMMAND_TREE
+    for word in words.split():
+        if hasattr(node, "commands") and word in node.commands:
+            node = node.commands[word]
+    options = {option for p in node.params for option in [*p.opts, *p.secondary_opts]}
+    named = {word for word in words.split() if re.fullmatch(r"--?[a-z][a-z-]*", word)}
+    assert named <= options | {"--help"}, f"{module}: drkit {words}"
+
+
 def test_the_readme_shows_its_two_commands() -> None:
     lines = [words.split("#")[0].strip() for name, words in blocks() if name == "README.md"]
 
@@ -142,6 +168,7 @@ def test_the_readme_shows_its_two_commands() -> None:
 
 def test_what_is_looked_for_is_found() -> None:
     assert len(blocks()) > 20 and len(mentions()) > 10 and len(hints()) > 20
+    assert len(spoken()) > 20
     assert ("first-drill.md", "drkit failover --to coreweave --sandbox") in blocks()
 
 

@@ -107,6 +107,7 @@ _P = StepState
 # "reset" is meant for the steps that a replanned run begins anew.
 STEP_TABLE: Mapping[tuple[StepState, str], StepState] = {
     (_P.PENDING, "intent"): _P.INTENT,
+    (_P.PENDING, "undo"): _P.EFFECT_UNKNOWN,  # it was to begin anew, and what it left is undone
     (_P.PENDING, "skipped"): _P.SKIPPED,
     (_P.INTENT, "done"): _P.DONE,
     (_P.INTENT, "failed"): _P.FAILED,

@@ -19,7 +19,12 @@ from drkit.runs.retarget import begin_anew_here
 from drkit.runs.sealed import SealedRun
 from drkit.runs.states import replay
 
-_UNDOES = (RunState.ROLLING_BACK, RunState.ROLLBACK_FAILED)
+_UNDOES = (
+    RunState.ROLLING_BACK,
+    RunState.ROLLBACK_FAILED,
+    RunState.EVIDENCE,
+    RunState.TEARDOWN,
+)
 PATIENCE_S = 5.0
 """How much longer than its time a lease is waited for, in which its holder may renew it."""
 
@@ -48,7 +53,8 @@ def take_over(
         found = _takeable(read(), shared)  # nobody adds to it any more
         steps = replay(found.entries, [step.id for step in found.plan.steps])
         unknown = [name for name, step in steps.items() if step.state is StepState.INTENT]
-        walks = not found.run.state.ended and found.run.state not in _UNDOES
+        over = found.run.state.ended or found.run.outcome is not None
+        walks = not over and found.run.state not in _UNDOES
         anew = begin_anew_here(found.plan, steps) if walks else []
         here = holder.partition("/")[0]
         said: Mapping[str, JSON] = {

@@ -106,6 +106,33 @@ def test_R3_what_lies_on_the_other_machine_is_restored_here_and_verified_anew(
     assert (world.marks.count["restore"], world.marks.count["verify"]) == (2, 2)
 
 
+def test_R12_what_is_to_begin_anew_on_this_machine_is_rolled_back_all_the_same(
+    world: World, crash: type[BaseException]
+) -> None:
+    run = died(world, crash, "cutover", "before-intent")
+    there = world.elsewhere("there")
+    taken_over(there, run.id)
+    there.journal().ask(run.id, Ask("rollback", "ada"), who="ada")
+    assert there.resume(run.id).state is RunState.ROLLED_BACK
+    assert set(world.marks.undone) == {"hold", "acquire", "restore"}
+
+
+def test_R11_a_drill_that_is_being_torn_down_begins_nothing_anew_on_another_machine(
+    world: World, crash: type[BaseException]
+) -> None:
+    world.marks.undo_fail["restore"] = [crash("in the teardown")]  # type: ignore[list-item]
+    with pytest.raises(crash):
+        world.start("drill")
+    wait_for_steps()
+    run = world.journal().run("latest")
+    assert run.state is RunState.TEARDOWN
+    there = world.elsewhere("there")
+    taken_over(there, run.id)
+    assert there.steps(run.id)["verify"].state is StepState.DONE
+    assert there.resume(run.id).state is RunState.DONE
+    assert "acquire" in world.marks.undone
+
+
 def test_R3_once_traffic_has_moved_nothing_is_restored_again(
     world: World, crash: type[BaseException]
 ) -> None:

@@ -41,7 +41,19 @@ class Followed:
 
 
 def follow(session: Session, app: App, watched: Watched, role: SeenRole) -> Followed:
-    """Does what follows from `watched`, as far as this command may."""
+    """Does what follows from `watched`, as far as this command may: nothing without the state,
+    for what is done is written down first.
+    """
+    from drkit.state.database import StateUnavailable
+
+    try:
+        return _follow(session, app, watched, role)
+    except StateUnavailable as error:
+        app.emit(Note("error", "state", f"{error.message}; {error.hint}"))
+        return Followed(error.message)
+
+
+def _follow(session: Session, app: App, watched: Watched, role: SeenRole) -> Followed:
     from drkit.cli.acting import act_alone
     from drkit.health.record import health_json
     from drkit.operations.decide import is_well, weigh

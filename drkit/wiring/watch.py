@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 from drkit.compute.interface import Endpoint
@@ -20,6 +21,7 @@ from drkit.operations.standby import StandbyProof, last_proof, verify_standby
 from drkit.operations.telling import tell_runs
 from drkit.operations.watch import Watch, Watched
 from drkit.runs.journal import Journal
+from drkit.state.database import StateUnavailable
 from drkit.state.health_log import HealthLog
 from drkit.wiring.app import App, parse_endpoint
 
@@ -73,18 +75,23 @@ def open_watch(app: App) -> Watch:
 
 
 def make_round(app: App) -> tuple[SeenRole, Watched]:
-    """One round of the watch against who serves now, after the table was told what runs did."""
+    """One round of the watch against who serves now, after the table was told what runs did.
+
+    It is made without the state database too, which may be where the arbiter lies (R1).
+    """
     service, role = service_of(app), role_now(app)
     site, endpoint = serving(app, role)
-    told = tell_runs(
-        own_memory(app),
-        service.name,
-        open_run=Journal(app.database, app.clock).open_run_of(service.name, "production"),
-        role=role.role,
-        primary=service.primary,
-        probe=app.config.probe,
-        clock=app.clock,
-    )
+    told: tuple[str, ...] = ()
+    with suppress(StateUnavailable):
+        told = tell_runs(
+            own_memory(app),
+            service.name,
+            open_run=Journal(app.database, app.clock).open_run_of(service.name, "production"),
+            role=role.role,
+            primary=service.primary,
+            probe=app.config.probe,
+            clock=app.clock,
+        )
     watched = open_watch(app).round(site, endpoint, app.api_key())
     return role, replace(watched, changes=(*told, *watched.changes))
 

@@ -30,6 +30,7 @@ from drkit.operations.watch import Watched
 from drkit.runs.opening import Opener, Right
 from drkit.runs.records import EXTERNAL, RunState
 from drkit.state.audit import AuditLog
+from drkit.state.database import StateUnavailable
 from drkit.traffic.interface import Setting
 from drkit.traffic.memory import MemorySwitch
 from drkit.wiring import App, watch, witness
@@ -267,6 +268,26 @@ def test_R1_while_the_arbiter_is_away_the_last_role_is_watched_and_nothing_is_do
         "DOWN",
         "SUSPECT",
     ]
+
+
+def test_R1_without_state_and_arbiter_a_round_is_made_all_the_same(
+    scene: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = scene()
+    for _ in range(3):
+        made.round()
+    made.app.database.close()
+    del made.app.__dict__["database"]
+    gone = StateUnavailable("the database does not answer", hint="")
+    monkeypatch.setattr("drkit.state.database.open_database", _raises(gone))
+    away = ArbiterUnreachable("the arbiter is away", hint="")
+    for name in ("read_role", "acquire", "holding"):
+        monkeypatch.setattr(made.app.arbiter, name, _raises(away))
+    made.prober.set(HOME, None)
+    watched, followed = made.round()
+    assert (watched.site, watched.health.state) == ("gpu", ServiceState.DOWN)
+    assert followed.not_led == "the database does not answer"
+    assert not made.gateway.read().held
 
 
 def test_R4_a_pause_that_comes_between_looking_and_opening_is_seen(

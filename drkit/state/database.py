@@ -200,8 +200,9 @@ def open_database(url_or_path: str | Path, *, clock: Clock | None = None) -> Dat
             migrate(database, clock)
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
         shown = make_url(url).render_as_string(hide_password=True)
+        why = str(getattr(error, "orig", None) or error).partition("\n")[0]
         raise StateUnavailable(
-            f"the state database {shown} cannot be opened: {error}",
+            f"the state database {shown} cannot be opened: {why}",
             hint="check that its folder is writable and its disk not full; a deleted state "
             "loses no backup",
         ) from error

@@ -53,8 +53,8 @@ def _ways(journal: Journal, run: RunRecord, plan: Plan) -> dict[str, tuple[str, 
     from drkit.runs.states import replay
 
     ways = {}
-    if run.target == plan.target and run.kind == plan.kind:
-        ways["g"] = (f"go on to {run.target}", f"drkit runs resume {run.id}")
+    if run.target == plan.target or run.kind != plan.kind:
+        ways["g"] = (f"go on with the {run.kind} to {run.target}", f"drkit runs resume {run.id}")
     frozen = journal.plan(run.id)
     steps = replay(journal.entries(run.id), [step.id for step in frozen.steps])
     try:
@@ -65,7 +65,7 @@ def _ways(journal: Journal, run: RunRecord, plan: Plan) -> dict[str, tuple[str, 
     except DrkitError:
         pass  # then it is no way
     words = f"drkit runs rollback {run.id} --yes"
-    ways["r"] = ("roll it back first, and fail over again then", words)
+    ways["r"] = ("roll it back first, and give this command again then", words)
     return ways
 
 

@@ -24,7 +24,18 @@ INSTANCE, ADDRESS, SNAPSHOT = "<INSTANCE>", "<ADDRESS>", "<SNAPSHOT>"
 def by_hand(step: PlannedStep, plan: Plan, config: Config) -> tuple[str, ...]:
     """Lines for a shell; those that begin with # are done with eyes or in a web page. Pure."""
     write = _WRITERS.get(step.action)
-    return tuple(write(plan, config)) if write else (f"# {step.action}: no command by hand",)
+    named = _drill_names(config) if plan.namespace == "drill" else config
+    return tuple(write(plan, named)) if write else (f"# {step.action}: no command by hand",)
+
+
+def _drill_names(config: Config) -> Config:
+    """The configuration as a drill has it: names of its own, and no switch that has none (R11)."""
+    switches = {}
+    for name, switch in config.switch.items():
+        for drill, real in (("drill_record", "record"), ("drill_url", "url")):
+            if (own := getattr(switch, drill, None)) is not None:
+                switches[name] = switch.model_copy(update={real: own})
+    return config.model_copy(update={"switch": switches})
 
 
 def _hold(plan: Plan, config: Config) -> list[str]:
@@ -89,7 +100,8 @@ def _point(plan: Plan, config: Config) -> list[str]:
 def _restore(plan: Plan, config: Config) -> list[str]:
     lines = []
     for name, source in config.sources.items():
-        if source.lives_on not in plan.lost or isinstance(source, WeightsSource):
+        lost = plan.kind == "drill" or source.lives_on in plan.lost
+        if not lost or isinstance(source, WeightsSource):
             continue
         into = f"restored/{name}"
         lines.append(f"{_repository(config)} restore {SNAPSHOT}:/{name} --target {into}")

@@ -11,7 +11,7 @@ import pytest
 from drkit.config.load import load_config
 from drkit.config.models import Config
 from drkit.runs.actions.catalog import ACTIONS
-from drkit.runs.by_hand.steps import _WRITERS, by_hand
+from drkit.runs.by_hand.steps import _WRITERS, SNAPSHOT, by_hand
 from drkit.runs.by_hand.words import secret, secret_file
 from drkit.runs.plan import Plan, Serving, make_plan
 from drkit.runs.records import EXTERNAL
@@ -196,3 +196,19 @@ def test_a_secret_is_written_by_reference(reference: str, words: str) -> None:
 def test_a_program_that_wants_a_file_gets_one() -> None:
     assert secret_file(("file:/etc/kube",)) == "/etc/kube"
     assert secret_file(("env:KUBE",)) == '<(printf %s "$KUBE")'
+
+
+def test_R11_a_drill_by_hand_names_nothing_that_users_have(config: Config) -> None:
+    book = load_runbook(ROOT / "runbooks" / "primary-gpu-down.yaml")
+    url = "https://drill.example.org"
+    gateway = config.switch["gateway"].model_copy(update={"drill_url": url})
+    named = config.model_copy(update={"switch": {**config.switch, "gateway": gateway}})
+    users = {getattr(each, "record", None) or each.url for each in config.switch.values()}  # type: ignore[union-attr]
+
+    for deployment in (config, named):
+        plan = make_plan(book, config=deployment, kind="drill", target="coreweave", actions=ACTIONS)
+        lines = [line for step in plan.steps for line in by_hand(step, plan, deployment)]
+
+        assert not [line for line in lines if any(name in line for name in users)]
+        assert any(f"{SNAPSHOT}:/sncp" in line for line in lines), "a drill restores everything"
+        assert any(url in line for line in lines) == (deployment is named)

@@ -6,31 +6,21 @@ Modules are named, not what is in them, so that a guard that is replaced there i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
+from failover_model.book import BOOK_OFFER, books, contracted, pointed_by, record
+from failover_model.desk import NOW, Checked, Desk, Place
 from failover_model.parts import PRIMARY, TICK_S, Arbiter, Bounds
 
-from drkit.clock import ManualClock
 from drkit.compute.interface import ComputeError, EffectUnknown, Endpoint, Fault
 from drkit.config.decide import Decide
 from drkit.config.places import Probe
-from drkit.coordination import arbiter as placed
 from drkit.coordination import decision as deciding
-from drkit.coordination import rules, sightings
-from drkit.coordination.interface import (
-    ArbiterUnreachable,
-    Lease,
-    LeaseHeld,
-    LeaseLost,
-    RoleRecord,
-)
-from drkit.errors import GuardRefused
 from drkit.health import table
 from drkit.health.interface import (
     REFERENCE,
@@ -42,217 +32,18 @@ from drkit.health.interface import (
 )
 from drkit.operations.roles import SeenRole
 from drkit.runs import failures, graph, opening, states
-from drkit.runs import guard as guarding
-from drkit.runs import lease as leasing
 from drkit.runs.actions import money, pointing
 from drkit.runs.actions.catalog import ACTIONS
-from drkit.runs.journal import ClaimLost
 from drkit.runs.lease import LEASE_TTL_S
-from drkit.runs.plan import Plan, PlannedStep
-from drkit.runs.records import Entry, RunState, StepState, paid_resources
-from drkit.runs.schema import load_runbook
-from drkit.traffic.interface import Setting, SwitchFailed, SwitchPlan, ToExternal
+from drkit.runs.plan import Plan
+from drkit.runs.records import Entry, RunState, StepState
+from drkit.traffic.interface import SwitchFailed
 from drkit.wiring import watch as watching
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-RUNBOOK = Path(__file__).parents[3] / "runbooks" / "primary-gpu-down.yaml"
-
-
-class Checked(NamedTuple):
-    """`word`: ok, claim, down, held, lost, outrun, or stopped. `leased`: the present lease is now
-    this one's, under a new token. `wait`: ticks to be waited for before an effect (T3)."""
-
-    word: str
-    leased: bool
-    wait: int
-
-
-class _Place:
-    """Where the arbiter's state of the one service lies."""
-
-    def __init__(self, arbiter: Arbiter) -> None:
-        epoch, site, run = arbiter.role
-        who = None if run is None else f"run{run}"
-        role = RoleRecord("s", epoch, site, f"http://{site}.example:8000", NOW, who)
-        self.up = arbiter.up
-        self.state = rules.ServiceState(_lease(arbiter.lease, "present"), role)
-
-    def read(self, _service: str) -> rules.ServiceState:
-        if not self.up:
-            raise ArbiterUnreachable("the arbiter does not answer", hint="")
-        return self.state
-
-    def change(self, service: str, step: Callable[[Any], Any]) -> rules.ServiceState:
-        self.state = step(self.read(service))
-        return self.state
-
-    def skew_s(self) -> float | None:
-        return None
-
-
-class _Desk:
-    """One drkit's lease as the engine keeps it, at one moment of the model."""
-
-    def __init__(self, arbiter: Arbiter, own: tuple[int, int], held: str, wait: int = 0) -> None:
-        self.clock = ManualClock()
-        self.clock.advance(1e6)
-        seen = sightings.MemorySightings()
-        if (age := arbiter.seen[own[0]]) is not None:
-            seen.save("s", ("present", 1e6 - age * TICK_S))
-        self.own = own
-        self.place = _Place(arbiter)
-        self.arbiter = placed.PlacedArbiter(cast(Any, self.place), seen, self.clock)
-        self.kept = leasing.KeptLease(self.arbiter, "s", _holder(own), self.clock)
-        self.kept._lease = _lease(own, {"now": "present"}.get(held, "old")) if held else None
-        self.kept._free_from_s = 1e6 + wait * TICK_S
-
-    def enter(self, entries: list[Entry]) -> Checked:
-        def enter() -> None:
-            self.kept._acquire()
-            if self.kept.wait_s() == 0:  # from here as `_Execution._outwait_former_holder`
-                if states.owes_a_wait(entries):
-                    self.kept.outwait()
-                elif states.under_way(entries):
-                    self.kept.outwait_requests()
-
-        return self._outcome(enter)
-
-    def check(self, epoch: int, claimed: bool) -> Checked:
-        journal = cast(Any, SimpleNamespace(holds=lambda _run: claimed))
-        run_id = f"run{self.own[1]}"
-        guard = guarding.StepGuard(journal, run_id, "step", epoch, self.kept, self.clock)
-        return self._outcome(guard.check)
-
-    def leave(self) -> bool:
-        self.kept._give_back()
-        return self.place.state.lease is None
-
-    def abandon(self) -> tuple[bool, int]:
-        written = [Entry(1, NOW, 0.0, "acquire", 1, "intent", {"effect": "paid"})]
-
-        def append(_run: str, kind: Any, **values: Any) -> None:
-            written.append(Entry(2, NOW, 0.0, values["step"], 1, kind, values["payload"]))
-
-        journal = cast(Any, SimpleNamespace(append=append))
-        guard = guarding.StepGuard(journal, "run", "acquire", 2, self.kept, self.clock)
-        guard.leave("it did not stop when it was told to")
-        return states.owes_a_wait(written), round(self.kept.wait_s() / TICK_S)
-
-    def renew(self) -> bool:
-        return self._outcome(lambda: self.arbiter.renew(cast(Lease, self.kept._lease))).leased
-
-    def record(self, epoch: int) -> bool:
-        record = RoleRecord("s", epoch, "site", None, NOW, f"run{self.own[1]}")
-        held = cast(Lease, self.kept._lease)
-        return self._outcome(lambda: self.arbiter.record_role(held, record)).word == "ok"
-
-    def _outcome(self, act: Callable[[], object]) -> Checked:
-        word = "ok"
-        try:
-            act()
-        except ArbiterUnreachable:
-            word = "down"
-        except ClaimLost:
-            word = "claim"
-        except LeaseHeld:
-            word = "held"
-        except LeaseLost:
-            word = "lost"
-        except GuardRefused:
-            word = "outrun"
-        held = self.place.state.lease
-        leased = held is not None and held.holder == _holder(self.own) and held.token != "present"
-        return Checked(word, leased, round(self.kept.wait_s() / TICK_S))
-
 
 _APP = SimpleNamespace(
     config=SimpleNamespace(service=SimpleNamespace(name="s", primary=PRIMARY)),
     primary=Endpoint("http", "primary.example", 8000),
 )
-
-
-def _holder(own: tuple[int, int]) -> str:
-    return f"machine{own[0]}/run{own[1]}"
-
-
-def _lease(own: tuple[int, int] | None, token: str) -> Lease | None:
-    return None if own is None else Lease("s", _holder(own), LEASE_TTL_S, token)
-
-
-_OFFER = cast(Any, SimpleNamespace(gpu="GPU", region="", usd_per_hour=1.0))
-
-
-def _record(call: Any, state: str, _offer: Any) -> None:
-    """A line of the books as it was written before, whatever writes them now."""
-    paid = {"key": "acquire/1", "state": state, "what": "GPU", "usd_per_hour": 1.0}
-    call.guard.note({"paid": paid | {"instance_id": None}})
-
-
-def _books(written: list[Any]) -> tuple[Any, ...]:
-    entries = [Entry(n, NOW, 0.0, "acquire", 1, "note", note) for n, note in enumerate(written)]
-    return paid_resources(entries)
-
-
-def _pointed(proof: str, to_box: bool) -> str:
-    did: list[str] = []
-    before, after = Setting(False, "a"), Setting(False, "b")
-    switch = cast(
-        Any,
-        SimpleNamespace(
-            name="s",
-            read=lambda: before,
-            plan=lambda _before, _to: SwitchPlan("s", "r", before, after),
-            apply=lambda _plan: did.append("apply"),
-        ),
-    )
-    call = cast(Any, SimpleNamespace(guard=SimpleNamespace(check=lambda: did.append("check"))))
-    context = cast(Any, SimpleNamespace(clock=ManualClock(NOW)))
-    age = timedelta(0) if proof == "fresh" else timedelta(minutes=11)
-    endpoint = cast(Any, None)
-    to = pointing.Proven("t", endpoint, NOW - age) if to_box else ToExternal()
-    try:
-        pointing.point_to(switch, to, call, context)
-    except GuardRefused:
-        return "refused"
-    return "asked" if did == ["check", "apply"] else "unasked"
-
-
-class _Book:
-    """As much of a `Plan` as the graph asks for."""
-
-    def __init__(self, steps: tuple[PlannedStep, ...]) -> None:
-        self.steps = steps
-        self._by_id = {step.id: step for step in steps}
-
-    def step(self, step_id: str) -> PlannedStep:
-        return self._by_id[step_id]
-
-
-def contracted(keep: tuple[str, ...]) -> _Book:
-    """The shipped runbook with these steps alone; what needed one left out needs what that did."""
-    book = load_runbook(RUNBOOK)
-    by_id = {step.id: step for step in book.steps}
-
-    def needs(step_id: str) -> tuple[str, ...]:
-        found: dict[str, None] = {}
-        for need in by_id[step_id].needs:
-            found |= dict.fromkeys([need] if need in keep else needs(need))
-        return tuple(found)
-
-    steps = []
-    for step in book.steps:
-        if step.id in keep:
-            action = ACTIONS[step.action]
-            values: dict[str, Any] = {
-                name: getattr(step, name, None) for name in PlannedStep.__dataclass_fields__
-            }
-            values |= {
-                "version": action.version,
-                "effect": action.effect,
-                "needs": needs(step.id),
-            }
-            steps.append(PlannedStep(**values))
-    return _Book(tuple(steps))
 
 
 class Guards:
@@ -362,13 +153,13 @@ class Guards:
                 Any, SimpleNamespace(step_id="acquire", guard=SimpleNamespace(note=written.append))
             )
             if before:
-                _record(call, before, _OFFER)
+                record(call, before, BOOK_OFFER)
             if state == "CONFIRMED_GONE":
-                if paid := _books(written):
+                if paid := books(written):
                     money.close_paid(call, paid[-1])
             else:
-                money.record_paid(call, cast(Any, state), "1", _OFFER)
-            known = self._memo[key] = paid[-1].state if (paid := _books(written)) else ""
+                money.record_paid(call, cast(Any, state), "1", BOOK_OFFER)
+            known = self._memo[key] = paid[-1].state if (paid := books(written)) else ""
         return cast(str, known)
 
     def pointed(self, proof: str, to_box: bool) -> str:
@@ -376,7 +167,7 @@ class Guards:
         switch is set) or unasked."""
         key = ("pointed", proof, to_box)
         if (known := self._memo.get(key)) is None:
-            known = self._memo[key] = _pointed(proof, to_box)
+            known = self._memo[key] = pointed_by(proof, to_box)
         return cast(str, known)
 
     def fresh(self, proof: str) -> bool:
@@ -402,7 +193,7 @@ class Guards:
             ]
             if former:
                 entries.append(Entry(99, NOW, 0.0, None, 0, "note", {"former_holder": True}))
-            known = self._memo[key] = _Desk(arbiter, own, "").enter(entries)
+            known = self._memo[key] = Desk(arbiter, own, "").enter(entries)
         return cast(Checked, known)
 
     def checked(
@@ -421,13 +212,13 @@ class Guards:
             claimed,
         )
         if (known := self._memo.get(key)) is None:
-            known = self._memo[key] = _Desk(arbiter, own, held).check(epoch, claimed)
+            known = self._memo[key] = Desk(arbiter, own, held).check(epoch, claimed)
         return cast(Checked, known)
 
     def renewed(self, arbiter: Arbiter, own: tuple[int, int], held: str) -> bool:
         key = ("renew", arbiter.up, arbiter.lease, arbiter.seen[own[0]], own, held)
         if (known := self._memo.get(key)) is None:
-            known = self._memo[key] = _Desk(arbiter, own, held).renew()
+            known = self._memo[key] = Desk(arbiter, own, held).renew()
         return cast(bool, known)
 
     def recorded(self, arbiter: Arbiter, own: tuple[int, int], held: str, epoch: int) -> bool:
@@ -443,14 +234,14 @@ class Guards:
             epoch,
         )
         if (known := self._memo.get(key)) is None:
-            known = self._memo[key] = _Desk(arbiter, own, held).record(epoch)
+            known = self._memo[key] = Desk(arbiter, own, held).record(epoch)
         return cast(bool, known)
 
     def gives_back(self, arbiter: Arbiter, own: tuple[int, int], held: str, wait: int) -> bool:
         """Whether the arbiter has no lease any more when the process of `own` ends."""
         key = ("end", arbiter.lease, own, held, wait)
         if (known := self._memo.get(key)) is None:
-            known = self._memo[key] = _Desk(arbiter, own, held, wait).leave()
+            known = self._memo[key] = Desk(arbiter, own, held, wait).leave()
         return cast(bool, known)
 
     def left_behind(self, arbiter: Arbiter, own: tuple[int, int], held: str) -> tuple[bool, int]:
@@ -458,7 +249,7 @@ class Guards:
         ticks this one waits from now on."""
         key = ("left behind", arbiter.lease, own, held)
         if (known := self._memo.get(key)) is None:
-            known = self._memo[key] = _Desk(arbiter, own, held).abandon()
+            known = self._memo[key] = Desk(arbiter, own, held).abandon()
         return cast(tuple[bool, int], known)
 
     def left_ticks(self, age: int | None) -> float:
@@ -471,7 +262,7 @@ class Guards:
         """The site that the watch probes, now that it has read the role record."""
         key = ("serving", arbiter.role)
         if (known := self._memo.get(key)) is None:
-            role = _Place(arbiter).state.role
+            role = Place(arbiter).state.role
             site, _ = watching.serving(cast(Any, _APP), SeenRole(role, NOW))
             known = self._memo[key] = site
         return cast(str, known)

@@ -12,6 +12,7 @@ from drkit.cli.options import Session, command
 
 if TYPE_CHECKING:
     from drkit.repository.erase import ErasePlan, Match
+    from drkit.repository.erase_standing import ErasureStanding
     from drkit.repository.repository import ListedSnapshot
     from drkit.wiring import App
 
@@ -39,12 +40,17 @@ def erase(
     """
     from drkit.repository.erase import erase as run_erase
     from drkit.repository.erase import plan_erase
+    from drkit.repository.erasure import known_tombstones
 
     with opened(session) as app:
         repository = app.repository
         points = _points(repository.snapshots(), point or ())
         match = _matcher(paths or ())
         checksum: str | None = None
+        known = known_tombstones(repository)
+        if not (paths or points or known.erased_paths or known.erased_packs):
+            session.terminal.say("nothing was erased so far")
+            return 0
         if paths or points:
             plan = plan_erase(repository, match, points)
             _show(session, app, plan, paths or ())
@@ -63,7 +69,8 @@ def erase(
             report = run_erase(repository, match, points, app.emit, checksum=checksum)
             behind = dict(report.behind)
             _note(app, checksum, len(report.rewritten), len(report.removed), report.packs)
-            _prune(app)
+            if any(one.left for one in _standing(app).values()):
+                _prune(app)
         return _tell(session, app, behind)
 
 
@@ -152,13 +159,17 @@ def _prune(app: App) -> None:
         app.emit(Note("warning", "prune", f"{refused.message}; {refused.hint}"))
 
 
-def _tell(session: Session, app: App, behind: dict[str, str]) -> int:
+def _standing(app: App) -> dict[str, ErasureStanding]:
     from datetime import timedelta
 
     from drkit.repository.erase_standing import erasure_standing
 
     roles = {name: store.role for name, store in app.config.stores.items()}
-    found = erasure_standing(app.repository, roles, app.emit, hold=timedelta(0))
+    return erasure_standing(app.repository, roles, app.emit, hold=timedelta(0))
+
+
+def _tell(session: Session, app: App, behind: dict[str, str]) -> int:
+    found = _standing(app)
     for name, standing in found.items():
         session.terminal.result(
             "erased",

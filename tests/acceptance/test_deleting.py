@@ -159,6 +159,7 @@ def test_K6_erase_shows_its_plan_does_exactly_that_and_says_until_when(
     shutil.rmtree(here.folder / "source" / "users")
     here.run("backup")
     before = here.snapshots("gcs")
+    assert "nothing was erased so far" in here.run("erase")
     (plan,) = here.rows("erase", "/sncp/users/42")
     assert (plan["paths"], plan["files"]) == (["/sncp/users/42"], 1)
     assert len(plan["rewritten"]) == 1

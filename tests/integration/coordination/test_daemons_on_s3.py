@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -96,4 +97,28 @@ def test_T1_wall_clocks_of_machines_are_not_compared_and_one_that_is_far_off_nev
     assert "clock" in health["not_led"]
     assert (behind.folder / "state" / "arbiter-proof.json").exists()
     assert not (wrong.folder / "state" / "arbiter-proof.json").exists()
+    assert service.flips == []
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_T2_daemons_that_sleep_at_any_moment_never_lead_two_at_once(
+    machine: Callable[..., Machine], service: Service
+) -> None:
+    rng = random.Random(20261121)
+    machines = [machine(name, TEST_SKEW_S=skew) for name, skew in (("a", "-250"), ("b", "250"))]
+    until("one leads", lambda: sorted(map(stands, machines)) == ["leads", "stands by"])
+    took_over = 0
+    for number in range(12):
+        leader, other = sorted(machines, key=stands)  # "leads" comes before "stands by"
+        leader.signal(signal.SIGSTOP)
+        asleep_s = rng.uniform(1, 20)
+        time.sleep(asleep_s)
+        led = stands(other) == "leads"
+        leader.signal(signal.SIGCONT)
+        until("one leads", lambda: sorted(map(stands, machines)) == ["leads", "stands by"])
+        took_over += stands(other) == "leads"
+        assert led or asleep_s < 15
+        print(f"sleep {number + 1} of 12: {asleep_s:.0f} s; {took_over} takeovers so far")
+    assert 0 < took_over < 12
     assert service.flips == []

@@ -32,13 +32,19 @@ class SeenFile:
 
     path: bytes
     name: bytes
-    size_bytes: int
+    status: os.stat_result
     is_known: bool
+
+    @property
+    def size_bytes(self) -> int:
+        return self.status.st_size
 
 
 @dataclass(slots=True)
 class ReadFiles:
-    """Entries by name, and the paths of what could not be read or did not rest, with the reason."""
+    """Entries by name, and the paths of what could not be read or did not rest, with the reason.
+    `as_seen`: each file still had the metadata that the scan saw.
+    """
 
     entries: list[tuple[bytes, Entry]] = field(default_factory=list)
     unreadable: list[tuple[bytes, str]] = field(default_factory=list)
@@ -46,6 +52,7 @@ class ReadFiles:
     new: int = 0
     changed: int = 0
     bytes: int = 0
+    as_seen: bool = True
 
 
 class FileReader:
@@ -123,6 +130,7 @@ class FileReader:
             if last_try:
                 found.changing.append((file.path, _CHANGED))
                 content = content[: before.st_size]
+        found.as_seen = found.as_seen and _facts(before) == _facts(file.status)
         return entry_of(handle, file.name, before, content=[], size=len(content)), content
 
     def _read_large(self, handle: int, file: SeenFile, found: ReadFiles) -> Entry:
@@ -132,6 +140,7 @@ class FileReader:
         if not _is_same(before, os.fstat(handle)) or (before.st_size and size != before.st_size):
             found.changing.append((file.path, _CHANGED))
         content = [blob.hex() for blob in blobs]
+        found.as_seen = found.as_seen and _facts(before) == _facts(file.status)
         return entry_of(handle, file.name, before, content=content, size=size)
 
     def _read_windows(self, handle: int, limit: int, sparse: bool) -> tuple[list[bytes], int]:
@@ -203,3 +212,18 @@ def _regular(handle: int) -> os.stat_result:
 
 def _is_same(before: os.stat_result, after: os.stat_result) -> bool:
     return before.st_mtime_ns == after.st_mtime_ns and before.st_size == after.st_size
+
+
+def _facts(status: os.stat_result) -> tuple[int, ...]:
+    """All that an entry says of a file, beside its name and content."""
+    return (
+        status.st_mode,
+        status.st_ino,
+        status.st_uid,
+        status.st_gid,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_nlink,
+        status.st_dev,
+    )

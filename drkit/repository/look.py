@@ -18,7 +18,7 @@ from drkit.repository.excludes import Rules
 from drkit.repository.file_reader import SeenFile
 from drkit.repository.metadata import Entry, describes, is_unchanged
 from drkit.repository.quoting import quote
-from drkit.repository.resting import Resting, RestingTrees, blobs_of, digest_of
+from drkit.repository.resting import Resting, RestingTrees, digest_of
 from drkit.sources.interface import Excludes
 from drkit.sources.patterns import BadPattern
 
@@ -45,8 +45,8 @@ class Looked:
     """What one folder holds. `former`: its former tree could be read, and had `held` entries.
 
     `same` files are as they were, those with True down to the last bit of metadata; `unknown` ones
-    are to be read. `rules` are those of the folder. `resting`: all but its folders is as in the
-    former tree; with `is_resting` that was not compared again, and only `folders` are told.
+    are to be read. `rules` are those of the folder. `digest` is that of
+    all that was seen. `resting`: it is that of the former tree, and only `folders` are told.
     """
 
     rules: Rules
@@ -58,8 +58,8 @@ class Looked:
     same: list[tuple[bytes, Entry, bool, os.stat_result]] = field(default_factory=list)
     unknown: list[SeenFile] = field(default_factory=list)
     unreadable: list[tuple[bytes, Exception]] = field(default_factory=list)
+    digest: bytes | None = None
     resting: Resting | None = None
-    is_resting: bool = False
 
 
 class Looker:
@@ -98,12 +98,11 @@ class Looker:
         """
         found = Looked(rules)
         names = self._names(path, status, found)
-        tree = former.get("subtree") if former else None
-        digest = None
-        if self._resting is not None and tree and not found.unreadable:
-            digest = digest_of(names)
-            kept = self._resting.get(tree) if not compared_anew else None
-            if kept is not None and kept.digest == digest:
+        if self._resting is not None:
+            found.digest = digest_of(names)
+            tree = former.get("subtree") if former and not compared_anew else None
+            kept = self._resting.get(tree) if tree else None
+            if kept is not None and kept.digest == found.digest and not found.unreadable:
                 return _as_it_rests(found, names, kept)
         entries = self._former_entries(former, found)
         below = path + b"/"
@@ -122,13 +121,11 @@ class Looker:
                     continue
                 else:
                     known = True
-                found.unknown.append(SeenFile(below + name, name, about.st_size, known))
+                found.unknown.append(SeenFile(below + name, name, about, known))
             elif kind == stat.S_IFDIR:
                 found.folders.append((name, about, earlier))
             elif kind != stat.S_IFSOCK:  # as restic: a socket is nothing without its program
                 found.special.append((name, about, earlier))
-        if digest is not None:
-            found.resting = _found_to_rest(found, digest)
         return found
 
     def _names(
@@ -196,32 +193,8 @@ def _as_it_rests(found: Looked, names: dict[bytes, os.stat_result], kept: Restin
         if stat.S_ISDIR(about.st_mode)
     ]
     found.former, found.held = True, len(kept.folders)
-    found.resting, found.is_resting = kept, True
+    found.resting = kept
     return found
-
-
-def _found_to_rest(found: Looked, digest: bytes) -> Resting | None:
-    """What is to be kept of a folder whose former tree holds exactly what was found, if it does."""
-    if (
-        not found.former
-        or found.unknown
-        or found.unreadable
-        or found.held != len(found.same) + len(found.special) + len(found.folders)
-        or not all(as_it_is for _, _, as_it_is, _ in found.same)
-        or not all(e is not None and is_described(e, about) for _, about, e in found.special)
-    ):
-        return None
-    folders = [entry for _, _, entry in found.folders if entry is not None]
-    if len(folders) != len(found.folders):
-        return None
-    try:
-        blobs = blobs_of(entry for _, entry, _, _ in found.same)
-    except (ValueError, TypeError):
-        return None
-    if len(blobs) % 32:
-        return None
-    size = sum(about.st_size for _, _, _, about in found.same)
-    return Resting(digest, len(found.same), size, blobs, folders)
 
 
 def is_described(entry: Entry, status: os.stat_result) -> bool:

@@ -1,9 +1,9 @@
-"""Folders that were found to be as a former tree says, by a digest of names and metadata.
+"""Folders that are as a former tree says, told by a digest of names and metadata.
 
 To read and compare a tree of JSON costs three times as much as to ask the system for what it tells.
-So a scan keeps, for each folder that it compared and found the same, a digest over all that was
-compared, with the blobs of its files. Where the digest is the same at the next scan and the former
-tree is the same one, that tree is neither read nor compared.
+So a scan keeps, for each folder whose tree says what the scan saw, a digest over all that was seen,
+with the blobs of its files. Where the digest is the same at the next scan and the former tree is
+that one, the tree is neither read nor compared.
 
 What is kept lies sealed in the local cache, one object for each scanned root. Without it, a scan
 compares as it did the first time.

@@ -23,7 +23,7 @@ from drkit.repository.look import Compare as Compare
 from drkit.repository.look import LoadBlob, Looked, Looker, is_described
 from drkit.repository.metadata import Entry, entry_of
 from drkit.repository.pack import BlobKind
-from drkit.repository.resting import Resting, RestingMemory
+from drkit.repository.resting import Resting, RestingMemory, blobs_of
 from drkit.repository.tree import Node, decode_node, encode_entries
 from drkit.sources.interface import NOTHING_EXCLUDED, Excludes
 
@@ -49,8 +49,9 @@ class ScanCount:
 @dataclass(eq=False, slots=True)
 class _Folder:
     """A folder on its way: `former` is its entry in the former tree, `kept` whether all that was
-    found so far is what `former` holds, of which there are `held`. Of one that `is_resting` only
-    folders are among the `entries` and counted.
+    found so far is what `former` holds, of which there are `held`. Of one that is `resting` only
+    folders are among the `entries` and counted. `digest`: of all that was seen in it, as long as
+    that is what the entries say.
     """
 
     path: bytes
@@ -64,8 +65,8 @@ class _Folder:
     kept: bool = False
     held: int = 0
     readable: bool = True
+    digest: bytes | None = None
     resting: Resting | None = None
-    is_resting: bool = False
 
     def add(self, name: bytes, entry: Entry, former: Entry | None) -> None:
         self.entries.append((name, entry))
@@ -116,7 +117,8 @@ class Scanner:
         resolved = os.fsencode(root.resolve(strict=True))
         shown = excludes.shown or os.path.abspath(root)  # noqa: PTH100  (links are not followed)
         load, compare = self._load_blob, self._compare
-        known = self._memory.load(resolved) if self._memory else None
+        memory = None if self._compare.force else self._memory
+        known = memory.load(resolved) if memory else None
         looker = Looker(resolved, excludes, shown, load_blob=load, compare=compare, resting=known)
         self._resting = {}
         entry: Entry = {"type": "dir", "subtree": former} if former else {}
@@ -136,8 +138,8 @@ class Scanner:
                 entry = self._close(pending.popleft(), looker)
         while pending:
             entry = self._close(pending.popleft(), looker)
-        if self._memory and known is not None and self._resting != known:
-            self._memory.keep(resolved, self._resting)
+        if memory and self._resting != known:
+            memory.keep(resolved, self._resting)
         return decode_node(entry), self._count
 
     def _read_folder(self, folder: _Folder, looker: Looker) -> list[_Folder]:
@@ -146,7 +148,7 @@ class Scanner:
         looked = self._seen.pop((folder.path, former.get("subtree", "")), None) if former else None
         if looked is None:
             looked = looker.look(folder.path, folder.status, folder.rules, former)
-        if looked.is_resting and not self._rests(looked, former):
+        if looked.resting and not self._rests(looked.resting, former):
             looked = looker.look(
                 folder.path, folder.status, folder.rules, former, compared_anew=True
             )
@@ -154,7 +156,7 @@ class Scanner:
         if not looked.former:
             folder.former = None
         folder.kept, folder.held = looked.former, looked.held
-        folder.resting, folder.is_resting = looked.resting, looked.is_resting
+        folder.resting = looked.resting
         for path, error in looked.unreadable:
             self._unreadable(path, error)
         self._take(folder, looked)
@@ -163,16 +165,17 @@ class Scanner:
             for name, status, earlier in looked.folders
         ]
 
-    def _rests(self, looked: Looked, former: Entry | None) -> bool:
+    def _rests(self, resting: Resting, former: Entry | None) -> bool:
         """Whether the repository still has the tree, and what its files hold."""
-        if looked.resting is None or former is None:
-            return False
-        return bytes.fromhex(former["subtree"]) in self._writer.index and self._has_ids(
-            bytes(looked.resting.blobs)
+        return (
+            former is not None
+            and bytes.fromhex(former["subtree"]) in self._writer.index
+            and self._has_ids(bytes(resting.blobs))
         )
 
     def _take(self, folder: _Folder, looked: Looked) -> None:
         """Takes over what is as it was, and sends off what must be read."""
+        folder.digest = None if looked.unreadable else looked.digest
         for name, status, earlier in looked.special:
             self._add_special(folder, folder.path + b"/" + name, name, status, earlier)
         unknown = looked.unknown + self._keep(folder, looked.same)
@@ -187,7 +190,7 @@ class Scanner:
         looked = looker.look(
             folder.path, folder.status, folder.rules, folder.former, compared_anew=True
         )
-        folder.is_resting, folder.resting, folder.kept = False, None, False
+        folder.resting, folder.kept = None, False
         folder.readable = looked.readable
         for path, error in looked.unreadable:
             self._unreadable(path, error)
@@ -211,7 +214,7 @@ class Scanner:
         for name, earlier, as_it_is, status in same:
             if not has_all and not self._has_all(earlier["content"]):
                 path = folder.path + b"/" + name
-                lost.append(SeenFile(path, name, status.st_size, True))
+                lost.append(SeenFile(path, name, status, True))
                 continue
             size += status.st_size
             if as_it_is:
@@ -240,12 +243,13 @@ class Scanner:
             else:
                 folder.add(name, entry_of(path, name, status), former)
         except (OSError, ValueError) as error:
+            folder.digest = None
             self._unreadable(path, error)
 
     def _close(self, folder: _Folder, looker: Looker) -> Entry:
         """The folder's entry, its tree stored; added to the folder that holds it."""
         count = self._count
-        if folder.is_resting and folder.resting:
+        if folder.resting:
             if folder.kept and folder.held == len(folder.entries):  # else its tree is made anew
                 count.files += folder.resting.files
                 count.unmodified += folder.resting.files
@@ -259,6 +263,8 @@ class Scanner:
             count.new += read.new
             count.changed += read.changed
             count.bytes += read.bytes
+            if not read.as_seen or read.unreadable or read.changing:
+                folder.digest = None
             count.unreadable += [(os.fsdecode(path), why) for path, why in read.unreadable]
             count.changing += [(os.fsdecode(path), why) for path, why in read.changing]
         if not folder.readable:
@@ -268,8 +274,7 @@ class Scanner:
         kept = folder.kept and folder.held == len(folder.entries)
         if not kept or bytes.fromhex(tree) not in self._writer.index:
             tree = self._writer.save(BlobKind.TREE, encode_entries(folder.entries)).hex()
-        if kept and folder.resting:
-            self._resting[tree] = folder.resting
+        self._note_rest(folder, tree)
         if folder.parent is None or not former or not is_described(former, folder.status):
             entry = entry_of(folder.path, folder.name, folder.status, subtree=tree)
         elif former.get("subtree") == tree:
@@ -281,6 +286,21 @@ class Scanner:
             folder.parent.add(folder.name, entry, folder.former)
         self._emit(Progress("scan", count.bytes, None, "bytes", os.fsdecode(folder.path)))
         return entry
+
+    def _note_rest(self, folder: _Folder, tree: str) -> None:
+        """Keeps what the next scan needs in order not to read `tree`."""
+        if folder.resting is None and folder.digest is not None:
+            entries = [entry for _, entry in folder.entries]
+            files = [entry for entry in entries if entry["type"] == "file"]
+            try:
+                blobs = blobs_of(files)
+            except (KeyError, TypeError, ValueError):  # former entries that are none of ours
+                return
+            size = sum(entry.get("size", 0) for entry in files)
+            folders = [entry for entry in entries if entry["type"] == "dir"]
+            folder.resting = Resting(folder.digest, len(files), size, blobs, folders)
+        if folder.resting is not None:
+            self._resting[tree] = folder.resting
 
     def _has_all(self, blobs: list[str]) -> bool:
         """Whether the repository still has every one of `blobs`."""

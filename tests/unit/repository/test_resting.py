@@ -105,6 +105,51 @@ def test_what_rests_is_not_compared_and_counts(machine: Machine, compared: list[
     assert machine.kit.warnings == []
 
 
+def test_a_folder_rests_as_soon_as_it_is_stored(
+    kit: ModuleType, tmp_path: Path, compared: list[Any]
+) -> None:
+    machine = Machine(kit, tmp_path)
+    machine.back_up()
+    compared.clear()
+    assert machine.back_up().files_new == 0
+    assert compared == []
+    (machine.source / "notes" / "003.md").write_text("new")
+    assert machine.back_up().files_changed == 1
+    compared.clear()
+    machine.back_up()
+    assert compared == []
+
+
+def test_a_folder_whose_files_changed_before_they_were_read_does_not_rest(
+    machine: Machine, compared: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = machine.source / "notes" / "003.md"
+    target.write_text("new")
+    real = Looker.look
+
+    def look(self: Looker, path: bytes, *rest: Any, **options: Any) -> Any:
+        found = real(self, path, *rest, **options)
+        if path.endswith(b"/notes"):
+            target.chmod(0o640)
+            target.chmod(0o600)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Looker, "look", look)
+        machine.back_up()
+    repository = machine.open()
+    snapshot = repository.snapshots()[-1].snapshot
+    assert repository.resting
+    kept = repository.resting.load(os.fsencode(machine.source.resolve()))
+    assert repository.find_node(snapshot, "/sncp/notes").subtree not in kept
+    assert repository.find_node(snapshot, "/sncp/notes/deep").subtree in kept
+    compared.clear()
+    report = machine.back_up()
+    assert [former["name"] for former in compared if former.get("name")] == ["notes"]
+    again = machine.back_up(remembers=False)
+    assert report.roots["sncp"].tree_id == again.roots["sncp"].tree_id
+
+
 def rewrite(path: Path) -> None:
     """Other content of the same size, with the old times."""
     status = path.stat()

@@ -213,4 +213,6 @@ def _note_words(payload: Mapping[str, JSON]) -> str:
         return f"not known whether it took effect: {unknown}"
     if failed := payload.get("undo_failed"):
         return f"could not be undone: {failed}. {payload.get('hint', '')}"
+    if payload.get("former_holder"):
+        return "waits until nothing can arrive that another process sent (T3)"
     return str(payload.get("text") or payload.get("paid") or dict(payload))

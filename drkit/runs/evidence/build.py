@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from drkit.runs.evidence.entry_words import entry_words
-from drkit.runs.evidence.facts import costs, data_loss, left_over, outputs_by_action, proofs
+from drkit.runs.evidence.facts import (
+    costs,
+    data_loss,
+    left_elsewhere,
+    left_over,
+    outputs_by_action,
+    proofs,
+)
 from drkit.runs.evidence.timeline import clock_axis, end_of, gaps, phase_lines, step_lines
 from drkit.runs.evidence.values import (
     Clocks,
@@ -38,7 +45,10 @@ def build_evidence(
     outputs = outputs_by_action(steps, entries)
     data = data_loss(run, plan, outputs)
     paid = paid_resources(entries)
-    left = left_over(run, steps, entries, paid, outputs)
+    left = (
+        *left_over(run, steps, entries, paid, outputs),
+        *left_elsewhere(run, plan, entries),
+    )
     made = proofs(entries)
     verdict = judge(run, clocks, data)
     return Evidence(

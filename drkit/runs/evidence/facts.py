@@ -19,7 +19,7 @@ from drkit.runs.evidence.values import (
     StepLine,
 )
 from drkit.runs.plan import Plan
-from drkit.runs.records import Entry, PaidResource, RunRecord, RunState, StepState
+from drkit.runs.records import EXTERNAL, Entry, PaidResource, RunRecord, RunState, StepState
 
 _NOTHING = Output(None)
 
@@ -153,6 +153,22 @@ def left_over(
         said = looked[-1].text("text")
         made.append(LeftOver("anything with this run's tag", gone=not found, detail=said))
     return tuple(made)
+
+
+def left_elsewhere(run: RunRecord, plan: Plan, entries: Sequence[Entry]) -> tuple[LeftOver, ...]:
+    """The machine that served before this run, on a target: another run made it, and none that
+    follows gives it back. A failback gives back the one it leaves.
+    """
+    homes = [Output(e.payload["former"]) for e in entries if "former" in e.payload]
+    if run.state is not RunState.COMMITTED or run.kind == "failback" or not homes:
+        return ()
+    site, made_by = homes[0].text("site"), homes[0].text("run_id")
+    if not made_by or site in ("", plan.primary, EXTERNAL):
+        return ()
+    detail = (
+        f"it served until now; made by {made_by}; end it at its provider, or it goes on costing"
+    )
+    return (LeftOver(f"the machine at {site}", gone=False, detail=detail),)
 
 
 def _paid_thing(resource: PaidResource, serves: bool) -> LeftOver:

@@ -60,7 +60,9 @@ def headline(
         case Verdict.INTERRUPTED:
             return f"The {name} was interrupted{_at(steps)} and proves nothing."
         case Verdict.ROLLED_BACK:
-            return f"The {name} to {run.target} was rolled back: it failed{_why(steps, proofs)}."
+            way = "from" if run.kind == "failback" else "to"
+            why = _why(steps, proofs)
+            return f"The {name} {way} {run.target} was rolled back: it failed{why}."
         case Verdict.ROLLBACK_FAILED:
             return f"The {name} failed{_why(steps, proofs)}; not all of it could be undone."
         case Verdict.NEEDS_OPERATOR:

@@ -292,3 +292,20 @@ def test_the_terminal_names_result_clocks_phases_and_wrong_files(told: Told) -> 
     for expected in ("T_exec", "35 min allowed", "restore  3.7 s of 15 min", "next: keep serving"):
         assert expected in text
     assert "model-00002-of-00002.safetensors" in text
+
+
+@pytest.mark.parametrize(
+    ("site", "run_id", "stays"),
+    [("runpod", "failover-1", True), ("lambda", "failback-1", False), ("external API", "r", False)],
+)
+def test_the_machine_of_a_target_that_is_left_goes_on_costing_and_is_named(
+    stories: ModuleType, site: str, run_id: str, stays: bool
+) -> None:
+    run, plan, entries = stories.STORIES["committed"]()
+    former = {"site": site, "endpoint_url": "http://192.0.2.1:8000", "run_id": run_id}
+    noted = replace(entries[-1], kind="note", step="cutover", payload={"former": former})
+
+    evidence = build_evidence(run, plan, [*entries, noted], now=entries[-1].at)
+
+    assert (f"Not proved to be gone: the machine at {site}." in evidence.consequence) == stays
+    assert any(run_id in left.detail for left in evidence.left_over) == stays

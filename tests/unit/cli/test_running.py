@@ -150,6 +150,10 @@ def test_the_exit_status_says_what_an_operator_must_know(
         (entry("note", text="asks for an L40"), "acquire        asks for an L40"),
         (entry("note", None, evidence={"html": "e.html"}), "run            evidence: e.html"),
         (
+            entry("note", None, former_holder=True),
+            "run            waits until nothing can arrive that another process sent (T3)",
+        ),
+        (
             entry("note", effect_unknown="it timed out"),
             "acquire        not known whether it took effect: it timed out",
         ),

@@ -296,7 +296,11 @@ def test_the_terminal_names_result_clocks_phases_and_wrong_files(told: Told) -> 
 
 @pytest.mark.parametrize(
     ("site", "run_id", "stays"),
-    [("runpod", "failover-1", True), ("lambda", "failback-1", False), ("external API", "r", False)],
+    [
+        ("runpod", "failover-1", True),
+        ("lambda", "failback-1", False),
+        ("external API", "switchover-1", False),
+    ],
 )
 def test_the_machine_of_a_target_that_is_left_goes_on_costing_and_is_named(
     stories: ModuleType, site: str, run_id: str, stays: bool

@@ -201,6 +201,14 @@ def deployment(copied: Copied, tmp_path: Path) -> Iterator[Deployment]:
 
 
 @pytest.fixture
+def bereft(deployment: Deployment) -> Deployment:
+    """Up, and its primary killed."""
+    deployment.done("sandbox", "up")
+    deployment.done("sandbox", "kill", "lambda")
+    return deployment
+
+
+@pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[Deployment]:
     """One in which nothing was done yet."""
     made = Deployment(tmp_path / "deployment")

@@ -6,20 +6,10 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-import pytest
-
 if TYPE_CHECKING:
     from conftest import Deployment
 
 FAILOVER = ("failover", "--to", "coreweave", "--sandbox", "--yes")
-
-
-@pytest.fixture
-def bereft(deployment: Deployment) -> Deployment:
-    """Up, and its primary killed."""
-    deployment.done("sandbox", "up")
-    deployment.done("sandbox", "kill", "lambda")
-    return deployment
 
 
 def kinds(entries: list[dict], step: str) -> list[str]:
@@ -55,7 +45,7 @@ def test_whoever_looks_on_may_look_away_and_the_run_goes_on_until_it_is_taken_ba
 ) -> None:
     former = signal.getsignal(signal.SIGINT)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
-    command = bereft.start(*FAILOVER, DRKIT_BREAK="deploy:before-intent:stop")
+    command = bereft.start(*FAILOVER, DRKIT_BREAK="verify:before-intent:stop")
     signal.signal(signal.SIGINT, former)
     run_pid = bereft.stopped_run(command)
     command.send_signal(signal.SIGINT)

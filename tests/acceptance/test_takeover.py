@@ -18,14 +18,6 @@ COPIED = ("ports.json", "processes.json", "restic-password", "tsig-key")
 
 
 @pytest.fixture
-def bereft(deployment: Deployment) -> Deployment:
-    """Up, and its primary killed."""
-    deployment.done("sandbox", "up")
-    deployment.done("sandbox", "kill", "lambda")
-    return deployment
-
-
-@pytest.fixture
 def laptop(bereft: Deployment, tmp_path: Path) -> Iterator[Deployment]:
     """The same deployment from another machine: the same places, and none of the first's state."""
     other = type(bereft)(tmp_path / "laptop")

@@ -67,7 +67,7 @@ def check(
         if due:
             outcome = run_due_check(
                 app.repository,
-                read_days(app, cheapest),
+                app.config.check.days(cheapest),
                 app.state_dir,
                 repair=repair,
                 cheapest=cheapest,
@@ -118,15 +118,6 @@ def egress_prices(app: App) -> dict[str, float]:
         name: price_of(store.kind, own.get(name)).egress_usd_per_gb
         for name, store in app.config.stores.items()
     }
-
-
-def read_days(app: App, cheapest: list[str]) -> dict[str, int]:
-    """In how many days each store is read once; one that is never read is left out."""
-    rules = app.config.check
-    days = {cheapest[0]: rules.read_all_within}
-    if rules.elsewhere_within is not None:
-        days |= dict.fromkeys(cheapest[1:], rules.elsewhere_within)
-    return {name: max(1, round(seconds / 86400)) for name, seconds in days.items()}
 
 
 def _tell(session: Session, outcome: CheckOutcome, prices: dict[str, float], today: date) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import Field
 
 from drkit.config.fields import Seconds, Strict
@@ -16,3 +18,13 @@ class Checks(Strict):
     elsewhere_within: Seconds | None = Field(
         "180d", validate_default=True, description="In every other store; null: never."
     )
+
+    def days(self, cheapest: Sequence[str]) -> dict[str, int]:
+        """In how many days each store is read once; one that is never read is left out.
+
+        `cheapest`: the names of all stores, the one that is cheapest to read from first.
+        """
+        within = {cheapest[0]: self.read_all_within}
+        if self.elsewhere_within is not None:
+            within |= dict.fromkeys(cheapest[1:], self.elsewhere_within)
+        return {name: max(1, round(seconds / 86400)) for name, seconds in within.items()}

@@ -1,7 +1,7 @@
 """What the deployment's stores cost a month, from its schedules: storage, requests, egress. Pure.
 
-Upper bounds where something must be assumed: nothing is compressed, every proof reads everything,
-and what an account has free once is not counted.
+Upper bounds where something must be assumed: nothing is compressed, each pack is read in its
+turn, and what an account has free once is not counted.
 """
 
 from __future__ import annotations
@@ -159,14 +159,22 @@ def _history_bytes(config: Config, keep: Keep, size: Size) -> float:
 
 
 def _stored_bytes(config: Config, store: str, sizes: Sequence[Size], price: Price) -> float:
+    total = _repository_bytes(config, store, sizes)
+    for size in sizes:
+        if size.stores is None:
+            total += size.new_a_day * price.soft_delete_days
+        elif store in size.stores:
+            total += size.held
+    return total
+
+
+def _repository_bytes(config: Config, store: str, sizes: Sequence[Size]) -> float:
+    """What packs and snapshots hold, of now and of the past."""
     keep = config.stores[store].keep
     total = _snapshots(config, keep) * requests.OVERHEAD_BYTES
     for size in sizes:
         if size.stores is None:
             total += size.held + _history_bytes(config, keep, size)
-            total += size.new_a_day * price.soft_delete_days
-        elif store in size.stores:
-            total += size.held
     return total
 
 
@@ -191,12 +199,14 @@ def _requests(
         counts[store] += requests.prune_requests(snapshots, stored[store], 0).times(prunes)
         written_anew = requests.prune_requests(0, 0, repacked)
         counts[store] += written_anew.times(min(prunes, DAYS_A_MONTH / _PRUNE_CYCLE_DAYS))
+    cheapest = sorted(config.stores, key=lambda name: prices[name].egress_usd_per_gb)
+    for store, days in config.check.days(cheapest).items() if checks else ():
+        whole = requests.read_requests(_repository_bytes(config, store, sizes))
+        counts[store] += whole.times(DAYS_A_MONTH / days)
     for size in sizes:
         holders = size.stores or tuple(config.stores)
         least = requests.LEAST_RANGE_BYTES if size.stores else requests.LEAST_READ_BYTES
         read = requests.read_requests(size.held, least_bytes=least)
-        cheapest = min(holders, key=lambda name: prices[name].egress_usd_per_gb)
-        counts[cheapest] += read.times(checks)
         counts[holders[0]] += read.times(_runs(config, "run-drill"))
     if isinstance(config.arbiter, StoreArbiter):
         # A probe reads who serves, who leads, and the hold's note; a backup who serves.
@@ -254,10 +264,12 @@ def _notes(config: Config, sizes: Sequence[Size], bills: Sequence[StoreCost]) ->
         notes.append("no prune is scheduled: nothing is deleted; reckoned after a year")
     if not _runs(config, "check"):
         notes.append("no check is scheduled: nothing is read back")
-    notes.append(
-        "every check reads all content once, from the store with the cheapest egress; a drill "
-        "reads all of it from the first store"
-    )
+    else:
+        cheapest = sorted(bills, key=lambda bill: bill.price.egress_usd_per_gb)
+        turns = config.check.days([bill.store for bill in cheapest])
+        read = ", ".join(f"{store} once in {days} days" for store, days in turns.items())
+        notes.append(f"checks read packs by turns: {read}; none that is scheduled reads weights")
+    notes.append("a drill reads all content once, from the first store")
     notes.append(
         "not counted: GPUs, the traffic of your own machines, taxes, an account's free use"
     )

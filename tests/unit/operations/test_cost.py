@@ -24,7 +24,7 @@ def bills(report: CostReport) -> dict[str, StoreCost]:
 
 def test_the_shipped_deployment_costs_at_most_fifty_dollars_a_month() -> None:
     """2 GB of trees, 1 GB of vectors of which 1 % is new each hour, 8 GB of weights on two clouds,
-    everything read back once a day.
+    every pack read back once in 30 days.
     """
     report = monthly_cost(SHIPPED)
     assert 5 < report.total_usd <= 50
@@ -35,12 +35,20 @@ def test_the_shipped_deployment_costs_at_most_fifty_dollars_a_month() -> None:
     assert report.total_usd == pytest.approx(sum(bill.total_usd for bill in report.stores))
 
 
-def test_the_daily_proof_reads_from_the_store_with_the_cheapest_egress() -> None:
+def test_checks_read_by_turns_and_more_often_where_egress_is_cheapest() -> None:
     found = bills(monthly_cost(SHIPPED))
+    turns = {"b2": 30, "gcs": 180, "s3": 180}
+    assert SHIPPED.check.days(["b2", "gcs", "s3"]) == turns
+    never = bills(monthly_cost(changed(check={"elsewhere_within": None})))
+    # weights are no part of it, nor what is deleted and stays a week (GCS)
+    held = found["s3"].stored_bytes - 8e9
     a_month = 365 / 12
-    assert 1 <= found["b2"].counts.read_bytes / (3e9 * a_month) < 1.1  # no weights; and prunes
-    assert 1 <= found["s3"].counts.read_bytes / (8e9 * a_month) < 1.1  # the weights
-    assert found["gcs"].counts.read_bytes < 15e9  # a drill each quarter, and maintenance
+    for store in ("s3", "gcs"):
+        read = found[store].counts.read_bytes - never[store].counts.read_bytes
+        assert read == pytest.approx(held * a_month / 180, rel=0.05)
+    rarely = bills(monthly_cost(changed(check={"read_all_within": "300d"})))
+    fewer = found["b2"].counts.read_bytes - rarely["b2"].counts.read_bytes
+    assert fewer == pytest.approx(found["b2"].stored_bytes * a_month * (1 / 30 - 1 / 300), rel=0.05)
 
 
 def test_each_store_holds_what_is_there_and_what_its_rules_keep() -> None:

@@ -77,6 +77,7 @@ def _service(session: Session, app: App, found: Status) -> bool:
     from drkit.cli.watching import decision_values, decision_words
     from drkit.coordination.decision import DecisionState
     from drkit.events import Note
+    from drkit.health.interface import ServiceState
     from drkit.operations.forecast import forecast_words
     from drkit.operations.service_status import service_words
     from drkit.runs.records import RunState
@@ -100,7 +101,10 @@ def _service(session: Session, app: App, found: Status) -> bool:
     if service.decision is not None:
         shown = decision_values(service.decision), decision_words(service.decision)
         session.terminal.result("decision", *shown)
-    session.terminal.result("forecast", forecast_values(forecast), forecast_words(forecast))
+    down = service.health.state is ServiceState.DOWN
+    session.terminal.result(
+        "forecast", forecast_values(forecast), forecast_words(forecast, down=down)
+    )
     stuck = (RunState.NEEDS_OPERATOR, RunState.ROLLBACK_FAILED)
     run, decision = service.open_run, service.decision
     asks = decision is not None and decision.decision.state is DecisionState.WAIT_APPROVAL

@@ -149,10 +149,12 @@ def _loss_words(loss: Loss) -> str:
     return f"at most {format_duration(loss.lost_s)} of memory ({loss.source})"
 
 
-def forecast_words(said: Forecast) -> str:
-    """The forecast in one sentence."""
+def forecast_words(said: Forecast, *, down: bool = False) -> str:
+    """The forecast in one sentence. `down`: it has come true, and what became of users is said."""
     parts = []
-    if said.users_s is not None:
+    if down:
+        pass
+    elif said.users_s is not None:
         parts.append(f"users on the external API in ~{format_duration(round(said.users_s))}")
     else:
         parts.append(f"users are NOT held by themselves ({said.why_not_held})")
@@ -164,9 +166,9 @@ def forecast_words(said: Forecast) -> str:
             else "by the runbook's budgets, for nothing was measured yet"
         )
         after = ", once a person has approved" if said.asks else ""
+        gpu_s = said.gpu_s - said.detection.usual_s if down and said.detection else said.gpu_s
         parts.append(
-            f"own GPU on {said.target} in ~{format_duration(round(said.gpu_s))}{price}{after} "
-            f"({basis})"
+            f"own GPU on {said.target} in ~{format_duration(round(gpu_s))}{price}{after} ({basis})"
         )
     else:
         parts.append(f"no own GPU ({said.why_not_here})")
@@ -179,4 +181,5 @@ def forecast_words(said: Forecast) -> str:
     else:
         parts.append("no source has a limit of loss")
     proved = f"{format_duration(said.proved_s)} ago" if said.proved_s is not None else "never"
-    return f"if {said.site} died now: {'; '.join(parts)}; last proven {proved}"
+    when = f"with {said.site} DOWN" if down else f"if {said.site} died now"
+    return f"{when}: {'; '.join(parts)}; last proven {proved}"

@@ -157,10 +157,12 @@ def left_over(
 
 def left_elsewhere(run: RunRecord, plan: Plan, entries: Sequence[Entry]) -> tuple[LeftOver, ...]:
     """The machine that served before this run, on a target: another run made it, and none that
-    follows gives it back. A failback gives back the one it leaves.
+    follows gives it back. A failback gives back the one it leaves, also after users were sent to
+    the external API.
     """
     homes = [Output(e.payload["former"]) for e in entries if "former" in e.payload]
-    if run.state is not RunState.COMMITTED or run.kind == "failback" or not homes:
+    leads_on = run.kind != "failback" and run.target != EXTERNAL
+    if run.state is not RunState.COMMITTED or not leads_on or not homes:
         return ()
     site, made_by = homes[0].text("site"), homes[0].text("run_id")
     if not made_by or site in ("", plan.primary, EXTERNAL):

@@ -55,6 +55,14 @@ def test_it_says_when_users_are_served_by_what_at_what_price_and_what_is_lost() 
     )
 
 
+def test_once_it_is_down_nothing_is_said_of_what_is_over() -> None:
+    assert forecast_words(said(why_not_held="protect is off"), down=True) == (
+        "with lambda DOWN: own GPU on coreweave in ~18 min at $2.21/h, once a person has approved "
+        "(measured by the drill of 2026-01-04); at most 7 min of memory (sncp) lost; "
+        "last proven 3 d ago"
+    )
+
+
 def test_detection_is_what_the_probe_is_set_to_and_at_most_what_the_bar_says() -> None:
     usual = detection(Probe(), 30)
     assert usual is not None

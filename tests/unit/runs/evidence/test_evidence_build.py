@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from drkit.runs.evidence import Evidence, Verdict, build_evidence, evidence_lines
-from drkit.runs.records import RunState, StepState
+from drkit.runs.records import EXTERNAL, RunState, StepState
 
 Told = Callable[[str], Evidence]
 
@@ -313,3 +313,6 @@ def test_the_machine_of_a_target_that_is_left_goes_on_costing_and_is_named(
 
     assert (f"Not proved to be gone: the machine at {site}." in evidence.consequence) == stays
     assert any(run_id in left.detail for left in evidence.left_over) == stays
+    for changed in ({"kind": "failback"}, {"target": EXTERNAL}):  # a failback gives it back
+        other = build_evidence(replace(run, **changed), plan, [*entries, noted], now=run.created_at)
+        assert not any(run_id in left.detail for left in other.left_over)

@@ -23,7 +23,7 @@ from drkit.repository.layout import LOCKS
 from drkit.repository.listing import Listing, take_listing
 from drkit.repository.sealing import MasterKey
 from drkit.repository.tree import format_time, parse_time
-from drkit.stores.interface import ObjectMissing, Store, StoreRefused
+from drkit.stores.interface import ObjectMissing, Store, StoreRefused, StoreUnreachable
 
 LOST_AFTER_S = 22.5 * 60  # restic gives up at the same age; others call a lock stale at 30 min
 STALE_AFTER = timedelta(minutes=30)
@@ -64,11 +64,27 @@ class StoreLock:
         self._name = self._write()
         try:
             self._clock.sleep(_settle_s(self._store))
-            return self._refuse_others(take_listing(self._store))
+            return self._refuse_others(self._fresh_listing())
         except BaseException:
             with suppress(DrkitError):
                 self.release()
             raise
+
+    def _fresh_listing(self) -> Listing:
+        """What the store lists, the lock that was just written among it. One that does not show it
+        is old: it may show what is gone, and hide who holds a lock (S3, S9).
+        """
+        assert self._name is not None
+        own = self._name[len(LOCKS) :]
+        for look in range(_LOOKS):
+            listing = take_listing(self._store)
+            if own in listing.locks:
+                return listing
+            self._clock.sleep(_SETTLE_S * 2**look)
+        raise StoreUnreachable(
+            f"{self._store.name}: its list does not show what was written a moment ago",
+            hint="the list is old; the store is caught up when it is right again",
+        )
 
     def _refuse_others(self, listing: Listing) -> Listing:
         """The newest listing. One whose lock went while it was to be read may just have refreshed

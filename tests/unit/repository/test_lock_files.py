@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +22,7 @@ from drkit.repository.locks import take_locks
 from drkit.repository.reading import ask_each
 from drkit.repository.repository import open_repository
 from drkit.repository.sealing import MasterKey
-from drkit.stores.interface import StoreUnreachable
+from drkit.stores.interface import ObjectInfo, StoreUnreachable
 from drkit.stores.memory import MemoryStore, Trouble
 
 KEY = MasterKey.generate()
@@ -205,3 +206,38 @@ def test_S2_a_machine_that_is_busy_does_not_cost_the_copy_that_is_needed(
     )
     report = two.backup(tmp_path / "source", repository=repository, min_copies=2)
     assert [result.complete for result in report.stores] == [True, True]
+
+
+class Forgetful(MemoryStore):
+    """A store that answers with an old list, for so many times."""
+
+    old_answers = 10**9
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.frozen: list[ObjectInfo] | None = None
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        if self.frozen is None or self.old_answers <= 0:
+            return super().list(prefix)
+        self.old_answers -= 1
+        return (info for info in self.frozen if info.name.startswith(prefix))
+
+
+@pytest.mark.parametrize("old_answers", [2, 10**9])
+def test_S9_a_store_whose_list_is_old_takes_no_part_until_it_is_right(
+    kit: ModuleType, tmp_path: Path, old_answers: int
+) -> None:
+    (tmp_path / "source").mkdir()
+    two = kit.Kit([MemoryStore("gcs"), Forgetful("s3")]).init()
+    two.backup(tmp_path / "source", min_copies=2)
+    two.stores[1].frozen = list(two.stores[1].list(""))
+    two.stores[1].old_answers = old_answers
+    (tmp_path / "source" / "file").write_text("some words")
+    report = two.backup(tmp_path / "source", min_copies=1)
+    taken = [result.store for result in report.stores if result.complete]
+    assert taken == (["gcs", "s3"] if old_answers == 2 else ["gcs"])
+    locks = [name for store in two.stores for name in store.objects if name.startswith(LOCKS)]
+    assert locks == []
+    two.stores[1].frozen = None
+    assert all(result.complete for result in two.backup(tmp_path / "source").stores)

@@ -9,28 +9,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from drkit.runs.schema import load_runbook
 
 if TYPE_CHECKING:
     from conftest import Copied, Deployment
 
 FAILOVER = ("failover", "--to", "coreweave", "--sandbox", "--yes")
-STEPS = (
-    "hold",
-    "preflight",
-    "acquire",
-    "deploy",
-    "fence",
-    "point",
-    "restore",
-    "verify",
-    "cutover",
-    "verify_public",
-    "observe",
-    "commit",
-)
+RESUME = ("runs", "resume", "--sandbox")
+RUNBOOKS = Path(__file__).parents[2] / "runbooks"
+
+
+def steps_of(runbook: str) -> list[str]:
+    return [step.id for step in load_runbook(RUNBOOKS / f"{runbook}.yaml").steps]
+
+
 POINTS = ("before-intent", "after-intent", "after-effect", "after-record")
 IN_CI = (  # steps that wait for each other, so that each point is met
     ("acquire", "after-intent"),
@@ -50,16 +47,19 @@ def bereft(deployment: Deployment) -> Deployment:
     return deployment
 
 
-def kill_at(deployment: Deployment, points: Sequence[tuple[str, str]]) -> list[str]:
+def kill_at(
+    deployment: Deployment,
+    points: Sequence[tuple[str, str]],
+    command: tuple[str, ...] = FAILOVER,
+) -> list[str]:
     """One run, whose processes are killed at these points in turn; those that were reached.
 
     A step that is done is not done again, so a point before one that was passed is not met.
     """
     reached = []
-    command: tuple[str, ...] = FAILOVER
     for step, point in points:
         code, out = deployment.run(*command, DRKIT_BREAK=f"{step}:{point}:kill")
-        command = ("runs", "resume", "--sandbox")
+        command = RESUME
         if code == 0:
             break
         assert code == KILLED, out
@@ -67,17 +67,28 @@ def kill_at(deployment: Deployment, points: Sequence[tuple[str, str]]) -> list[s
     return reached
 
 
+def role_of(deployment: Deployment) -> dict:
+    (file,) = (deployment.sandbox / "stores" / "gcs" / "arbiter").glob("service-assistant.json")
+    role: dict = json.loads(file.read_bytes())["role"]
+    return role
+
+
+def must_be_sound(entries: list[dict]) -> None:
+    """Nothing is missing, and whatever costs money was asked for once and is accounted for."""
+    assert [entry["seq"] for entry in entries] == list(range(1, len(entries) + 1))
+    paid = [entry["payload"]["paid"] for entry in entries if "paid" in entry["payload"]]
+    assert [each["state"] for each in paid].count("REQUESTED") <= 1
+    assert not paid or paid[-1]["state"] in ("ADOPTED", "CONFIRMED_GONE")
+
+
 def must_have_ended_well(deployment: Deployment) -> None:
     """One owner, one machine, traffic on it, asked for once."""
     run, entries = deployment.show()
     assert (run["state"], run["outcome"]) == ("COMMITTED", "committed")
-    assert [entry["seq"] for entry in entries] == list(range(1, len(entries) + 1))
     assert entries[0]["payload"]["plan_checksum"] == run["plan_checksum"]
+    must_be_sound(entries)
     assert len(deployment.instances("coreweave")) == 1
-    paid = [entry["payload"]["paid"] for entry in entries if "paid" in entry["payload"]]
-    assert [each["state"] for each in paid].count("REQUESTED") == 1
-    (file,) = (deployment.sandbox / "stores" / "gcs" / "arbiter").glob("service-assistant.json")
-    role = json.loads(file.read_bytes())["role"]
+    role = role_of(deployment)
     assert (role["epoch"], role["site"], role["run_id"]) == (1, "coreweave", run["id"])
     assert deployment.gateway()["url"] == role["endpoint_url"]
     assert f"//{deployment.address()}:" in role["endpoint_url"]
@@ -93,30 +104,85 @@ def must_have_led_to_proven_places(seen: list[tuple[float, str, str | None]]) ->
 def test_a_run_that_is_killed_again_and_again_ends_as_one_run(bereft: Deployment) -> None:
     with bereft.watched() as seen:
         reached = kill_at(bereft, IN_CI)
-        code, out = bereft.run("runs", "resume", "--sandbox")
+        code, out = bereft.run(*RESUME)
     assert code == 0, out
     assert reached == [f"{step}:{point}" for step, point in IN_CI]
     must_have_ended_well(bereft)
     must_have_led_to_proven_places(seen)
 
 
-@pytest.fixture(params=STEPS)
-def another(
+Killed = tuple["Deployment", list[tuple[str, str]]]
+
+
+@pytest.fixture(params=steps_of("primary-gpu-down"))
+def lost(
     request: pytest.FixtureRequest, copied: Copied, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Deployment, str]]:
+) -> Iterator[Killed]:
+    """A deployment whose primary was killed, and the points of one step."""
     with copied(tmp_path_factory.mktemp(request.param) / "deployment") as deployment:
         deployment.done("sandbox", "up")
         deployment.done("sandbox", "kill", "lambda")
-        yield deployment, request.param
+        yield deployment, [(request.param, point) for point in POINTS]
 
 
 @pytest.mark.soak
-def test_every_point_of_a_step_is_survived(another: tuple[Deployment, str]) -> None:
-    deployment, step = another
+@pytest.mark.timeout(900)
+def test_every_point_of_a_step_is_survived(lost: Killed) -> None:
+    deployment, points = lost
     with deployment.watched() as seen:
-        reached = kill_at(deployment, [(step, point) for point in POINTS])
-        code, out = deployment.run("runs", "resume", "--sandbox")
+        reached = kill_at(deployment, points)
+        code, out = deployment.run(*RESUME)
     assert code == 0, out
-    assert reached == [f"{step}:{point}" for point in POINTS]
+    assert reached == [f"{step}:{point}" for step, point in points]
     must_have_ended_well(deployment)
     must_have_led_to_proven_places(seen)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_every_point_of_a_step_is_taken_back(lost: Killed) -> None:
+    deployment, points = lost
+    for point in points:
+        reached = kill_at(deployment, [point])
+        assert reached == [":".join(point)]
+        code, out = deployment.run("runs", "rollback", "--yes", "--sandbox")
+        run, entries = deployment.show()
+        assert (code, run["state"]) == (0, "ROLLED_BACK"), out
+        must_be_sound(entries)
+        assert deployment.instances("coreweave") == []
+        assert not deployment.gateway()["enabled"]
+        assert deployment.ask_as_a_user() == (200, "claude-sonnet-4-5")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("step", steps_of("emergency-rollback"))
+def test_every_point_of_an_emergency_is_survived(bereft: Deployment, step: str) -> None:
+    command = ("runbook", "run", "emergency-rollback", "--sandbox", "--yes")
+    points = [(step, point) for point in POINTS]
+    reached = kill_at(bereft, points, command)
+    code, out = bereft.run(*RESUME)
+    assert code == 0, out
+    assert reached == [":".join(point) for point in points]
+    must_be_sound(bereft.show()[1])
+    assert (role_of(bereft)["site"], role_of(bereft)["epoch"]) == ("external API", 1)
+    assert bereft.ask_as_a_user() == (200, "claude-sonnet-4-5")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("step", steps_of("failback"))
+def test_every_point_of_the_way_home_is_survived(bereft: Deployment, step: str) -> None:
+    home = f"//{bereft.address()}:"
+    bereft.done("failover", "--to", "coreweave", "--yes")
+    bereft.done("sandbox", "revive", "lambda")
+    points = [(step, point) for point in POINTS]
+    reached = kill_at(bereft, points, ("failback", "--sandbox", "--yes"))
+    code, out = bereft.run(*RESUME)
+    assert code == 0, out
+    assert reached == [":".join(point) for point in points]
+    must_be_sound(bereft.show()[1])
+    assert (role_of(bereft)["site"], role_of(bereft)["epoch"]) == ("lambda", 2)
+    assert home in bereft.gateway()["url"]
+    assert bereft.instances("coreweave") == []
+    assert bereft.ask_as_a_user() == (200, "Qwen3-4B")

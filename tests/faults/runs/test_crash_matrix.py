@@ -20,7 +20,7 @@ from run_world import World
 
 from drkit.runs.records import Ask
 
-SECONDS_IN_CI = 8.0
+SECONDS_IN_CI = 6.0
 SECONDS_IN_SOAK = 900.0
 WANTED_IN_SOAK = 5000
 MOST_WRITES = 60

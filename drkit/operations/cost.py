@@ -268,8 +268,11 @@ def _notes(config: Config, sizes: Sequence[Size], bills: Sequence[StoreCost]) ->
         cheapest = sorted(bills, key=lambda bill: bill.price.egress_usd_per_gb)
         turns = config.check.days([bill.store for bill in cheapest])
         read = ", ".join(f"{store} once in {days} days" for store, days in turns.items())
-        notes.append(f"checks read packs by turns: {read}; none that is scheduled reads weights")
-    notes.append("a drill reads all content once, from the first store")
+        mirrored = any(size.stores is not None for size in sizes)
+        but = "; none that is scheduled reads weights" if mirrored else ""
+        notes.append(f"checks read packs by turns: {read}{but}")
+    if _runs(config, "run-drill"):
+        notes.append("a drill reads all content once, from the first store")
     notes.append(
         "not counted: GPUs, the traffic of your own machines, taxes, an account's free use"
     )

@@ -182,11 +182,11 @@ class Walk:
         after = ", ".join(step.id for step in ready(self.plan, steps, frozenset()))
         goes_on = f"`drkit runs resume {self.run_id}` goes on"
         if self._halting is not None:
-            reason = f"stopped as {self._halting.who} asked; {after or 'an approval'} comes next"
+            reason = f"stopped as {self._halting.who} asked; next: {after or 'an approval'}"
             return Halted(reason, goes_on, answers=True)
         if self.one_step and after:
             hint = f"`drkit runs step {self.run_id}` does the next one, {goes_on}"
-            return Halted(f"{STEP_BY_STEP}; {after} comes next", hint)
+            return Halted(f"{STEP_BY_STEP}; next: {after}", hint)
         if waiting := [step.id for step in unapproved(self.plan, steps)]:
             names = " and ".join(waiting)
             hint = f"`drkit runs approve {self.run_id}` lets it begin; nothing else ever does"

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import dropwhile
 
-from drkit.runs.evidence.values import Clocks, Evidence
+from drkit.runs.evidence.values import Clocks, Evidence, Verdict
 from drkit.units import format_duration
 
 _MOST_FILES = 5
 
 
 def evidence_lines(evidence: Evidence) -> list[str]:
-    """Result, both clocks, phases, data, proofs with every failure, cost, what is left over."""
+    """Result, both clocks, phases, data, proofs with every failure, cost, what is left over.
+
+    Of a run that is not over: what was proved, what it cost so far, and what there is.
+    """
+    over = evidence.verdict not in (Verdict.OPEN, Verdict.NEEDS_OPERATOR)
     lines = [f"{evidence.verdict.value.upper()}: {evidence.headline}"]
     if evidence.consequence:
         lines.append(f"  {evidence.consequence}")
     lines += [f"  next: {step.hint}" for step in evidence.failed_steps if step.hint]
-    lines += [f"  {label:<11}{value}" for label, value in _figures(evidence)]
-    if evidence.sandbox:
+    figures = _figures(evidence)
+    shown = figures if over else dropwhile(lambda figure: figure[0] != "verified", figures)
+    lines += [f"  {label:<11}{value}" for label, value in shown]
+    if evidence.sandbox and over:
         lines.append("  SANDBOX    a rehearsal with stand-ins; it counts for nothing real")
         for each in evidence.overrides:
             lines.append(f"    changed  {each.name}: {each.sandbox} (else {each.real})")

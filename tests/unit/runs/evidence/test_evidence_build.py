@@ -316,3 +316,14 @@ def test_the_machine_of_a_target_that_is_left_goes_on_costing_and_is_named(
     for changed in ({"kind": "failback"}, {"target": EXTERNAL}):  # a failback gives it back
         other = build_evidence(replace(run, **changed), plan, [*entries, noted], now=run.created_at)
         assert not any(run_id in left.detail for left in other.left_over)
+
+
+def test_what_is_not_over_says_what_is_known_and_no_figures_of_the_end(told: Told) -> None:
+    waits = replace(told("failed_drill"), sandbox=True, verdict=Verdict.NEEDS_OPERATOR)
+    ended = evidence_lines(replace(waits, verdict=Verdict.FAILED))
+
+    lines = evidence_lines(waits)
+
+    assert {"T_exec", "SANDBOX"} <= {line.split()[0] for line in ended}
+    assert not {"T_exec", "SANDBOX", "changed"} & {line.split()[0] for line in lines}
+    assert {"verified", "failed", "left"} <= {line.split()[0] for line in lines}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import random
 import re
 import time
 from array import array
@@ -14,6 +15,7 @@ from failover_model.parts import Arbiter, Bounds, Broken, Left, Mind, Proc, Stat
 from failover_model.undoing import Providing
 from failover_model.watching import Watching
 
+LONGEST_WALK = 150
 WAITING = ("NEEDS_OPERATOR", "ROLLBACK_FAILED")
 
 
@@ -120,6 +122,29 @@ def search(
         return _Search(bounds).run(most_states, time.monotonic() + most_s, graph)
     finally:
         gc.enable()
+
+
+def walks(bounds: Bounds, *, number: int, seed: int) -> Found:
+    """Ways through states that are too many to be searched, each move drawn, to the end."""
+    rng, started = random.Random(seed), time.monotonic()
+    model, found, seen = Model(Guards(bounds), bounds), Found(bounds, whole=False), set[int]()
+    for _ in range(number):
+        s, way = model.first(), list[str]()
+        while moves := list(model.moves(s)):
+            label, s, broken = rng.choice(moves)
+            way.append(label)
+            seen.add(hash(s))
+            found.moves += 1
+            if broken is not None:
+                found.broken, found.trace = broken, way
+                break
+            if len(way) >= LONGEST_WALK:
+                break
+        found.depth = max(found.depth, len(way))
+        if found.broken:
+            break
+    found.states, found.seconds = len(seen), time.monotonic() - started
+    return found
 
 
 class _Search:

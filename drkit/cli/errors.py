@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -81,7 +82,7 @@ def exit_status_of(error: BaseException, session: Session) -> int:
             status = BUG
         case _:
             raise error
-    _tell(told, status, session.json_lines)
+    _tell(told, status, session)
     if session.verbosity >= 2 and status != INTERRUPTED:
         traceback.print_exception(error, file=sys.stderr)
     return status
@@ -102,8 +103,8 @@ def _not_installed(library: str) -> DrkitError:
     )
 
 
-def _tell(told: Sequence[DrkitError], status: int, json_lines: bool) -> None:
-    if json_lines:
+def _tell(told: Sequence[DrkitError], status: int, session: Session) -> None:
+    if session.json_lines:
         causes = [_as_json(cause) for cause in told]
         first: Mapping[str, Any] = {**causes[0], "code": status}
         values = {"message_type": "exit_error", **first}
@@ -113,7 +114,15 @@ def _tell(told: Sequence[DrkitError], status: int, json_lines: bool) -> None:
         return
     for cause in told:
         print(f"error: {printable(cause.message)}", file=sys.stderr)
-        print(f"hint: {printable(cause.hint)}", file=sys.stderr)
+        print(f"hint: {printable(in_sandbox(session, cause.hint))}", file=sys.stderr)
+
+
+def in_sandbox(session: Session, words: str) -> str:
+    """What to do next, as it is typed where the mistake was made: the sandbox, or not."""
+    asked_for = session.sandbox and "DRKIT_SANDBOX" not in os.environ
+    if not asked_for or "--sandbox" in words or not re.search(r"\bdrkit [a-z]", words):
+        return words
+    return f"{words} (here with --sandbox)"
 
 
 def _as_json(cause: DrkitError) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from drkit.cli.errors import in_sandbox
 from drkit.cli.options import Session
 from drkit.errors import Interrupted
 
@@ -86,7 +87,8 @@ def _look_on(
 def _second_thoughts(session: Session, run_id: str) -> AskFor | None:
     """What to do with the run: a second Ctrl-C asks. None: it goes on, with nobody looking."""
     say = session.terminal.say
-    say(f"the run goes on without you; to look on again: drkit runs attach {run_id}")
+    again = in_sandbox(session, f"to look on again: drkit runs attach {run_id}")
+    say(f"the run goes on without you; {again}")
     if session.json_lines or not sys.stdin.isatty():
         return None
     say(f"Ctrl-C again within {_SECOND_THOUGHTS_S:.0f} s to choose something else")
@@ -156,7 +158,7 @@ def _report(session: Session, app: App, journal: Journal, run_id: str, log: Path
     session.terminal.result("run_ended", values | {"reason": reason}, f"evidence: {paths['html']}")
     if not run.state.ended:
         why = f" ({reason})" if reason else ""
-        to_go_on = hint or f"to go on: drkit runs resume {run_id}"
+        to_go_on = in_sandbox(session, hint or f"to go on: drkit runs resume {run_id}")
         session.terminal.say(f"it stopped{why}; its log: {log}; {to_go_on}")
     return exit_status(run, entries)
 

@@ -154,3 +154,27 @@ def raised(error: Exception) -> Exception:
         raise error
     except Exception as caught:
         return caught
+
+
+@pytest.mark.parametrize(
+    ("hint", "told"),
+    [
+        ("drkit runs list", "drkit runs list (here with --sandbox)"),
+        ("drkit sandbox up, or drkit status --sandbox", "as it is"),
+        ("look at the provider", "as it is"),
+    ],
+)
+def test_what_comes_next_in_the_sandbox_is_typed_with_sandbox(
+    session: Session,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    hint: str,
+    told: str,
+) -> None:
+    monkeypatch.delenv("DRKIT_SANDBOX", raising=False)
+    as_it_is = f"hint: {hint}\n"
+    for sandbox, words in ((False, as_it_is), (True, as_it_is.replace(hint, told))):
+        session.sandbox = sandbox
+        exit_status_of(errors.NeedsOperator("it waits", hint=hint), session)
+        expected = as_it_is if told == "as it is" else words
+        assert capsys.readouterr().err.endswith(expected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -342,3 +343,19 @@ def test_K4_the_ticket_on_the_machine_opens_with_its_own_key_only(stack: Stack) 
                 emit=lambda _event: None,
             )
     assert not (stack.world.tmp_path / "stolen").exists()
+
+
+def test_K1_no_form_of_the_master_key_reaches_the_machine(stack: Stack) -> None:
+    run = stack.start("failover")
+    (spec,) = stack.world.compute.created
+    (ticket,) = (stack.world.tmp_path / "work" / "tickets").iterdir()
+    given = repr(spec).encode() + ticket.read_bytes()
+    master = stack.open().key
+    parts = [value for value in map(master.__getattribute__, master.__slots__)]
+    secrets = [part for part in parts if isinstance(part, bytes)]
+    assert master.encrypt in secrets
+    for part in secrets:
+        for form in (part, part.hex().encode(), base64.b64encode(part).rstrip(b"=")):
+            assert form not in given
+    own = master.derive(f"run/{run.id}/acquire/ticket-1.0")
+    assert own.hex().encode() in given or base64.b64encode(own).rstrip(b"=") in given

@@ -38,7 +38,7 @@ def names(app: App, store: str) -> set[str]:
     return {info.name for info in app.store(store).list("runs/")}
 
 
-def test_R3_an_intent_is_sealed_into_one_store(app: App) -> None:
+def test_R3_K2_an_intent_is_sealed_into_one_store(app: App) -> None:
     journal, run = opened(app)
     journal.append(run.id, "intent", step="acquire", attempt=1)
     (name,) = names(app, "one")
@@ -166,7 +166,7 @@ def test_K3_a_secret_that_is_missing_here_is_said_when_it_is_used(app: App, tmp_
         context.restore_qdrant_to("vectors")
 
 
-def test_evidence_is_written_whole_and_kept_sealed_in_every_store(app: App) -> None:
+def test_K2_evidence_is_written_whole_and_kept_sealed_in_every_store(app: App) -> None:
     journal, run = opened(app)
     evidence, paths = write_evidence(app, journal, run.id)
     assert evidence.run_id == run.id

@@ -351,7 +351,7 @@ def test_K1_no_form_of_the_master_key_reaches_the_machine(stack: Stack) -> None:
     (ticket,) = (stack.world.tmp_path / "work" / "tickets").iterdir()
     given = repr(spec).encode() + ticket.read_bytes()
     master = stack.open().key
-    parts = [value for value in map(master.__getattribute__, master.__slots__)]
+    parts = map(master.__getattribute__, master.__slots__)
     secrets = [part for part in parts if isinstance(part, bytes)]
     assert master.encrypt in secrets
     for part in secrets:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from simulated_threads import Dead, MachineClock, Process, Task
 from sqlalchemy import Connection, event
 
 from drkit.health.witness import Voice
+from drkit.runs import journal
 from drkit.runs.journal import Journal
 from drkit.runs.plan import Plan
 from drkit.runs.records import RunRecord
@@ -55,7 +58,11 @@ class JudgedJournal(Journal):
         self._drkit = drkit
 
     def open_run(self, plan: Plan, **how: Any) -> RunRecord:
-        run = super().open_run(plan, **how)
+        with pytest.MonkeyPatch.context() as patch:  # the same story has the same ids
+            number = self._world.sim.new_pid()
+            counted = SimpleNamespace(token_hex=lambda _bytes: f"{number:06x}")
+            patch.setattr(journal, "secrets", counted)
+            run = super().open_run(plan, **how)
         self._world.rules.opened(self._drkit, run, how.get("opener"))
         return run
 

@@ -157,7 +157,8 @@ class ProcessCompute:
             world.sim.later(LONGEST_EFFECT_S - 1 if answer == "late" else 0.5, land)
         if answer == "ok":
             world.sim.wait(lambda: bool(made), LONGEST_EFFECT_S)
-            self._call()
+            world.sim.switch()
+            self._process_lives()
             return self._account.get(made[0])
         if answer in ("lost", "late", "never"):
             world.sim.wait(None, LONGEST_EFFECT_S)

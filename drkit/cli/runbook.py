@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from drkit.cli.options import BreakGlass, Session, command
+from drkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from drkit.config.models import Config
@@ -27,6 +28,11 @@ def check(
 ) -> int:
     """Proves runbooks before they are needed; 2 when one may not be relied on."""
     found = checked(session, session.load_config(), names or [])
+    if not found:
+        raise ConfigError(
+            f"no runbook lies in {_folder(session, session.load_config())}",
+            hint="copy those of the project there, or name their folder: `runbooks` in the file",
+        )
     _tell(session, found, "note" if session.verbosity > 0 or session.json_lines else "warn")
     for one in found:
         session.terminal.result("runbook", _checked_values(one), _verdict(one))

@@ -90,7 +90,8 @@ def _problems(
             )
     elif kind == "literal_error":
         known = re.findall(r"'([^']+)'", str(context["expected"]))
-        text = f"{_written(detail['input'])} is not {context['expected']}"
+        verb = " is not" if isinstance(detail["input"], str) else "; it must be"
+        text = f"{_written(detail['input'])}{verb} {context['expected']}"
         suggestion = did_you_mean(str(detail["input"]), known)
     else:
         text, suggestion = _mismatch(kind, detail["input"], str(detail["msg"]), context)

@@ -125,11 +125,18 @@ def test_a_runbook_that_cannot_be_read_is_refused_with_the_others_checked(
     assert "failback: right" in said
 
 
+def test_a_folder_without_a_runbook_is_not_right(session: Make, folder: Path) -> None:
+    for path in (folder / "runbooks").iterdir():
+        path.unlink()
+    with pytest.raises(ConfigError, match=r"no runbook lies in .*runbooks"):
+        commands.check(session())
+
+
 def test_a_configuration_whose_runbook_is_refused_is_not_right(session: Make, folder: Path) -> None:
     right = session(json_lines=True)
     assert config_commands.validate(right) == 0
     (row,) = _rows(right)
-    assert (row["runbooks"], row["runbook_warnings"]) == (3, 4)
+    assert (row["runbooks"], row["runbook_warnings"]) == (4, 4)
     _spoil(folder)
     wrong = session(json_lines=True)
     assert config_commands.validate(wrong) == 2

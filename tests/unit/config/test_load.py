@@ -59,6 +59,10 @@ BAD = {
         ("role: primary", "role: archiv"),
         [(5, "stores.disk.role", "`archiv` is not 'primary', 'backup' or 'archive'", "`archive`")],
     ),
+    "another version": (
+        ("drkit: 1", "drkit: 2"),
+        [(1, "drkit", "`2` is a number; it must be 1", "")],
+    ),
     "a number where text is wanted": (
         ("path: /mnt/disk", "path: 2024"),
         [(6, "stores.disk.path", "is a number; text is wanted", 'quotes: "2024"')],

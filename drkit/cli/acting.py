@@ -59,6 +59,7 @@ def _opened(
     """The decision's run, opened in one transaction that reads what stands against it (R4)."""
     from drkit.cli.following import start_process
     from drkit.cli.running import plan_run
+    from drkit.operations.decide import decided_runbook
     from drkit.runs.opening import Opener, Right
     from drkit.state.audit import AuditLog
     from drkit.wiring.arbiter import refuse_skewed_clock
@@ -67,8 +68,8 @@ def _opened(
 
     refuse_skewed_clock(app)
     unless_open_elsewhere(app)
-    settings = app.config.decide
-    plan = plan_run(app, settings.runbook, kind="failover", target=decided_target(app))
+    settings, runbook = app.config.decide, decided_runbook(app.config)
+    plan = plan_run(app, runbook, kind="failover", target=decided_target(app))
     run = open_journal(app).open_run(
         plan,
         sandbox=app.sandbox,

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 def plan_named(app: App, name: str, *, to: str | None = None) -> Plan:
     """The frozen plan of the runbook, by its own kind.
 
-    A failback leaves who serves now; a runbook that rents nothing leads to the external API; any
-    other to `to`, or the first target. ConfigError where `to` does not fit.
+    A failback leaves who serves now; one that leads to a standby leads to `to`, or the one that a
+    decision would lead to; any other that rents nothing to the external API; all others to `to`,
+    or the first target. ConfigError where `to` does not fit.
     """
+    from drkit.operations.decide import decided_target
     from drkit.runs.actions.catalog import ACTIONS
-    from drkit.runs.plan import buys, make_plan
+    from drkit.runs.plan import buys, leads_to_standby, make_plan
     from drkit.runs.records import EXTERNAL
     from drkit.runs.schema import load_runbook
     from drkit.wiring.failback import serving_now
@@ -33,6 +35,8 @@ def plan_named(app: App, name: str, *, to: str | None = None) -> Plan:
     if book.kind == "failback":
         serving = serving_now(app, open_journal(app))
         target = serving.site
+    elif leads_to_standby(book):
+        target = to or decided_target(app.config, name)
     elif not buys(book, ACTIONS):
         target = EXTERNAL
     if to not in (None, target):
@@ -51,9 +55,7 @@ def plan_named(app: App, name: str, *, to: str | None = None) -> Plan:
 
 def must_be_open(app: App, plan: Plan) -> None:
     """Raises what would stop the run at its first step: a place that this version cannot open."""
-    from drkit.runs.records import EXTERNAL
-
-    if plan.target != EXTERNAL:
+    if plan.asks_provider:
         app.compute(plan.target)
     app.switches(plan.namespace)
 
@@ -177,7 +179,7 @@ def _money(plan: Plan) -> str:
 
 def _candidates(config: Config, plan: Plan) -> list[dict[str, Any]]:
     target = config.targets.get(plan.target)
-    if target is None or plan.kind == "failback":
+    if target is None or plan.kind == "failback" or not plan.asks_provider:
         return []
     return [
         {"gpu": each.gpu, "region": each.region, "usd_per_hour": each.max_usd_per_hour}

@@ -29,7 +29,8 @@ def plan_run(app: App, runbook: str, *, kind: RunKind, target: str | None) -> Pl
     book = load_runbook(Path(app.config.runbooks) / f"{runbook}.yaml")
     chosen = target or next(iter(app.config.targets))
     plan = make_plan(book, config=app.config, kind=kind, target=chosen, actions=ACTIONS)
-    app.compute(plan.target)
+    if plan.asks_provider:
+        app.compute(plan.target)
     app.switches(plan.namespace)
     return plan
 
@@ -39,7 +40,7 @@ def plan_lines(app: App, plan: Plan) -> Iterator[str]:
     target = app.config.targets[plan.target]
     named = f"{plan.runbook} ({plan.checksum[:12]})"
     yield f"{plan.kind} of {plan.service} to {plan.target}, by {named}"
-    for candidate in target.candidates:
+    for candidate in target.candidates if plan.asks_provider else ():
         yield f"  candidate {candidate.gpu}: at most ${candidate.max_usd_per_hour:.2f} an hour"
     cap = f"${plan.usd_per_run:.2f}" if plan.usd_per_run else "none"
     yield f"  cap for the run: {cap}; lost: {', '.join(plan.lost)}; point: {plan.point}"

@@ -81,6 +81,7 @@ def approve(
     from drkit.cli.running import carry_out, first_failed_probe, plan_lines, plan_run
     from drkit.cli.steering import approve_steps, run_that_waits
     from drkit.coordination.decisions import nothing_waits
+    from drkit.operations.decide import TO_STANDBY, decided_runbook, standbys
     from drkit.runs.opening import Right
     from drkit.state.audit import AuditLog, this_user
     from drkit.wiring.watch import decided_target, open_decisions, read_facts, role_now, seen_health
@@ -92,11 +93,15 @@ def approve(
             return approve_steps(session, opened_app, run_id, None)
         if open_decisions(opened_app).open() is None:
             raise nothing_waits(service)
-        target = decided_target(opened_app)
-        book = runbook or opened_app.config.decide.runbook
+        book = runbook or decided_runbook(opened_app.config)
+        target = decided_target(opened_app, book)
         plan = plan_run(opened_app, book, kind="failover", target=target)
         for line in plan_lines(opened_app, plan):
             session.terminal.say(line)
+        warm = standbys(opened_app.config)
+        if runbook is None and book != TO_STANDBY and warm:
+            text = f"{warm[0]} is a warm standby: drkit approve --runbook {TO_STANDBY} leads there"
+            session.terminal.say(f"  {text}, and rents nothing")
         reachable = role_now(opened_app).unconfirmed is None
         health = seen_health(opened_app)
         facts = read_facts(opened_app, health, leads=True, arbiter_reachable=reachable)

@@ -45,13 +45,18 @@ class Decide(Strict):
 
     mode: Literal["observe", "approve", "auto"] = Field(
         "approve",
-        description="observe: says what it would have done. auto: needs a witness and a standby.",
+        description="observe: says what it would have done. auto: needs a witness, a standby, and "
+        "a runbook that costs nothing and asks nobody.",
     )
     to: Name | None = Field(None, description="The target; default: the first one.")
     protect: Literal["auto", "off"] = Field(
         "auto", description="auto: users go to the external API as soon as the service is DOWN."
     )
-    runbook: Name = Field("primary-gpu-down", description="What a decision carries out.")
+    runbook: Name | None = Field(
+        None,
+        description="What a decision carries out; default: switch-to-standby in mode auto with a "
+        "standby, else primary-gpu-down.",
+    )
     lease: Seconds = Field(
         "10s",
         validate_default=True,

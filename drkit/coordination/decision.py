@@ -51,7 +51,8 @@ class Facts:
     `answers`: the last round that saw anything was a good one. `seen_down` and `seeing`: vantage
     points that call it DOWN now, and that answered at all; this machine is one of them.
     `standby_proof_age_s`: None without a warm standby, or one that never passed; `standby_fails`:
-    it did not pass when it was asked last.
+    it did not pass when it was asked last. `asks_a_person`: why the runbook that would be carried
+    out may not be by nobody's word.
     """
 
     down: bool
@@ -71,6 +72,7 @@ class Facts:
     standby_proof_age_s: float | None
     fence_began: bool = False
     standby_fails: bool = False
+    asks_a_person: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ def blocks(facts: Facts) -> tuple[str, ...]:
 def unattended_blocks(facts: Facts, settings: Decide) -> tuple[str, ...]:
     """Why nobody's approval is not enough, in words: `status` shows it for mode auto."""
     standby_age_s = facts.standby_proof_age_s
-    return tuple(
+    own = tuple(
         reason
         for holds, reason in (
             (settings.mode != "auto", f"mode is {settings.mode}"),
@@ -129,6 +131,7 @@ def unattended_blocks(facts: Facts, settings: Decide) -> tuple[str, ...]:
         )
         if holds
     )
+    return own + facts.asks_a_person
 
 
 UNATTENDED = "auto"

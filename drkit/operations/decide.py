@@ -19,6 +19,7 @@ from drkit.runs.opening import read_standing
 from drkit.runs.records import Effect
 from drkit.state.database import Database
 
+TO_STANDBY, COLD = "switch-to-standby", "primary-gpu-down"
 LONGEST_PAUSE = timedelta(hours=8)
 
 
@@ -82,8 +83,11 @@ def facts_now(
     journal: Journal,
     database: Database,
     now: datetime,
+    asks_a_person: tuple[str, ...],
 ) -> Facts:
-    """Everything a decision is weighed by, read at one moment."""
+    """Everything a decision is weighed by, read at one moment. `asks_a_person`: why what would be
+    carried out may not be by nobody's word.
+    """
     with database.read() as connection:
         standing = read_standing(connection, service, settings, now)
     heard = [voice for voice in elsewhere.voices if voice is not Voice.SILENT]
@@ -107,7 +111,35 @@ def facts_now(
         standby_proof_age_s=standby.age_s(now) if standby else None,
         fence_began=run is not None and _fence_began(journal, run.id),
         standby_fails=standby is not None and standby.fails is not None,
+        asks_a_person=asks_a_person,
     )
+
+
+def decided_runbook(config: Config) -> str:
+    """What a decision carries out. Where a standby could be switched to by nobody's word, that;
+    else what brings the service up anew. Pure.
+    """
+    settings = config.decide
+    if settings.runbook is not None:
+        return settings.runbook
+    if settings.mode != "auto":
+        return COLD
+    to = config.targets.get(settings.to) if settings.to is not None else None
+    warm = to.standby if to is not None else bool(standbys(config))
+    return TO_STANDBY if warm else COLD
+
+
+def decided_target(config: Config, runbook: str | None = None) -> str | None:
+    """Where a decision leads by that runbook (default: the decided one); None without a target."""
+    first = next(iter(config.targets), None)
+    if (runbook or decided_runbook(config)) == TO_STANDBY:
+        first = next(iter(standbys(config)), first)
+    return config.decide.to or first
+
+
+def standbys(config: Config) -> tuple[str, ...]:
+    """The targets that run already."""
+    return tuple(name for name, target in config.targets.items() if target.standby)
 
 
 def lacks_for_auto(config: Config) -> tuple[str, ...]:
@@ -116,7 +148,7 @@ def lacks_for_auto(config: Config) -> tuple[str, ...]:
     """
     if config.decide.mode != "auto":
         return ()
-    name = config.decide.to or next(iter(config.targets), None)
+    name = decided_target(config)
     target = config.targets.get(name) if name is not None else None
     return tuple(
         words

@@ -17,6 +17,8 @@ from drkit.runs.references import fill_target, names_secret
 from drkit.runs.schema import Approval, OnFailure, Phase, Runbook, Step
 
 DEFAULT_TIMEOUT_S = 600.0
+STANDBY = "standby"
+"""The action that names a server which runs already."""
 _SINCE_0_1_0 = frozenset({"approval"})
 
 
@@ -74,6 +76,12 @@ class Plan:
     def checksum(self) -> str:
         """SHA-256 of the canonical JSON, in hex."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    @property
+    def asks_provider(self) -> bool:
+        """Whether the target's provider is asked for anything: not for a standby's sake."""
+        standby = any(step.action == STANDBY for step in self.steps)
+        return self.target != EXTERNAL and not standby
 
     def step(self, step_id: str) -> PlannedStep:
         """The step of that id. KeyError."""
@@ -223,6 +231,30 @@ def buys(runbook: Runbook, actions: Mapping[str, ActionFacts]) -> bool:
     )
 
 
+def leads_to_standby(runbook: Runbook) -> bool:
+    """Whether it leads to a server that runs already."""
+    return any(step.action == STANDBY for step in runbook.steps)
+
+
+def asks_a_person(runbook: Runbook, actions: Mapping[str, ActionFacts]) -> tuple[str, ...]:
+    """Why the runbook is never carried out by nobody's word, in words; empty if it may be. Pure.
+
+    What costs money is somebody's decision, and so is what asks for one; an action that is not
+    known may be anything.
+    """
+    name = runbook.name
+    reasons = []
+    for step in runbook.steps:
+        action = actions.get(step.action)
+        if action is None:
+            reasons.append(f"runbook {name}: `{step.id}` is unknown to this version")
+        elif action.effect is Effect.PAID:
+            reasons.append(f"runbook {name}: `{step.id}` costs money")
+        if step.approval == "operator":
+            reasons.append(f"runbook {name}: `{step.id}` waits for an operator's approval")
+    return tuple(reasons)
+
+
 def _place(
     runbook: Runbook, config: Config, target: str, actions: Mapping[str, ActionFacts]
 ) -> Target | None:
@@ -231,12 +263,18 @@ def _place(
         raise GuardRefused(
             f"runbook {runbook.name} takes {target!r} for lost", hint="choose another target"
         )
-    if target == EXTERNAL and not buys(runbook, actions):
+    if target == EXTERNAL and not buys(runbook, actions) and not leads_to_standby(runbook):
         return None
     place = config.targets.get(target)
     if place is None:
         raise ConfigError(
             f"{target!r} is no target", hint=f"targets are {', '.join(config.targets) or 'none'}"
+        )
+    if leads_to_standby(runbook) and not place.standby:
+        raise ConfigError(
+            f"{target} is no warm standby, and runbook {runbook.name} leads to one",
+            hint=f"write `standby: true` and `endpoint` in targets.{target}, or choose one with "
+            "--to or decide.to",
         )
     return place
 

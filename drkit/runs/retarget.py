@@ -13,6 +13,7 @@ from drkit.runs.states import StepProgress
 # was restored, and that users are held.
 OF_THE_TARGET = frozenset(
     {
+        "standby",
         "preflight",
         "acquire",
         "deploy",

@@ -41,6 +41,7 @@ ActionName = Literal[
     "restore_home",
     "swap_home",
     "release",
+    "standby",
 ]
 Value = str | bool | int | float
 

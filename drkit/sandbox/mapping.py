@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from drkit.config.alerts import LogObserver
+from drkit.config.decide import Witness
 from drkit.config.models import Config, State
 from drkit.config.places import (
     GatewayCall,
@@ -46,6 +47,7 @@ class Ports:
     qdrant: int
     qdrant_restore: int
     model: int
+    witness: int
 
     def to_json(self) -> Mapping[str, int]:
         return asdict(self)
@@ -89,7 +91,10 @@ def sandbox_config(config: Config, root: Path, ports: Ports) -> Config:
                 name: _switch(switch, root, ports) for name, switch in config.switch.items()
             },
             "decide": config.decide.model_copy(
-                update={"witnesses": {}, "reference_hosts": (f"127.0.0.1:{ports.dns}",)}
+                update={
+                    "witnesses": _witness(config, root, ports),
+                    "reference_hosts": (f"127.0.0.1:{ports.dns}",),
+                }
             ),
             "arbiter": FolderArbiter(
                 kind="folder", path=str(root / "stores" / next(iter(stores)) / "arbiter")
@@ -126,9 +131,17 @@ def _gpu(config: Config, addresses: Mapping[str, str], ports: Ports) -> str | No
     return f"http://{addresses[config.service.primary]}:{ports.model}/dcgm/metrics"
 
 
+def standby_address(target: str) -> str:
+    """Under what name `site_addresses` has the standby's server: it is not where machines that are
+    rented at that target answer.
+    """
+    return f"{target} (standby)"
+
+
 def site_addresses(config: Config) -> dict[str, str]:
     """An address of its own for each site and target, so that a DNS record tells them apart."""
-    names = [DRILL_PRIMARY, *config.sites, *config.targets]
+    standbys = [standby_address(name) for name, each in config.targets.items() if each.standby]
+    names = [DRILL_PRIMARY, *config.sites, *config.targets, *standbys]
     return {name: f"127.0.0.{number}" for number, name in enumerate(names, 11)}
 
 
@@ -175,8 +188,20 @@ def _target(
 ) -> Target:
     port = None if target.provider.kind in _RANDOM_PORT_KINDS else ports.model
     provider = _provider(name, root, addresses[name], port)
-    # A standby that runs already is rehearsed as one that is brought up.
-    return target.model_copy(update={"provider": provider, "standby": False, "endpoint": None})
+    standby = addresses.get(standby_address(name))
+    endpoint = f"http://{standby}:{ports.model}" if standby else None
+    return target.model_copy(update={"provider": provider, "endpoint": endpoint})
+
+
+def _witness(config: Config, root: Path, ports: Ports) -> dict[str, Witness]:
+    """The first one, on a port of this machine and with a token of the sandbox's own: nobody is
+    there until somebody starts one. The real ones are never asked.
+    """
+    own = {"url": f"http://127.0.0.1:{ports.witness}", "token": (f"file:{root}/witness-token",)}
+    return {
+        name: witness.model_copy(update={**own, "trust": None})
+        for name, witness in list(config.decide.witnesses.items())[:1]
+    }
 
 
 def _provider(name: str, root: Path, host: str, port: int | None) -> LocalProvider:

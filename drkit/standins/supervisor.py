@@ -25,6 +25,7 @@ from drkit.sandbox.mapping import (
     Ports,
     sandbox_config,
     site_addresses,
+    standby_address,
 )
 from drkit.standins.names import bring_home, point_switches
 from drkit.standins.processes import Processes, free_port, is_free
@@ -50,7 +51,7 @@ class Sandbox:
 
     def prepare(self, data: Path | None = None) -> None:
         """Folders, secrets and sources; no process."""
-        for name in ("restic-password", "tsig-key"):
+        for name in ("restic-password", "tsig-key", "witness-token"):
             self._secret(self._root / name, as_base64=name == "tsig-key")
         for number, (name, source) in enumerate(self.config.sources.items()):
             if isinstance(source, TreeSource | WeightsSource):
@@ -198,6 +199,9 @@ class Sandbox:
                 where: list[str | Path] = ["--data", data / name, "--external", fallback]
                 names.append(start(name, "drkit.standins.gateway", local, port, where).name)
             names.append(self._start_model(service.primary, self._addresses[service.primary]))
+            for name, target in self.config.targets.items():
+                if target.standby:
+                    names.append(self._start_model(name, self._addresses[standby_address(name)]))
         if any(isinstance(source, QdrantSource) for source in self.config.sources.values()):
             for name, port in (("qdrant", ports.qdrant), ("qdrant-restore", ports.qdrant_restore)):
                 where = ["--data", data / name]
@@ -279,6 +283,9 @@ class Sandbox:
     def _move_from_taken_ports(self) -> None:
         """Chooses others if somebody else listens on one of ours."""
         ours = {"127.0.0.1": {*self.ports.to_json().values()} - {self.ports.model}}
+        for name, target in self.config.targets.items():
+            if target.standby:
+                ours[self._addresses[standby_address(name)]] = {self.ports.model}
         if self.config.service:
             ours[self._addresses[self.config.service.primary]] = {self.ports.model}
         if all(is_free(host, port) for host, ports in ours.items() for port in ports):

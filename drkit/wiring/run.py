@@ -27,7 +27,7 @@ from drkit.runs.evidence.values import Evidence
 from drkit.runs.journal import Journal
 from drkit.runs.lease import LEASE_TTL_S, ttl_of, unless_owned_by_another
 from drkit.runs.plan import Plan
-from drkit.runs.records import EXTERNAL, Entry, RunRecord
+from drkit.runs.records import Entry, RunRecord
 from drkit.runs.sealed import SealedRun, sealed_run, sealed_runs
 from drkit.runs.takeover import take_over
 from drkit.sandbox.overrides import OVERRIDES, SANDBOX_PACE
@@ -154,7 +154,7 @@ def run_context(app: App, journal: Journal, run_id: str, *, break_glass: bool = 
         emit=app.emit,
         work_dir=work_dir,
         namespace=run.namespace,
-        compute=NoCompute() if plan.target == EXTERNAL else app.compute(plan.target),
+        compute=app.compute(plan.target) if plan.asks_provider else NoCompute(),
         switches=switches,
         arbiter=_broken_glass(app, journal, run.id, plan) if break_glass else app.arbiter,
         holder=_holder(app, run.id),

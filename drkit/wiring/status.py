@@ -8,7 +8,7 @@ from pathlib import Path
 from drkit.coordination.hold import hold_key, note_from
 from drkit.coordination.interface import ArbiterUnreachable
 from drkit.errors import DrkitError
-from drkit.operations.decide import current_pause
+from drkit.operations.decide import current_pause, decided_runbook
 from drkit.operations.forecast import Forecast, Measured, forecast
 from drkit.operations.service_status import ServiceStatus, not_auto
 from drkit.operations.standby import last_proof
@@ -138,7 +138,7 @@ def _watched(app: App, service: ServiceStatus) -> bool:
 def _budget_s(app: App, target: str) -> float | None:
     """The critical path of the decided runbook; None if it cannot be planned."""
     try:
-        book = load_runbook(Path(app.config.runbooks) / f"{app.config.decide.runbook}.yaml")
+        book = load_runbook(Path(app.config.runbooks) / f"{decided_runbook(app.config)}.yaml")
         plan = make_plan(book, config=app.config, kind="failover", target=target, actions=ACTIONS)
     except DrkitError:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 from drkit.compute.interface import Endpoint
 from drkit.config.places import Service
@@ -15,12 +16,16 @@ from drkit.health.interface import ServiceHealth
 from drkit.health.record import health_from
 from drkit.health.reference import reach
 from drkit.health.witness import Heard
+from drkit.operations import decide
 from drkit.operations.decide import Elsewhere, facts_now
 from drkit.operations.roles import SeenRole, machine_memory, read_role
 from drkit.operations.standby import StandbyProof, last_proof, verify_standby
 from drkit.operations.telling import tell_runs
 from drkit.operations.watch import Watch, Watched
+from drkit.runs.actions.catalog import ACTIONS
 from drkit.runs.journal import Journal
+from drkit.runs.plan import asks_a_person as runbook_asks
+from drkit.runs.schema import load_runbook
 from drkit.state.database import StateUnavailable
 from drkit.state.health_log import HealthLog
 from drkit.wiring.app import App, parse_endpoint
@@ -129,22 +134,38 @@ def read_facts(
         journal=Journal(app.database, app.clock),
         database=app.database,
         now=app.clock.now(),
+        asks_a_person=asks_a_person(app),
     )
 
 
-def decided_target(app: App) -> str:
-    """Where a decision leads. ConfigError without a target."""
-    if not app.config.targets:
+def decided_target(app: App, runbook: str | None = None) -> str:
+    """Where a decision leads by that runbook (default: the decided one). ConfigError without a
+    target.
+    """
+    name = decide.decided_target(app.config, runbook)
+    if name is None:
         raise ConfigError("schedules.yaml has no target", hint="add one to `targets`")
-    return app.config.decide.to or next(iter(app.config.targets))
+    return name
+
+
+def asks_a_person(app: App) -> tuple[str, ...]:
+    """Why what mode auto would carry out may not be by nobody's word, whatever the mode is."""
+    auto = app.config.decide.model_copy(update={"mode": "auto"})
+    name = decide.decided_runbook(app.config.model_copy(update={"decide": auto}))
+    try:
+        book = load_runbook(Path(app.config.runbooks) / f"{name}.yaml")
+    except ConfigError as error:
+        return (f"runbook {name} cannot be read: {error.message}",)
+    return runbook_asks(book, ACTIONS)
 
 
 def decided_standby(app: App) -> StandbyProof | None:
-    """What is known of the decided target, if it is a warm standby."""
-    target = app.config.targets.get(decided_target(app)) if app.config.targets else None
-    if target is None or not target.standby:
+    """What is known of the target that mode auto would lead to, if it is a warm standby."""
+    auto = app.config.decide.model_copy(update={"mode": "auto"})
+    name = decide.decided_target(app.config.model_copy(update={"decide": auto}))
+    target = app.config.targets.get(name) if name is not None else None
+    if name is None or target is None or not target.standby:
         return None
-    name = decided_target(app)
     return last_proof(own_memory(app), name) or StandbyProof(name, None, "it was never verified")
 
 

@@ -11,7 +11,6 @@ from run_places import ProcessCompute, ProcessProber, ProcessSwitch
 from drkit.compute.none import NoCompute
 from drkit.runs.actions.interface import Context
 from drkit.runs.plan import Plan
-from drkit.runs.records import EXTERNAL
 
 if TYPE_CHECKING:
     from run_world import World
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 def context_of(world: World, drkit: Drkit, plan: Plan) -> Context:
     drill = plan.namespace == "drill"
     switches = world.drill_switches if drill else world.switches
-    none = plan.target == EXTERNAL
     (listed,) = world.stack.repository.snapshots()
     known: dict[str, Any] = {
         "plan": plan,
@@ -29,7 +27,7 @@ def context_of(world: World, drkit: Drkit, plan: Plan) -> Context:
         "emit": lambda _event: None,
         "work_dir": world.folder / drkit.machine.name / drkit.run_id,
         "namespace": plan.namespace,
-        "compute": NoCompute() if none else ProcessCompute(world, drkit, plan.target),
+        "compute": ProcessCompute(world, drkit, plan.target) if plan.asks_provider else NoCompute(),
         "switches": tuple(ProcessSwitch(world, drkit, switch) for switch in switches),
         "arbiter": world.arbiter(drkit),
         "holder": drkit.holder,

@@ -86,6 +86,7 @@ def _asked_late(world: World) -> list[tuple[Any, str, Any]]:
         (asked_model, "ask_as_user", world.ask_as_user),
         (leading, "os", pid),
         (wiring_watch, "reach", world.watching.reach),
+        (wiring_watch, "load_runbook", lambda path: world.stack.runbooks[path.stem]),
         (wiring_witness, "hear_witnesses", world.watching.hear),
         (wiring_run, "open_journal", lambda app: world.journal(app.drkit)),
         (wiring_run, "runs_in_stores", lambda _app: world.sealed()),

@@ -16,7 +16,7 @@ from run_places import ProcessProber, ProcessSwitch
 from drkit.cli import after_round
 from drkit.health.interface import REFERENCE, ProbeResult, Verdict
 from drkit.health.witness import Heard, Voice
-from drkit.operations.decide import acknowledge, end_pause, pause
+from drkit.operations.decide import acknowledge, decided_runbook, end_pause, pause
 from drkit.runs.opening import Opener, Right
 from drkit.wiring import watch as wiring_watch
 
@@ -54,7 +54,7 @@ class Watching:
 
         def main() -> None:
             world, app = self._world, self._app(drkit)
-            plan = world.plan(app.config.decide.runbook, "failover", on=machine)
+            plan = world.plan(decided_runbook(app.config), "failover", on=machine)
             reachable = wiring_watch.role_now(app).unconfirmed is None
             health = wiring_watch.seen_health(app)
             facts = wiring_watch.read_facts(app, health, leads=True, arbiter_reachable=reachable)

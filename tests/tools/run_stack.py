@@ -102,18 +102,20 @@ class Stack:
 
     def config_of(self, home: Path, mode: str = "approve") -> Config:
         """The deployment with trees of its own in `home`, which are made there."""
-        target = self.config.targets["coreweave"]
-        standby = target.model_copy(update={"standby": mode == "auto", "endpoint": STANDBY})
         decide = self.config.decide.model_copy(update={"mode": mode, "to": "coreweave"})
         sources = dict(self.config.sources)
         for name, source in self.config.sources.items():
             if isinstance(source, TreeConfig):
                 shutil.copytree(source.path, home / name)
                 sources[name] = source.model_copy(update={"path": str(home / name)})
-        targets = {**self.config.targets, "coreweave": standby}
-        return self.config.model_copy(
-            update={"sources": sources, "targets": targets, "decide": decide}
-        )
+        config = self.config.model_copy(update={"sources": sources, "decide": decide})
+        return self.warmed(config) if mode == "auto" else config
+
+    def warmed(self, config: Config) -> Config:
+        """The same deployment with a warm standby."""
+        target = config.targets["coreweave"]
+        standby = target.model_copy(update={"standby": True, "endpoint": STANDBY})
+        return config.model_copy(update={"targets": {**config.targets, "coreweave": standby}})
 
     def _open(self, clock: ManualClock) -> Repository:
         emit: Callable[[Any], None] = lambda _event: None  # noqa: E731

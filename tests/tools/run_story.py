@@ -9,7 +9,7 @@ from run_inhabited import inhabited
 from run_stack import PROJECT, Stack
 from run_world import Drkit, World
 
-from drkit.runs.plan import Plan, kinds_of
+from drkit.runs.plan import Plan, kinds_of, leads_to_standby
 from drkit.runs.records import Ask, RunKind, RunRecord, RunState
 from drkit.runs.schema import load_runbook
 
@@ -38,6 +38,8 @@ class Story:
 
     def __init__(self, world: World, runbook: str, kind: str) -> None:
         self.world = world
+        if leads_to_standby(world.stack.runbooks[runbook]):
+            world.warm()
         self.plan: Plan = world.plan(runbook, kind)
         self.run_id = world.open_run(self.plan).id
 

@@ -195,6 +195,11 @@ class World:
 
     # What operators do
 
+    def warm(self) -> None:
+        """The first target is a warm standby, and runs."""
+        self.config = self.stack.warmed(self.config)
+        self.standby_up = True
+
     def plan(
         self,
         runbook: str,
@@ -205,7 +210,7 @@ class World:
         """The plan as an operator gets it now on that machine. A failback leaves who serves."""
         book = self.stack.runbooks[runbook]
         serving = self._serving(on) if book.kind == "failback" else None
-        machine = any(step.action == "acquire" for step in book.steps)
+        machine = any(step.action in ("acquire", "standby") for step in book.steps)
         return make_plan(
             book.model_copy(update={"lost": self.lost}) if book.lost else book,
             config=self.config,

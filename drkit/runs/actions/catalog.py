@@ -21,6 +21,7 @@ from drkit.runs.actions import (
     release,
     restore,
     restore_home,
+    standby,
     swap_home,
     verify,
     verify_held,
@@ -49,4 +50,5 @@ ACTIONS: Mapping[str, Action] = {
     "restore_home": restore_home.ACTION,
     "swap_home": swap_home.ACTION,
     "release": release.ACTION,
+    "standby": standby.ACTION,
 }

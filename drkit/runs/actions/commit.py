@@ -5,7 +5,7 @@ from __future__ import annotations
 from drkit.errors import ConfigError, VerificationFailed
 from drkit.events import Note
 from drkit.runs.actions.asking import ask_once
-from drkit.runs.actions.destination import destination_of
+from drkit.runs.actions.destination import destination_of, is_standby
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
 from drkit.runs.actions.money import RUN_TAG
 from drkit.runs.records import Effect
@@ -30,7 +30,7 @@ def _run(call: StepCall, context: Context) -> Done:
             f"{plan.service} is served by {there.site}; the runbook asks before it commits",
             hint=f"`drkit runs resume {call.run_id}` commits",
         )
-    if plan.kind != "failback":
+    if plan.kind != "failback" and not is_standby(call):
         _report_strays(call, context)
     return Done(f"{plan.service_key} lives on {there.site}", {"site": there.site})
 

@@ -87,7 +87,7 @@ def alive_home(context: Context, home: Home) -> Proven | None:
     """The server that is to serve again when this run is taken back, if it answers now (R2, R8)."""
     if home.site == context.plan.primary:
         return alive(context, home.site, context.primary)
-    return alive(context, home.site, _endpoint_of(context, home))
+    return alive(context, home.site, declared_endpoint(context, home.site, home.endpoint_url))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +123,16 @@ def noted_home(call: StepCall, context: Context) -> Home:
     return home_of(context, None)
 
 
-def _endpoint_of(context: Context, home: Home) -> Endpoint | None:
-    """The endpoint that a role record named; None for a place that is no target any more."""
-    place = context.config.targets.get(home.site)
-    parts = urlsplit(home.endpoint_url or "")
-    if place is None or not parts.hostname or parts.port is None:
+def declared_endpoint(context: Context, target: str, url: str | None) -> Endpoint | None:
+    """The target's server at a URL that a role record or the configuration names; None without
+    one, and for a place that is no target any more.
+    """
+    place = context.config.targets.get(target)
+    parts = urlsplit(url or "")
+    if place is None or not parts.hostname:
         return None
-    stable = has_fixed_port(place.provider)
-    return Endpoint(parts.scheme, parts.hostname, parts.port, stable)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return Endpoint(parts.scheme, parts.hostname, port, has_fixed_port(place.provider))
 
 
 def holds_traffic(switch: Switch) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from drkit.errors import DrkitError, GuardRefused, PlaceError
+from drkit.runs.actions.destination import is_standby
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
 from drkit.runs.actions.money import may_buy
 from drkit.runs.actions.preflight_home import preflight_home
+from drkit.runs.actions.preflight_standby import preflight_standby
 from drkit.runs.actions.tickets import find_weights
 from drkit.runs.records import JSON, Effect
 
@@ -14,6 +16,8 @@ def _run(call: StepCall, context: Context) -> Done:
     plan = context.plan
     if plan.kind == "failback":
         return preflight_home(call, context)
+    if is_standby(call):
+        return preflight_standby(call, context)
     may_buy(plan)
     candidates = context.config.targets[plan.target].candidates
     notes = context.compute.preflight()

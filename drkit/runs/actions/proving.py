@@ -10,9 +10,9 @@ from drkit.compute.interface import Endpoint, Instance
 from drkit.config.places import Service
 from drkit.config.sources import TreeSource
 from drkit.errors import ConfigError, DrkitError
-from drkit.points.find import FoundPoint
+from drkit.points.find import FoundPoint, choose_point, list_points
 from drkit.runs.actions.deploy import endpoint_of
-from drkit.runs.actions.destination import destination_of
+from drkit.runs.actions.destination import destination_of, is_standby
 from drkit.runs.actions.interface import Context, ProofsFailed, StepCall
 from drkit.runs.actions.point import find_point
 from drkit.runs.actions.proving_home import proofs_of_home
@@ -28,8 +28,8 @@ from drkit.verify.weights import verify_weights
 def prove_target(call: StepCall, context: Context) -> tuple[Endpoint, tuple[Proof, ...]]:
     """Proves instance, weights, answers and every restored source; the endpoint that was proven.
 
-    Arguments of the step: instance, snapshot, restored. Raises `ProofsFailed`, whose message names
-    the files that are wrong; proofs that could not be made count as failed.
+    Arguments of the step: instance, snapshot, restored; or standby. Raises `ProofsFailed`, whose
+    message names the files that are wrong; proofs that could not be made count as failed.
     """
     service = context.config.service
     if service is None:
@@ -54,6 +54,9 @@ def _begin(call: StepCall, context: Context, service: Service) -> tuple[Endpoint
         home = destination_of(call, context).endpoint
         identity = _prove_identity(context, service, home)
         return home, chain([identity], proofs_of_home(call, context, service))
+    if is_standby(call):
+        standby = destination_of(call, context).endpoint
+        return standby, _proofs_of_standby(call, context, service, standby)
     instance, endpoint = endpoint_of(context, call.text("instance"))
     found = find_point(context, call.text("snapshot"))
     return endpoint, _proofs(call, context, service, found, instance, endpoint)
@@ -83,6 +86,27 @@ def _proofs(
             yield from _prove_source(context, found, name, place)
         else:
             yield from _prove_in_place(context, name)
+
+
+def _proofs_of_standby(
+    call: StepCall, context: Context, service: Service, endpoint: Endpoint
+) -> Iterator[Proof]:
+    """Nothing was brought to it: it answers as the model, gives the golden answers of the newest
+    point, and what its users own is where it was. Its weights are on its own disk.
+    """
+    yield _prove_identity(context, service, endpoint)
+    role = context.arbiter.read_role(context.plan.service)
+    point = choose_point(list_points(context.repository()), "latest", role=role).point
+    tiers = {each.tier for each in context.config.targets[context.plan.target].candidates}
+    if point.golden is None:
+        call.guard.note({"text": "golden answers are not compared: the newest point has none"})
+    elif tiers == {"lower"}:
+        text = f"golden answers are not compared: {context.plan.target} is a lower tier"
+        call.guard.note({"text": text})
+    else:
+        yield verify_golden(point.golden, endpoint, model=service.model, api_key=context.api_key())
+    for name in point.sources:
+        yield from _prove_in_place(context, name)
 
 
 def _is_lower_tier(context: Context, instance: Instance) -> bool:

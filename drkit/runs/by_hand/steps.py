@@ -52,6 +52,8 @@ def _preflight(plan: Plan, config: Config) -> list[str]:
     lines = [f"{repository} snapshots --latest 1"]
     if plan.kind == "failback":
         return [_chat(_primary(plan, config), config), *lines]
+    if not plan.asks_provider:
+        return lines
     target = config.targets.get(plan.target)
     return [*(list_lines(target.provider) if target else []), *lines]
 
@@ -159,6 +161,16 @@ def _swap_home(plan: Plan, config: Config) -> list[str]:
     return lines or _nothing(plan)
 
 
+def _leads_to(plan: Plan, config: Config) -> str:
+    """The server that traffic is to reach, as far as it is known before the run."""
+    if plan.kind == "failback":
+        return _primary(plan, config)
+    target = config.targets.get(plan.target)
+    if target is not None and target.endpoint is not None and not plan.asks_provider:
+        return target.endpoint
+    return f"http://{ADDRESS}:{_port(config)}"
+
+
 def _upload(url: str, folder: str) -> str:
     """One shard's snapshot into a collection, as Qdrant takes it."""
     query = "priority=snapshot"
@@ -167,13 +179,14 @@ def _upload(url: str, folder: str) -> str:
 
 
 def _verify(plan: Plan, config: Config) -> list[str]:
-    at = _primary(plan, config) if plan.kind == "failback" else ""
-    return [_chat(at, config), "# compare the answers, counts and files with those of the point"]
+    return [
+        _chat(_leads_to(plan, config), config),
+        "# compare the answers, counts and files with those of the point",
+    ]
 
 
 def _cutover(plan: Plan, config: Config) -> list[str]:
-    home = plan.kind == "failback"
-    url = _primary(plan, config) if home else f"http://{ADDRESS}:{_port(config)}"
+    url = _leads_to(plan, config)
     host = url.partition("://")[2].rpartition(":")[0]
     return [line for switch in config.switch.values() for line in _lead(switch, url, host)]
 
@@ -188,8 +201,11 @@ def _verify_public(plan: Plan, config: Config) -> list[str]:
 
 
 def _observe(plan: Plan, config: Config) -> list[str]:
-    at = _primary(plan, config) if plan.kind == "failback" else f"http://{ADDRESS}:{_port(config)}"
-    return [f"watch -n 10 curl -fsS {at}/health"]
+    return [f"watch -n 10 curl -fsS {_leads_to(plan, config)}/health"]
+
+
+def _standby(plan: Plan, config: Config) -> list[str]:
+    return [f"curl -fsS {_leads_to(plan, config)}/health"]
 
 
 def _commit(plan: Plan, config: Config) -> list[str]:
@@ -233,6 +249,7 @@ _WRITERS: dict[str, Callable[[Plan, Config], Sequence[str]]] = {
     "observe": _observe,
     "commit": _commit,
     "release": _release,
+    "standby": _standby,
 }
 
 

@@ -10,6 +10,7 @@ from drkit.config.secret_refs import references
 from drkit.config.sources import QdrantSource, WeightsSource
 from drkit.config.stores import FolderArbiter, FolderStore, StoreArbiter, StoreConfig
 from drkit.runs.lints.values import USED_BY_RUNS, Finding, Path, Subject
+from drkit.runs.plan import leads_to_standby
 from drkit.runs.records import Effect
 
 
@@ -20,6 +21,7 @@ def lost_places(subject: Subject) -> Iterator[Finding]:
     yield from _lost_qdrant(subject)
     yield from _lost_secrets(subject)
     yield from _lost_targets(subject)
+    yield from _lost_standbys(subject)
 
 
 def _lost_hosts(subject: Subject) -> frozenset[str]:
@@ -126,12 +128,42 @@ def _lost_secrets(subject: Subject) -> Iterator[Finding]:
             )
 
 
+def _lost_standbys(subject: Subject) -> Iterator[Finding]:
+    """What a standby serves depends on nothing that is lost: it does not run there, and nothing
+    that users own would have to be brought to it, which no step does.
+    """
+    if not leads_to_standby(subject.runbook):
+        return
+    standbys = {name: target for name, target in subject.config.targets.items() if target.standby}
+    for name, target in standbys.items():
+        host = urlsplit(target.endpoint or "").hostname
+        if host in _lost_hosts(subject):
+            yield _lost(
+                ("targets", name, "endpoint"),
+                f"the standby {name} is {host}, which is gone with what is lost",
+                "name a server on another site",
+            )
+    if not standbys or any(step.action == "restore" for step in subject.runbook.steps):
+        return
+    for name, source in subject.config.sources.items():
+        if source.lives_on in subject.runbook.lost and not isinstance(source, WeightsSource):
+            yield _lost(
+                ("sources", name, "lives_on"),
+                f"{name} is gone with {source.lives_on}, and a standby would serve without it",
+                f"keep {name} on a site that is not lost, or take this runbook out: one that "
+                "restores is what you need",
+            )
+
+
 def _lost_targets(subject: Subject) -> Iterator[Finding]:
     """The same account of the same provider may be gone with the site it is needed for."""
-    if not subject.has(Effect.PAID):
+    standby = leads_to_standby(subject.runbook)
+    if not standby and not subject.has(Effect.PAID):
         return
     lost = [subject.config.sites[name] for name in subject.runbook.lost if _known(subject, name)]
     for name, target in subject.config.targets.items():
+        if standby and not target.standby:
+            continue
         host = getattr(target.provider, "host", "").rpartition("@")[2]
         if host in _lost_hosts(subject):
             yield _lost(

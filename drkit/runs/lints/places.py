@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from drkit.config.places import HttpGatewaySwitch, OtherSwitch, SwitchConfig, has_fixed_port
 from drkit.config.secret_refs import references
 from drkit.runs.lints.values import USED_BY_RUNS, Finding, Level, Path, Subject
+from drkit.runs.plan import leads_to_standby
 from drkit.runs.records import Effect
 
 EXERCISED_WITHIN_S = 24 * 3600.0
@@ -29,7 +30,10 @@ def endpoints(subject: Subject) -> Iterator[Finding]:
         return
     if subject.runbook.kind == "failback":
         return  # the primary was served by these switches before
+    standby = leads_to_standby(subject.runbook)
     for name, target in subject.config.targets.items():
+        if standby and not target.standby:
+            continue
         refusals = {
             switch: why
             for switch, config in switches.items()

@@ -82,6 +82,7 @@ NOT_ALONE = {
     "cooldown": {"cooldown_left_s": 1.0},
     "a second one today": {"unattended_last_day": 1},
     "a third one this week": {"unattended_last_week": 2},
+    "a runbook that costs money": {"asks_a_person": ("`acquire` costs money",)},
 }
 
 

@@ -91,6 +91,7 @@ class Scene:
             journal=Journal(self.database, self.clock),
             database=self.database,
             now=self.clock.now(),
+            asks_a_person=(),
         )
 
     def weigh(self, **known):

@@ -71,6 +71,9 @@ def _plans(config: Config) -> list[Plan]:
     made = []
     brought = {"sncp": {"into": "/there/my sncp"}, "qdrant": {"url": "http://192.0.2.9:6333"}}
     serving = Serving("coreweave", "http://192.0.2.1:8000", "run", "i-1", "s", brought)
+    runs = {"standby": True, "endpoint": "http://198.51.100.7:8000"}
+    warm = config.targets["coreweave"].model_copy(update=runs)
+    config = config.model_copy(update={"targets": {**config.targets, "coreweave": warm}})
     for path in sorted((ROOT / "runbooks").glob("*.yaml")):
         book = load_runbook(path)
         target = EXTERNAL if book.name == "emergency-rollback" else "coreweave"
@@ -150,7 +153,7 @@ def test_the_way_home_names_what_was_brought_away(config: Config) -> None:
 
 
 def test_restic_is_given_the_first_store_as_restic_writes_it(config: Config) -> None:
-    (plan,) = [each for each in _plans(config) if each.kind == "failover"]
+    (plan,) = [each for each in _plans(config) if each.runbook == "primary-gpu-down"]
     (line,) = by_hand(plan.step("point"), plan, config)
     assert "restic -r gs:example-drkit:/repository snapshots" in line
     folder = {"kind": "folder", "role": "primary", "path": "/srv/my store"}

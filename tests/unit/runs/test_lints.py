@@ -18,7 +18,7 @@ from drkit.runs.lints.values import Finding, Known
 from drkit.runs.schema import Runbook, load_runbook
 
 ROOT = Path(__file__).parents[3]
-SHIPPED = ("emergency-rollback", "failback", "primary-gpu-down")
+SHIPPED = ("emergency-rollback", "failback", "primary-gpu-down", "switch-to-standby")
 PARTS = (
     *("stores.gcs", "stores.s3", "stores.b2", "repository", "service", "arbiter"),
     *("targets.coreweave", "switch.dns", "switch.gateway"),

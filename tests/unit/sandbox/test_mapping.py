@@ -13,7 +13,9 @@ from drkit.sandbox.guard import is_local
 from drkit.sandbox.mapping import Ports, sandbox_config, site_addresses
 
 ROOT = Path("/nowhere/.drkit/sandbox")
-PORTS = Ports(dns=1, gateway=2, drill_gateway=3, external=4, qdrant=5, qdrant_restore=6, model=7)
+PORTS = Ports(
+    dns=1, gateway=2, drill_gateway=3, external=4, qdrant=5, qdrant_restore=6, model=7, witness=8
+)
 SHIPPED = Path(__file__).parents[3] / "schedules.yaml"
 
 

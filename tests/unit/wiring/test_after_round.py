@@ -25,7 +25,8 @@ from drkit.events import Note
 from drkit.health.interface import ServiceState
 from drkit.health.memory import MemoryProber
 from drkit.health.witness import Heard, Voice
-from drkit.operations.decide import lacks_for_auto, pause
+from drkit.operations.decide import decided_runbook, decided_target, lacks_for_auto, pause
+from drkit.operations.service_status import not_auto
 from drkit.operations.watch import Watched
 from drkit.runs.opening import Opener, Right
 from drkit.runs.records import EXTERNAL, RunState
@@ -38,7 +39,7 @@ from drkit.wiring.run import open_journal
 from drkit.wiring.watch import make_round, open_decisions, open_health_log, seen_health
 
 HOME, SPARE = "http://127.0.0.1:8000", "http://127.0.0.9:8000"
-RUNBOOK = Path(__file__).parents[3] / "runbooks" / "primary-gpu-down.yaml"
+RUNBOOK = Path(__file__).parents[3] / "runbooks" / "switch-to-standby.yaml"
 GPU = {"kind": "local", "path": "gpu", "host": "127.0.0.1", "argv": ["serve"]}
 AUTO = {"mode": "auto", "runbook": "down"}
 
@@ -144,6 +145,45 @@ def test_in_mode_auto_the_run_is_opened_once_and_its_process_started(scene: Make
     assert set(made.started) == {run.id}
     rows = [row.what for row in AuditLog(made.app.database, made.clock).entries()]
     assert rows[:3] == ["hold: holding", "hold: held", "run failover"]
+
+
+@pytest.mark.parametrize(
+    ("book", "change", "why"),
+    [
+        ("primary-gpu-down", ("", ""), "`acquire` costs money"),
+        (
+            "switch-to-standby",
+            ("    action: cutover\n", "    action: cutover\n    approval: operator\n"),
+            "`cutover` waits for an operator's approval",
+        ),
+        ("switch-to-standby", ("action: cutover", "action: buy"), "cannot be read"),
+    ],
+)
+def test_R10_nobodys_word_buys_nothing_and_passes_over_nobody(
+    scene: Make, tmp_path: Path, book: str, change: tuple[str, str], why: str
+) -> None:
+    made = scene()
+    text = RUNBOOK.with_name(f"{book}.yaml").read_text().replace("lambda", "gpu")
+    (tmp_path / "runbooks" / "down.yaml").write_text(text.replace(*change) if change[0] else text)
+    made.die()
+    made.round()
+    assert (made.runs(), made.started) == ([], [])
+    assert made.decided() is DecisionState.WAIT_APPROVAL
+    health = watch.seen_health(made.app)
+    facts = watch.read_facts(made.app, health, leads=True, arbiter_reachable=True)
+    assert any(why in reason for reason in not_auto(facts, made.app.config.decide))
+
+
+def test_what_a_decision_carries_out_depends_on_the_mode_and_on_a_standby(scene: Make) -> None:
+    def decided(decide: dict[str, Any], **target: Any) -> tuple[str, str | None]:
+        config = scene({**decide, "reference_hosts": ["127.0.0.1:1"]}, **target).app.config
+        return decided_runbook(config), decided_target(config)
+
+    assert decided({"mode": "auto"}) == ("switch-to-standby", "spare")
+    assert decided({"mode": "auto", "to": "spare"}) == ("switch-to-standby", "spare")
+    assert decided({"mode": "auto"}, standby=False) == ("primary-gpu-down", "spare")
+    assert decided({"mode": "approve"}) == ("primary-gpu-down", "spare")
+    assert decided({"mode": "auto", "runbook": "mine"}) == ("mine", "spare")
 
 
 def test_what_auto_can_never_do_without_is_said_of_the_configuration(scene: Make) -> None:

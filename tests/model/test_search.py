@@ -70,7 +70,7 @@ def test_long_ways_through_all_trouble_at_once_keep_every_rule(what: str) -> Non
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("what", SOAK)
 def test_every_reachable_state_keeps_every_rule_with_more_trouble(what: str) -> None:
-    _kept(search(SOAK[what], most_states=12_000_000, most_s=1500))
+    _kept(search(SOAK[what], most_states=12_000_000, most_s=900))
 
 
 @pytest.mark.soak

@@ -156,20 +156,17 @@ def left_over(
 
 
 def left_elsewhere(run: RunRecord, plan: Plan, entries: Sequence[Entry]) -> tuple[LeftOver, ...]:
-    """The machine that served before this run, on a target: another run made it, and none that
-    follows gives it back. A failback gives back the one it leaves, also after users were sent to
-    the external API.
+    """The machine that served before this run, on a target: no run that follows gives it back.
+    A failback gives back the one it leaves, also after users were sent to the external API.
     """
     homes = [Output(e.payload["former"]) for e in entries if "former" in e.payload]
     leads_on = run.kind != "failback" and run.target != EXTERNAL
     if run.state is not RunState.COMMITTED or not leads_on or not homes:
         return ()
-    site, made_by = homes[0].text("site"), homes[0].text("run_id")
-    if not made_by or site in ("", plan.primary, EXTERNAL):
+    site, by_run = homes[0].text("site"), homes[0].text("run_id")
+    if not by_run or site in ("", plan.primary, EXTERNAL):
         return ()
-    detail = (
-        f"it served until now; made by {made_by}; end it at its provider, or it goes on costing"
-    )
+    detail = f"it served until now, by {by_run}; it goes on costing: end it if nobody needs it"
     return (LeftOver(f"the machine at {site}", gone=False, detail=detail),)
 
 

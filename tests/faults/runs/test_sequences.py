@@ -22,7 +22,7 @@ from hypothesis.stateful import run_state_machine_as_test as run_machine
 from run_life import TROUBLES, WEATHER, WORDS, Life
 from run_stack import Stack
 
-SECONDS_IN_CI = 30.0
+SECONDS_IN_CI = 40.0
 WANTED_IN_CI = 500
 SECONDS_IN_SOAK = 1800.0
 WANTED_IN_SOAK = 20_000

@@ -31,7 +31,7 @@ def validate(session: Session) -> int:
     words = ", ".join(f"{count} {name}" for name, count in counts.items())
     if refused := refusals(session, found):
         return refused
-    more = f"; {warned} warnings: drkit runbook check" if warned else ""
+    more = f"; {warned} warning{'s' * (warned > 1)}: drkit runbook check" if warned else ""
     session.terminal.result(
         "config_valid",
         {"config": str(session.config_path), **counts, "runbook_warnings": warned},

@@ -190,7 +190,8 @@ def _verdict(one: Checked) -> str:
         return f"{one.name}: REFUSED: it cannot be read"
     way = " - ".join(one.path.steps)
     said = "REFUSED" if one.refused else "right"
-    warned = f", {values['warnings']} warnings" if values["warnings"] else ""
+    many = values["warnings"]
+    warned = f", {many} warning{'s' * (many > 1)}" if many else ""
     return (
         f"{one.name}: {said}{warned}; longest way {one.path.minutes:g} of "
         f"{one.runbook.targets.rto_min:g} min, slack {values['slack_min']:g}: {way}"

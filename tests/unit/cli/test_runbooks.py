@@ -136,7 +136,7 @@ def test_a_configuration_whose_runbook_is_refused_is_not_right(session: Make, fo
     right = session(json_lines=True)
     assert config_commands.validate(right) == 0
     (row,) = _rows(right)
-    assert (row["runbooks"], row["runbook_warnings"]) == (4, 4)
+    assert (row["runbooks"], row["runbook_warnings"]) == (4, 5)
     _spoil(folder)
     wrong = session(json_lines=True)
     assert config_commands.validate(wrong) == 2

@@ -15,6 +15,7 @@ from drkit.runs.actions.catalog import ACTIONS
 from drkit.runs.critical_path import critical_path, draw
 from drkit.runs.lints.check import LINTS, check_runbook, refuses
 from drkit.runs.lints.values import Finding, Known
+from drkit.runs.plan import asks_a_person
 from drkit.runs.schema import Runbook, load_runbook
 
 ROOT = Path(__file__).parents[3]
@@ -334,6 +335,49 @@ def test_R13_a_host_that_is_lost_is_no_target(shipped: Runbook, config: Config) 
     assert only(found(shipped, lost), "lost-places").at[-1] == "host"
     elsewhere = changed(config, targets__coreweave__provider=provider | {"host": "me@203.0.113.11"})
     assert found(shipped, elsewhere) == []
+
+
+WARM = {
+    "targets__coreweave__standby": True,
+    "targets__coreweave__endpoint": "http://198.51.100.7:8000",
+}
+
+
+@pytest.fixture
+def switching() -> Runbook:
+    return load_runbook(ROOT / "runbooks" / "switch-to-standby.yaml")
+
+
+def test_R13_a_standby_depends_on_nothing_that_is_lost(switching: Runbook, config: Config) -> None:
+    warm = changed(config, **WARM)
+    assert found(switching, warm) == []
+    there = changed(warm, targets__coreweave__endpoint="http://203.0.113.10:9000")
+    assert only(found(switching, there), "lost-places").at == ("targets", "coreweave", "endpoint")
+    bereft = changed(warm, sources__history__lives_on="lambda")
+    findings = [f for f in found(switching, bereft) if f.at == ("sources", "history", "lives_on")]
+    assert only(findings, "lost-places").at == ("sources", "history", "lives_on")
+    # without a standby nobody could carry it out, and what is restored elsewhere may be lost
+    cold = changed(config, sources__history__lives_on="lambda")
+    assert [f for f in found(switching, cold) if f.at[:1] == ("sources",)] == []
+    same = changed(warm, sites__lambda__provider=warm.targets["coreweave"].provider.model_dump())
+    assert only(found(switching, same), "lost-places", "warn").at[-1] == "provider"
+
+
+def test_a_standby_whose_port_nothing_can_carry_is_refused(
+    switching: Runbook, config: Config
+) -> None:
+    warm = changed(config, **WARM, targets__coreweave__provider=RUNPOD, switch__gateway__route=None)
+    assert "no switch can lead to coreweave" in only(found(switching, warm), "endpoints").text
+
+
+def test_detection_decision_and_a_switch_to_the_standby_take_less_than_five_minutes(
+    switching: Runbook,
+) -> None:
+    detect_s, decide_s = 90.0, 5.0
+    path = critical_path(switching.steps)
+    assert detect_s + decide_s + path.minutes * 60 < 5 * 60
+    assert {"fence", "verify", "cutover", "verify_public"} <= set(path.steps)
+    assert asks_a_person(switching, ACTIONS) == ()
 
 
 RUNPOD = {"kind": "runpod", "api_key": "env:RUNPOD_API_KEY"}

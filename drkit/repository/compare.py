@@ -7,7 +7,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,15 +26,24 @@ class Difference:
     what: str
 
 
+def nothing(_path: str) -> bool:
+    return False
+
+
 def compare_tree(
-    repository: Repository, tree_id: str, root: Path, emit: Emit
+    repository: Repository,
+    tree_id: str,
+    root: Path,
+    emit: Emit,
+    left_out: Callable[[str], bool] = nothing,
 ) -> tuple[Difference, ...]:
     """All differences of `root` from the tree, extra files included; none means it is the same.
+    What is `left_out`, by its path from `/` at the root, was not to come back, nor what is below.
 
     Content is proved against the blobs' SHA-256 without reading the repository's data. Owners are
     compared when root asks: nobody else can restore them.
     """
-    expected = {item.path: item for item in walk(repository, tree_id, root)}
+    expected = {item.path: item for item in _kept(walk(repository, tree_id, root), root, left_out)}
     differences = []
     with ThreadPoolExecutor(max(2, os.cpu_count() or 2), "compare") as pool:
         found = pool.map(lambda item: (item, _difference(repository, item)), expected.values())
@@ -47,6 +56,18 @@ def compare_tree(
         if path not in expected:
             differences.append(Difference(str(path.relative_to(root)), "is not in the point"))
     return tuple(differences)
+
+
+def _kept(
+    items: Iterable[WalkedNode], root: Path, left_out: Callable[[str], bool]
+) -> Iterator[WalkedNode]:
+    """Those that are not left out. `items` come with folders before what they hold."""
+    gone: set[Path] = set()
+    for item in items:
+        if item.path.parent in gone or left_out(f"/{item.path.relative_to(root)}"):
+            gone.add(item.path)
+        else:
+            yield item
 
 
 def _everything_in(root: Path) -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from drkit.events import Emit
@@ -12,10 +13,16 @@ from drkit.verify.proof import Proof
 
 
 def verify_tree(
-    repository: Repository, node: Node, root: Path, *, subject: str, emit: Emit
+    repository: Repository,
+    node: Node,
+    root: Path,
+    *,
+    subject: str,
+    emit: Emit,
+    left_out: Callable[[str], bool],
 ) -> Proof:
-    """The proof that the folder `root` is the tree of `node`."""
-    differences = compare_tree(repository, node.subtree or "", root, emit)
+    """The proof that the folder `root` is the tree of `node`, less what is `left_out` (K6)."""
+    differences = compare_tree(repository, node.subtree or "", root, emit, left_out)
     if not differences:
         return Proof("tree digests", subject, True, "every file, mode, time and link is the same")
     first = differences[0]

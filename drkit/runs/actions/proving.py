@@ -11,6 +11,7 @@ from drkit.config.places import Service
 from drkit.config.sources import TreeSource
 from drkit.errors import ConfigError, DrkitError
 from drkit.points.find import FoundPoint, choose_point, list_points
+from drkit.repository.erasure import erased_in
 from drkit.runs.actions.deploy import endpoint_of
 from drkit.runs.actions.destination import destination_of, is_standby
 from drkit.runs.actions.interface import Context, ProofsFailed, StepCall
@@ -157,7 +158,8 @@ def _prove_source(
     repository = context.repository()
     node = repository.find_node(found.listed.snapshot, part.path)
     root = Path(str(place["into"]))
-    yield verify_tree(repository, node, root, subject=name, emit=context.emit)
+    erased = erased_in(repository, found.listed.snapshot, part.path)
+    yield verify_tree(repository, node, root, subject=name, emit=context.emit, left_out=erased)
     if part.kind == "qdrant" and place.get("url"):
         yield from prove_restored(context, name, part.facts)
 

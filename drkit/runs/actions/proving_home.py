@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from drkit.config.places import Service
+from drkit.repository.erasure import erased_in
 from drkit.runs.actions.destination import destination_of
 from drkit.runs.actions.interface import Context, StepCall
 from drkit.runs.actions.places import Move, TreeMove, VectorMove, moves_of
@@ -36,9 +37,14 @@ def _moved(call: StepCall, context: Context, move: Move) -> Iterator[Proof]:
     part = found.point.sources[move.name]
     match move:
         case TreeMove():
-            node = context.repository().find_node(found.listed.snapshot, part.path)
+            repository, snapshot = context.repository(), found.listed.snapshot
             yield verify_tree(
-                context.repository(), node, move.home, subject=move.name, emit=context.emit
+                repository,
+                repository.find_node(snapshot, part.path),
+                move.home,
+                subject=move.name,
+                emit=context.emit,
+                left_out=erased_in(repository, snapshot, part.path),
             )
         case VectorMove():
             yield from verify_qdrant(part.facts, move.home_url, move.home_key, names=move.new)

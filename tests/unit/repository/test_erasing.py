@@ -15,10 +15,11 @@ import pytest
 from drkit.errors import DamagedData, GuardRefused
 from drkit.repository.browse import entries
 from drkit.repository.check import check_repository
+from drkit.repository.compare import compare_tree
 from drkit.repository.copy import copy_snapshots
 from drkit.repository.erase import erase, plan_erase
 from drkit.repository.erase_standing import erasure_standing
-from drkit.repository.erasure import without_erased
+from drkit.repository.erasure import erased_in, without_erased
 from drkit.repository.forget import forget_snapshots
 from drkit.repository.layout import DATA, LOCKS, SNAPSHOTS
 from drkit.repository.objects import open_blob
@@ -206,6 +207,11 @@ def test_K6_object_lock_retains_and_the_ledger_keeps_it_from_restores(
     assert report.files == 1 + 1 + 1
     assert not (tmp_path / "out" / "users" / "42").exists()
     assert (tmp_path / "out" / "users" / "41" / "deep" / "a.md").is_file()
+    gone = erased_in(alone, old.snapshot, "/sncp")
+    assert compare_tree(alone, node.subtree, tmp_path / "out", two.emit, gone) == ()
+    missing = {each.path for each in compare_tree(alone, node.subtree, tmp_path / "out", two.emit)}
+    assert missing
+    assert all(path.startswith("users/42") for path in missing)
     two.clock.advance(31 * DAY_S)
     for _ in range(3):
         run_prune(two)

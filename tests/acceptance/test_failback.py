@@ -174,6 +174,7 @@ def test_the_shipped_runbooks_are_right(drkit: Any) -> None:
         "emergency-rollback",
         "failback",
         "primary-gpu-down",
+        "switch-to-standby",
     ]
     assert not any(row["refused"] for row in runbooks)
     assert all(row["slack_min"] >= 0 for row in runbooks)

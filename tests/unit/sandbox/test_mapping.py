@@ -54,6 +54,30 @@ def test_each_place_has_an_address_of_its_own(config: Config) -> None:
     assert len(set(addresses.values())) == len(addresses)
 
 
+def test_a_standby_has_a_server_of_its_own_and_the_first_witness_a_port_here(
+    config: Config,
+) -> None:
+    values = config.model_dump(mode="json")
+    values["targets"]["runpod"] |= {"standby": True, "endpoint": "http://198.51.100.7:8000"}
+    known = {"token": "env:T", "verifying_key": f"ed25519:{'A' * 43}="}
+    urls = {name: f"https://{name}.example.net" for name in ("one", "two")}
+    values["decide"]["witnesses"] = {name: {**known, "url": url} for name, url in urls.items()}
+    warm = Config.model_validate(values)
+    mapped, addresses = sandbox_config(warm, ROOT, PORTS), site_addresses(warm)
+    assert len(set(addresses.values())) == len(addresses)
+    assert {
+        **site_addresses(config),
+        "runpod (standby)": addresses["runpod (standby)"],
+    } == addresses
+    target = mapped.targets["runpod"]
+    assert target.endpoint == f"http://{addresses['runpod (standby)']}:{PORTS.model}"
+    assert target.provider.host == addresses["runpod"]
+    assert target.standby
+    (witness,) = mapped.decide.witnesses.values()
+    assert witness.url == f"http://127.0.0.1:{PORTS.witness}"
+    assert witness.token == (f"file:{ROOT}/witness-token",)
+
+
 def test_what_has_a_random_port_keeps_one(config: Config) -> None:
     targets = sandbox_config(config, ROOT, PORTS).targets
     assert {name: target.provider.port for name, target in targets.items()} == {

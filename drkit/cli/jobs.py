@@ -6,7 +6,8 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from drkit.config.sources import WeightsSource
-from drkit.errors import ConfigError
+from drkit.errors import ConfigError, PlaceError, RepositoryLocked
+from drkit.events import Note
 from drkit.operations.backup import BackupReport, Due, back_up
 from drkit.operations.cutting import NOTHING_FORESEEN, foresee
 from drkit.operations.residency import refuse_outside
@@ -37,6 +38,7 @@ def run_backup(
     """
     sources = app.config.sources
     refuse_outside(app.config, app.store)
+    _refuse_while_fenced(app)
     for name in only:
         if name not in sources:
             raise ConfigError(
@@ -88,3 +90,29 @@ def run_backup(
         locks=locks,
         foreseen=foreseen,
     )
+
+
+def _refuse_while_fenced(app: App) -> None:
+    """Raises `RepositoryLocked` while a run has fenced sources and proved nothing (S14)."""
+    if app.config.service is None:
+        return
+    from drkit.runs.fenced import fenced_sources
+    from drkit.runs.journal import Journal
+    from drkit.runs.states import replay
+
+    try:
+        journal = Journal(app.database, app.clock)
+        run = journal.open_run_of(app.config.service.name, "production")
+        if run is None:
+            return
+        plan, entries = journal.plan(run.id), journal.entries(run.id)
+    except PlaceError as error:  # a state that is away stops no backup
+        app.emit(Note("warning", "backup", f"runs are not known now: {error.message}"))
+        return
+    steps = replay(entries, [step.id for step in plan.steps])
+    if names := fenced_sources(run, plan, steps):
+        raise RepositoryLocked(
+            f"no backup now: run {run.id} has fenced {', '.join(names)} and proved nothing yet",
+            hint="backups go on once its verify has passed or it is rolled back: "
+            f"drkit runs show {run.id}",
+        )

@@ -40,6 +40,7 @@ PURE = (
     "drkit/runs/by_hand/words.py",
     "drkit/runs/critical_path.py",
     "drkit/runs/evidence/build.py",
+    "drkit/runs/fenced.py",
     "drkit/runs/graph.py",
     "drkit/runs/lints/lost.py",
     "drkit/runs/lints/places.py",

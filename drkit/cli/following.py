@@ -178,7 +178,7 @@ def exit_status(run: RunRecord, entries: list[Entry]) -> int:
     if run.kind == "drill":
         return 23
     kinds = {str(entry.payload.get("kind")) for entry in entries if entry.kind == "failed"}
-    if kinds & {"ProofsFailed", "VerificationFailed", "DamagedData"}:
+    if kinds & {"ProofsFailed", "ProofsPending", "VerificationFailed", "DamagedData"}:
         return 22
     return 26 if "OutOfCapacity" in kinds else 25
 

@@ -7,6 +7,7 @@ from enum import Enum
 from drkit.compute.interface import ComputeError, EffectUnknown, Fault
 from drkit.coordination.interface import ArbiterUnreachable, LeaseHeld, LeaseLost
 from drkit.errors import DrkitError, NeedsOperator, OutOfCapacity, PlaceError
+from drkit.runs.actions.interface import ProofsPending
 from drkit.runs.journal import ClaimLost
 from drkit.runs.records import JSON
 from drkit.traffic.interface import SwitchMoved
@@ -34,6 +35,7 @@ _BY_CLASS: tuple[tuple[type[Exception], Meaning], ...] = (
     (LeaseHeld, Meaning.YIELD),
     (ArbiterUnreachable, Meaning.RETRY),
     (SwitchMoved, Meaning.RETRY),
+    (ProofsPending, Meaning.RETRY),
     (NeedsOperator, Meaning.OPERATOR),
     (OutOfCapacity, Meaning.RETRY),
     (PlaceError, Meaning.RETRY),

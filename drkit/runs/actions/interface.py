@@ -25,7 +25,16 @@ from drkit.stores.interface import Store
 from drkit.traffic.interface import Switch
 from drkit.verify.proof import Proof
 
-__all__ = ["Action", "Context", "Done", "Effect", "Guard", "ProofsFailed", "StepCall"]
+__all__ = [
+    "Action",
+    "Context",
+    "Done",
+    "Effect",
+    "Guard",
+    "ProofsFailed",
+    "ProofsPending",
+    "StepCall",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,10 @@ class ProofsFailed(VerificationFailed):
     def __init__(self, message: str, *, hint: str, proofs: Sequence[Proof]) -> None:
         super().__init__(message, hint=hint)
         self.proofs = tuple(proofs)
+
+
+class ProofsPending(ProofsFailed):
+    """The way of the users does not show it: names and gateways may take a moment to follow."""
 
 
 class Guard(Protocol):

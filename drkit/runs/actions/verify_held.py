@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from drkit.errors import ConfigError
-from drkit.runs.actions.interface import Action, Context, Done, ProofsFailed, StepCall
+from drkit.runs.actions.interface import Action, Context, Done, ProofsPending, StepCall
 from drkit.runs.records import JSON, Effect
 from drkit.verify.proof import Proof
 
@@ -27,7 +27,7 @@ def _run(_call: StepCall, context: Context) -> Done:
     through = context.gateway_url
     if answered_by != wanted:
         detail = f"{answered_by or 'nobody'} answers, not {wanted}"
-        raise ProofsFailed(
+        raise ProofsPending(
             f"users are not on the external API: {detail} through {through}",
             hint="see the gateway's own log, and that its external API has a key that works",
             proofs=(Proof("model", through, False, detail),),

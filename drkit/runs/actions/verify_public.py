@@ -10,7 +10,7 @@ from drkit.compute.interface import Endpoint
 from drkit.errors import ConfigError
 from drkit.runs.actions.cutover import carriers
 from drkit.runs.actions.destination import Destination, destination_of
-from drkit.runs.actions.interface import Action, Context, Done, ProofsFailed, StepCall
+from drkit.runs.actions.interface import Action, Context, Done, ProofsPending, StepCall
 from drkit.runs.actions.pointing import shown
 from drkit.runs.records import JSON, Effect
 from drkit.traffic.interface import ToSite
@@ -22,7 +22,7 @@ def _run(call: StepCall, context: Context) -> Done:
     proofs = [*_prove_names(context, there), _prove_answer(context, there.endpoint)]
     if failed := [proof for proof in proofs if not proof.passed]:
         said = "; ".join(f"{proof.subject}: {proof.detail}" for proof in failed)
-        raise ProofsFailed(
+        raise ProofsPending(
             f"users do not reach {there.site}: {said}",
             hint="see what else moves these names; the run looks again or rolls back",
             proofs=proofs,

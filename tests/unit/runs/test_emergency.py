@@ -91,6 +91,21 @@ def test_H5_users_who_are_answered_by_another_model_are_not_on_the_external_api(
     assert not world.switches[1].read().held
 
 
+def test_a_gateway_that_takes_a_moment_is_asked_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [MODEL, None, API]
+    monkeypatch.setattr(model_module, "ask_as_user", lambda *_: answers.pop(0))
+    run = _start(world)
+    assert run.state is RunState.COMMITTED
+    failed = [e for e in world.journal().entries(run.id) if e.kind == "failed"]
+    assert [(entry.step, entry.payload["retryable"]) for entry in failed] == [
+        ("verify_held", True),
+        ("verify_held", True),
+    ]
+    assert all(each.held for each in world.switches[1].history[1:])
+
+
 @pytest.mark.parametrize("primary", [None, "another-model"])
 def test_R8_what_does_not_verify_is_not_released_to(world: World, primary: str | None) -> None:
     world.prober.set(PRIMARY, primary)

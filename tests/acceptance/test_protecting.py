@@ -97,7 +97,7 @@ def test_users_are_held_led_back_held_again_and_brought_to_a_new_gpu(
     assert code == 25
     assert "users are HELD on the external API since" in said
     assert re.search(r"leads the watch; arbiter: folder .*refused it to a second", said)
-    assert re.search(r"if lambda died now: users on the external API in ~\d", said)
+    assert "with lambda DOWN: own GPU on coreweave in ~" in said
     approved = watched.done("approve")
     assert "held already" in approved  # the run adopted the hold
     assert watched.gateway()["enabled"]

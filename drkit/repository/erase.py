@@ -236,7 +236,12 @@ class _Run:
             self._emit(Progress("erase", done, len(snapshots), "steps", listed.id[:8]))
             erased = erased_before(self._tombstones, listed.snapshot.time)
             if erased and erased not in rewriters:
-                rewriters[erased] = Rewriter(self._repository, less(hasher, erased), by_path=True)
+                rewriters[erased] = Rewriter(
+                    self._repository,
+                    less(hasher, erased),
+                    by_path=True,
+                    trusted=self._level.trusted,
+                )
             old = listed.snapshot.tree
             tree = rewriters[erased].rewrite(old) if erased else old
             roots.append(tree)

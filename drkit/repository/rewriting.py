@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 
 from drkit.errors import DamagedData
@@ -36,7 +36,8 @@ class Rewriter:
 
     `by_path`: the change depends on where an entry lies, so that a tree is rewritten once for each
     place; else once. `enter`: folders that it refuses stay as they are. `bears_loss`: a folder
-    whose list is lost becomes an empty one; else `DamagedData` is raised.
+    whose list is lost becomes an empty one; else `DamagedData` is raised. `trusted`: the packs that
+    count as held (S4); default: all that an index names.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class Rewriter:
         by_path: bool,
         enter: Callable[[str], bool] = lambda path: True,
         bears_loss: bool = False,
+        trusted: Collection[str] | None = None,
     ) -> None:
         self._repository = repository
         self._change = change
         self._by_path = by_path
         self._enter = enter
         self._bears_loss = bears_loss
+        self._trusted = trusted
         self._done: dict[tuple[str, str], str] = {}
         self.new_trees: dict[bytes, bytes] = {}
 
@@ -114,9 +117,15 @@ class Rewriter:
     def _keep(self, nodes: list[Node]) -> str:
         content = encode_tree(nodes)
         tree = hashlib.sha256(content).digest()
-        if tree not in self._repository.index:
+        if not self._holds(tree):
             self.new_trees[tree] = content
         return tree.hex()
+
+    def _holds(self, tree: bytes) -> bool:
+        index = self._repository.index
+        if self._trusted is None:
+            return tree in index
+        return any(place.pack_id in self._trusted for place in index.find_all(tree))
 
 
 _LOST = Node(b"", "irregular", 0, 0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from drkit.errors import ConfigError, DamagedData, DrkitError
@@ -177,7 +177,7 @@ def repair_snapshots(
         listings = {store: levelled.listings[store] for store in levelled.stores}
         repository.forget_index()
         listed_now = {snapshot for listing in listings.values() for snapshot in listing.snapshots}
-        rewriter = _rewriter(repository)
+        rewriter = _rewriter(repository, levelled.trusted)
         there = [one for one in snapshots if one.id in listed_now]
         changed = _rewrite_all(rewriter, there, emit)
         sink = PackSink(repository, listings)
@@ -196,7 +196,7 @@ def repair_snapshots(
         repository.forget_index()
 
 
-def _rewriter(repository: Repository) -> Rewriter:
+def _rewriter(repository: Repository, trusted: Collection[str] | None = None) -> Rewriter:
     """Keeps of each file the parts that are left, and makes a folder empty whose list is lost."""
 
     def change(path: str, node: Node) -> Node:
@@ -210,7 +210,7 @@ def _rewriter(repository: Repository) -> Rewriter:
             size=sum(place.content_bytes for _, place in left),
         )
 
-    return Rewriter(repository, change, by_path=False, bears_loss=True)
+    return Rewriter(repository, change, by_path=False, bears_loss=True, trusted=trusted)
 
 
 def _rewrite_all(

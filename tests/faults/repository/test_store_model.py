@@ -181,6 +181,23 @@ def live(kit: ModuleType, restic: Path, folder: Path, number: int) -> int:
     return StoreModel.sequences - before
 
 
+def test_S4_an_erasure_in_mid_prune_names_nothing_that_a_store_gave_up(
+    kit: ModuleType, newest_restic: Path, tmp_path: Path
+) -> None:
+    """A life that once ended badly: what the first store had deleted was taken to be held."""
+    StoreModel.kit, StoreModel.restic, StoreModel.folder = kit, newest_restic, tmp_path
+    life = StoreModel()
+    life.begin(346)
+    life.die("prune", 20, 11200)
+    life.die("erase", 12, 518)
+    life.die("forget", 29, 420)
+    life.die("forget", 5, 2344)
+    life.die("forget", 37, 1314)
+    life.die("prune", 39, 7363)
+    life.die("erase", 37, 55000)
+    life.teardown()
+
+
 @pytest.mark.timeout(SECONDS_IN_CI * 4)
 def test_every_store_is_sound_and_nothing_is_lost_or_comes_back(
     kit: ModuleType, newest_restic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

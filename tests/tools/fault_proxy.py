@@ -230,9 +230,9 @@ class FaultProxy:
                 return _reset(client)
             if fault is Fault.DAMAGE_REQUEST and sent <= half < sent + len(piece):
                 piece = _flipped(piece, half - sent)
+            self.seen.bytes_up += len(piece)  # first: who gets the answer may look at once
             server.sendall(piece)
             sent += len(piece)
-            self.seen.bytes_up += len(piece)
         answer = server.makefile("rb", SLICE_BYTES)
         head = read_head(answer)
         assert head is not None
@@ -263,12 +263,12 @@ class FaultProxy:
                 return _reset(client) if fault is Fault.RESET_IN_ANSWER else False
             if cut and fault is Fault.DAMAGE_ANSWER:
                 piece = _flipped(piece, half - sent)
+            self.seen.bytes_down += len(piece)
             if fault is Fault.DRIP:
                 self._drip(client, piece)
             else:
                 client.sendall(piece)
             sent += len(piece)
-            self.seen.bytes_down += len(piece)
         return head.headers.get("connection", "").lower() != "close" and head.keeps
 
     def _carry_list(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,23 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+class PortTaken(AssertionError):
+    """Somebody else listens there."""
+
+
+def listens(pid: int, port: int) -> bool:
+    """Whether that very process does: another one may have got the port first (proc(5))."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ours = {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and _port_of(row[1]) == port}
+    with suppress(OSError):
+        return any(os.readlink(fd) in ours for fd in Path(f"/proc/{pid}/fd").iterdir())
+    return False
+
+
+def _port_of(address: str) -> int:
+    return int(address.partition(":")[2], 16)
 
 
 @dataclass
@@ -40,10 +58,10 @@ class Server:
         deadline = time.monotonic() + STARTS_WITHIN_S
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
-                raise AssertionError(f"it ended: {self.log.read_text()}")
-            with socket.socket() as probe:
-                if probe.connect_ex((self.host, self.port)) == 0:
-                    return self
+                said = self.log.read_text()
+                raise (PortTaken if "in use" in said else AssertionError)(f"it ended: {said}")
+            if listens(self.process.pid, self.port):
+                return self
             time.sleep(0.02)
         raise AssertionError(f"it does not listen: {self.log.read_text()}")
 
@@ -79,7 +97,13 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def start_one(
         name: str, *options: object, port: int | None = None, wait: bool = True
     ) -> Server:
-        port = port or free_port()
+        if port is None and wait:
+            for _ in range(3):  # a port that was free may not be any more
+                with suppress(PortTaken):
+                    return start_at(name, *options, port=free_port(), wait=True)
+        return start_at(name, *options, port=port or free_port(), wait=wait)
+
+    def start_at(name: str, *options: object, port: int, wait: bool) -> Server:
         log = tmp_path / f"{name}-{len(started)}.log"
         with log.open("wb") as output:
             argv = [sys.executable, "-m", f"drkit.standins.{name}"]

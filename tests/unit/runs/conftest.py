@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from failback_world import Away
 from sqlalchemy import Connection, event
 
 from drkit.clock import ManualClock
@@ -363,3 +364,12 @@ def world(tmp_path: Path, deployment: tuple[Config, Runbook], state: str | Path)
 @pytest.fixture
 def crash() -> type[Crash]:
     return Crash
+
+
+@pytest.fixture
+def away(world: World, monkeypatch: pytest.MonkeyPatch) -> Away:
+    """The service serves from where it failed over to, and answers through the gateway."""
+    from drkit.verify import model
+
+    monkeypatch.setattr(model, "ask_gateway", lambda *_: "Qwen3-4B")
+    return Away(world)

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from erase_world import (
+    DAY_S,
+    ROLES,
+    SECRET,
+    USER,
+    LockingStore,
+    do_erase,
+    holds,
+    run_prune,
+    shown,
+    standing,
+    under,
+    write_points,
+)
 
 from drkit.errors import DamagedData, GuardRefused
-from drkit.repository.browse import entries
 from drkit.repository.check import check_repository
 from drkit.repository.compare import compare_tree
 from drkit.repository.copy import copy_snapshots
@@ -22,46 +34,10 @@ from drkit.repository.erase_standing import erasure_standing
 from drkit.repository.erasure import erased_in, without_erased
 from drkit.repository.forget import forget_snapshots
 from drkit.repository.layout import DATA, LOCKS, SNAPSHOTS
-from drkit.repository.objects import open_blob
-from drkit.repository.pack import read_header
-from drkit.repository.prune import PruneOptions, prune
 from drkit.repository.restore import RestoreOptions, restore_tree
 from drkit.repository.restore_walk import Wanted
-from drkit.repository.structure import check_structure
-from drkit.stores.interface import Retained, StoreUnreachable
+from drkit.stores.interface import StoreUnreachable
 from drkit.stores.memory import MemoryStore
-
-ROLES = {"gcs": "primary", "s3": "backup", "b2": "archive"}
-DAY_S = 86400.0
-SECRET = b"the diary of user 42 " * 3
-
-
-class LockingStore(MemoryStore):
-    """A store with object lock: what comes is retained for a while, locks are not."""
-
-    retention = timedelta(days=30)
-
-    def __init__(self, name: str, clock: Any) -> None:
-        super().__init__(name)
-        self.clock = clock
-        self.until: dict[str, datetime] = {}
-
-    def put(self, name: str, data: Any, *, size_bytes: int) -> None:
-        super().put(name, data, size_bytes=size_bytes)
-        if name.startswith(("repository/data", "repository/index", "repository/snapshots")):
-            self.until[name] = self.clock.now() + self.retention
-
-    def retained_until(self, name: str) -> datetime | None:
-        return self.until.get(name)
-
-    def retain(self, name: str, until: datetime) -> None:
-        self.until[name] = until
-
-    def delete(self, name: str) -> None:
-        until = self.until.get(name)
-        if until is not None and until > self.clock.now():
-            raise Retained(f"{name} is locked", hint="wait", until=until)
-        super().delete(name)
 
 
 @pytest.fixture
@@ -80,61 +56,6 @@ def three(kit: ModuleType, source: Path) -> Any:
     made = kit.Kit([MemoryStore(name) for name in ROLES]).init()
     write_points(made, source)
     return made
-
-
-def write_points(kit: Any, source: Path) -> None:
-    for number in range(3):
-        (source / "users" / "41" / f"{number}.md").write_text(f"more {number}")
-        (source / "users" / "42" / f"{number}.md").write_bytes(SECRET + b"%d" % number)
-        kit.backup(source, min_copies=len(kit.stores))
-        kit.clock.advance(3600)
-
-
-def under(*paths: str) -> Callable[[str], bool]:
-    return lambda path: path in paths
-
-
-USER = under("/sncp/users/42")
-
-
-def do_erase(kit: Any, match: Callable[[str], bool] = USER, points: tuple[str, ...] = ()) -> Any:
-    checksum = plan_erase(kit.open(), match, points).checksum
-    return erase(kit.open(), match, points, kit.emit, checksum=checksum)
-
-
-def run_prune(kit: Any, hold: timedelta = timedelta(0)) -> Any:
-    options = PruneOptions(
-        {name: role for name, role in ROLES.items() if name in {s.name for s in kit.stores}},
-        lambda repository, store: ("own", check_structure(repository, store)),
-        hold=hold,
-    )
-    return prune(kit.open(), options, kit.emit)
-
-
-def standing(kit: Any) -> dict[str, str]:
-    found = erasure_standing(kit.open(), ROLES, kit.emit, hold=timedelta(0))
-    return {name: one.state for name, one in found.items()}
-
-
-def shown(kit: Any, stores: Any = None) -> dict[str, set[str]]:
-    """The paths of every snapshot, by id."""
-    repository = kit.open(stores)
-    return {
-        one.id: {entry.path for entry in entries(repository, one.snapshot.tree)}
-        for one in repository.snapshots()
-    }
-
-
-def holds(kit: Any, store: MemoryStore, content: bytes) -> bool:
-    """Whether a blob of any pack of the store has `content`, read with the key as a thief would."""
-    key = kit.open().key
-    for name, held in list(store.objects.items()):
-        if name.startswith(DATA):
-            for blob in read_header(held, key):
-                sealed = held[blob.offset : blob.offset + blob.length]
-                if content in open_blob(key, sealed, blob.raw_bytes, blob.id):
-                    return True
-    return False
 
 
 def test_K6_an_erasure_ends_removed_in_every_store(three: Any, tmp_path: Path) -> None:

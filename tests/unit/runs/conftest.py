@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from failback_world import Away
+from lint_world import quiet_deployment, shipped_runbook
 from sqlalchemy import Connection, event
 
 from drkit.clock import ManualClock
@@ -373,3 +374,13 @@ def away(world: World, monkeypatch: pytest.MonkeyPatch) -> Away:
 
     monkeypatch.setattr(model, "ask_gateway", lambda *_: "Qwen3-4B")
     return Away(world)
+
+
+@pytest.fixture(scope="module")
+def config() -> Config:
+    return quiet_deployment()
+
+
+@pytest.fixture
+def shipped() -> Runbook:
+    return shipped_runbook()

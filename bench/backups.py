@@ -15,7 +15,7 @@ from bench.case import Bench, Contender
 from bench.tools import deployment, drkit, restic, run
 from bench.workloads import Far, opened
 from drkit.events import discard
-from drkit.repository.archive import FreshTree, write_point
+from drkit.repository.backup.archive import FreshTree, write_point
 from drkit.stores.interface import Buffer, Store, StoreUnreachable
 
 SILENT_S = 120.0

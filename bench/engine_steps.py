@@ -19,11 +19,11 @@ from drkit.coordination.arbiter import PlacedArbiter
 from drkit.coordination.folder import FolderPlace
 from drkit.coordination.sightings import FolderSightings
 from drkit.events import discard
-from drkit.repository.sealing import MasterKey
+from drkit.repository.format.sealing import MasterKey
 from drkit.runs.actions.interface import Action, Done
+from drkit.runs.book.plan import Plan, PlannedStep
 from drkit.runs.engine import execute
-from drkit.runs.journal import Journal
-from drkit.runs.plan import Plan, PlannedStep
+from drkit.runs.journal.journal import Journal
 from drkit.runs.records import Effect, RunState
 from drkit.secrets.catalog import open_secrets
 from drkit.state.database import open_database

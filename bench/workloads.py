@@ -16,13 +16,13 @@ from drkit.clock import SystemClock
 from drkit.events import discard
 from drkit.io_policy import READS
 from drkit.repository.create import init_repository
-from drkit.repository.index import index_content
-from drkit.repository.keys import ScryptCost
-from drkit.repository.layout import INDEX, pack_name
-from drkit.repository.pack import BlobKind, PackedBlob, SealedPack
+from drkit.repository.format.keys import ScryptCost
+from drkit.repository.format.layout import INDEX, pack_name
+from drkit.repository.format.pack import BlobKind, PackedBlob, SealedPack
+from drkit.repository.format.unpacked import seal_unpacked
+from drkit.repository.index.blobs import index_content
 from drkit.repository.repository import Repository, open_repository
-from drkit.repository.restore import restore_tree
-from drkit.repository.unpacked import seal_unpacked
+from drkit.repository.restore.restore import restore_tree
 from drkit.stores.counted import CountedStore
 from drkit.stores.folder import FolderStore
 from drkit.stores.interface import Store, StoreUnreachable
@@ -76,9 +76,9 @@ def maintain_index(root: str) -> None:
     """What a prune does for the index of a repository: few files for many. The packs are made to be
     there, as holes.
     """
-    from drkit.repository.catch_up import catch_up
-    from drkit.repository.consolidate import tidy_indexes
-    from drkit.repository.locks import take_locks
+    from drkit.repository.levels.catch_up import catch_up
+    from drkit.repository.locks.locks import take_locks
+    from drkit.repository.prune.consolidate import tidy_indexes
 
     store = FolderStore("gcs", Path(root))
     repository = opened([store])
@@ -100,7 +100,7 @@ def back_up_counted(config: str, told: str) -> None:
 
     from drkit.cli.jobs import run_backup
     from drkit.config.load import load_config
-    from drkit.repository.locks import Locks, take_locks
+    from drkit.repository.locks.locks import Locks, take_locks
     from drkit.wiring import App
 
     path = Path(config)

@@ -60,7 +60,7 @@ def _opened(
     from drkit.cli.following import start_process
     from drkit.cli.running import plan_run
     from drkit.operations.decide import decided_runbook
-    from drkit.runs.opening import Opener, Right
+    from drkit.runs.journal.opening import Opener, Right
     from drkit.state.audit import AuditLog
     from drkit.wiring.arbiter import refuse_skewed_clock
     from drkit.wiring.run import open_journal

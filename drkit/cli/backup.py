@@ -13,7 +13,7 @@ from drkit.cli.options import Session, command
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from drkit.repository.locks import Locks
+    from drkit.repository.locks.locks import Locks
     from drkit.repository.repository import Repository
     from drkit.sources.interface import Excludes
     from drkit.wiring import App
@@ -77,7 +77,7 @@ def backup(
             locking = beside.submit(_locked, app, opening, only)
             from drkit.cli.jobs import run_backup
             from drkit.cli.reports import backup_text, backup_values
-            from drkit.repository.scan import Compare
+            from drkit.repository.backup.scan import Compare
             from drkit.units import format_bytes
 
             opening.result()
@@ -104,7 +104,7 @@ def _locked(app: App, opening: Future[Repository], only: tuple[str, ...]) -> Loc
     """The locks of the run, where nothing but trees is cut, which takes no time: each store is
     given a moment to show others.
     """
-    from drkit.repository.locks import take_locks
+    from drkit.repository.locks.locks import take_locks
 
     repository = opening.result()
     due = [config for name, config in app.config.sources.items() if not only or name in only]
@@ -125,7 +125,7 @@ def ack(
     import getpass
 
     from drkit.errors import ConfigError
-    from drkit.repository.anomaly import acknowledge, unacknowledged
+    from drkit.repository.backup.anomaly import acknowledge, unacknowledged
 
     with opened(session) as app:
         cooled = not point and _end_cooldown(session, app)
@@ -165,7 +165,7 @@ def _end_cooldown(session: Session, app: App) -> bool:
     if app.config.service is None:
         return False
     from drkit.operations.decide import acknowledge
-    from drkit.runs.opening import read_standing
+    from drkit.runs.journal.opening import read_standing
     from drkit.state.audit import AuditLog
     from drkit.units import format_duration
 

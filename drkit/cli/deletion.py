@@ -62,8 +62,8 @@ def forget(
     """
     from drkit.cli.forgetting import forget_text, plan_forget
     from drkit.cli.keep_rules import typed_rules
-    from drkit.repository.forget import forget_snapshots
-    from drkit.repository.select import read_filter, read_group_keys
+    from drkit.repository.forget.forget import forget_snapshots
+    from drkit.repository.trees.select import read_filter, read_group_keys
 
     typed = typed_rules(
         {
@@ -145,10 +145,10 @@ def prune(
     from datetime import timedelta
 
     from drkit.cli.forgetting import forget_by_config, prune_options, prune_text, prune_values
-    from drkit.repository.prune import evict as evict_store
-    from drkit.repository.prune import prune as run_prune
-    from drkit.repository.prune_preview import preview
-    from drkit.repository.retaining import renew_locks
+    from drkit.repository.forget.retaining import renew_locks
+    from drkit.repository.prune.preview import preview
+    from drkit.repository.prune.prune import evict as evict_store
+    from drkit.repository.prune.prune import prune as run_prune
 
     with opened(session) as app:
         options = prune_options(app, max_unused=max_unused / 100, max_repack_mib=max_repack_size)
@@ -205,7 +205,7 @@ def copy(
     """Copies snapshots of another repository into every store of this one."""
     from drkit.cli.forgetting import open_source
     from drkit.repository.copy import copy_snapshots
-    from drkit.repository.select import choose_all, read_filter
+    from drkit.repository.trees.select import choose_all, read_filter
     from drkit.units import format_bytes
 
     with opened(session) as app:
@@ -239,7 +239,7 @@ def unlock(
     remove_all: Annotated[bool, typer.Option(help="Also locks that seem to be in use.")] = False,
 ) -> int:
     """Removes locks that dead processes left, in every store."""
-    from drkit.repository.locks import unlock as remove_locks
+    from drkit.repository.locks.locks import unlock as remove_locks
 
     with opened(session) as app:
         removed = remove_locks(app.repository, remove_all=remove_all, emit=app.emit)
@@ -261,8 +261,8 @@ def reconcile(
 ) -> int:
     """Makes a diverged or evicted store one of the others again."""
     from drkit.cli.forgetting import reconcile_text, reconcile_values
-    from drkit.repository.reconcile import plan_reconcile
-    from drkit.repository.reconcile import reconcile as run_reconcile
+    from drkit.repository.heal.reconcile import plan_reconcile
+    from drkit.repository.heal.reconcile import reconcile as run_reconcile
 
     with opened(session) as app:
         app.store(store)

@@ -11,8 +11,8 @@ from drkit.cli.apps import opened
 from drkit.cli.options import Session, command
 
 if TYPE_CHECKING:
-    from drkit.repository.erase import ErasePlan, Match
-    from drkit.repository.erase_standing import ErasureStanding
+    from drkit.repository.erase.erase import ErasePlan, Match
+    from drkit.repository.erase.standing import ErasureStanding
     from drkit.repository.repository import ListedSnapshot
     from drkit.wiring import App
 
@@ -38,9 +38,9 @@ def erase(
     Shows the plan; --apply PLAN does exactly that. Without paths: goes on with earlier erasures,
     and says how far each store is. Mirrored weights are not touched.
     """
-    from drkit.repository.erase import erase as run_erase
-    from drkit.repository.erase import plan_erase
-    from drkit.repository.erasure import known_tombstones
+    from drkit.repository.erase.erase import erase as run_erase
+    from drkit.repository.erase.erase import plan_erase
+    from drkit.repository.records.erased import known_tombstones
 
     with opened(session) as app:
         repository = app.repository
@@ -88,7 +88,7 @@ def _matcher(paths: list[str] | tuple[str, ...]) -> Match:
 
 
 def _points(snapshots: list[ListedSnapshot], named: list[str] | tuple[str, ...]) -> tuple[str, ...]:
-    from drkit.repository.select import choose_all
+    from drkit.repository.trees.select import choose_all
 
     return tuple(one.id for one in choose_all(snapshots, named)) if named else ()
 
@@ -151,7 +151,7 @@ def _prune(app: App) -> None:
     from drkit.cli.forgetting import prune_options
     from drkit.errors import GuardRefused
     from drkit.events import Note
-    from drkit.repository.prune import prune
+    from drkit.repository.prune.prune import prune
 
     try:
         prune(app.repository, replace(prune_options(app), hold=timedelta(0)), app.emit)
@@ -162,7 +162,7 @@ def _prune(app: App) -> None:
 def _standing(app: App) -> dict[str, ErasureStanding]:
     from datetime import timedelta
 
-    from drkit.repository.erase_standing import erasure_standing
+    from drkit.repository.erase.standing import erasure_standing
 
     roles = {name: store.role for name, store in app.config.stores.items()}
     return erasure_standing(app.repository, roles, app.emit, hold=timedelta(0))

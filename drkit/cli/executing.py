@@ -12,7 +12,7 @@ from drkit.cli.options import Session
 from drkit.errors import ConfigError, NeedsOperator
 
 if TYPE_CHECKING:
-    from drkit.runs.plan import Plan
+    from drkit.runs.book.plan import Plan
     from drkit.runs.records import RunKind
     from drkit.wiring import App
 

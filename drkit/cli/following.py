@@ -14,7 +14,7 @@ from drkit.cli.options import Session
 from drkit.errors import Interrupted
 
 if TYPE_CHECKING:
-    from drkit.runs.journal import Journal
+    from drkit.runs.journal.journal import Journal
     from drkit.runs.records import JSON, Ask, AskFor, Entry, RunRecord
     from drkit.wiring import App
 

@@ -12,14 +12,14 @@ from drkit.errors import ConfigError, MissingCredential, NeedsOperator
 from drkit.events import Note
 from drkit.operations.forget import ForgetPlan, plan_by_ids, plan_by_rules
 from drkit.operations.prune import checker
-from drkit.repository.anomaly import unacknowledged
-from drkit.repository.forget import ForgetReport, forget_snapshots
-from drkit.repository.prune import PruneOptions, PruneReport
-from drkit.repository.prune_decision import PruneLimits
-from drkit.repository.reconcile import ReconcilePlan
+from drkit.repository.backup.anomaly import unacknowledged
+from drkit.repository.forget.forget import ForgetReport, forget_snapshots
+from drkit.repository.forget.retention import KeepRules
+from drkit.repository.heal.reconcile import ReconcilePlan
+from drkit.repository.prune.decision import PruneLimits
+from drkit.repository.prune.prune import PruneOptions, PruneReport
 from drkit.repository.repository import Repository
-from drkit.repository.retention import KeepRules
-from drkit.repository.select import GroupKey, SnapshotFilter, choose_all
+from drkit.repository.trees.select import GroupKey, SnapshotFilter, choose_all
 from drkit.units import format_bytes
 
 if TYPE_CHECKING:

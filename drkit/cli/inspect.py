@@ -31,7 +31,7 @@ def snapshots(
 ) -> None:
     """Lists the snapshots of the repository and the stores that hold each."""
     from drkit.cli.nodes import snapshot_cells, snapshot_values
-    from drkit.repository.select import choose_all, group, read_filter, read_group_keys
+    from drkit.repository.trees.select import choose_all, group, read_filter, read_group_keys
 
     keys = read_group_keys(group_by)
     with opened(session) as app:
@@ -67,8 +67,8 @@ def ls(
 ) -> int:
     """Lists what a snapshot holds."""
     from drkit.cli.nodes import node_line, node_values, snapshot_values
-    from drkit.repository.browse import Damages, find_folder, listing
-    from drkit.repository.select import choose, read_filter
+    from drkit.repository.trees.select import choose, read_filter
+    from drkit.repository.trees.walk import Damages, find_folder, listing
 
     with opened(session) as app:
         chosen = choose(app.repository.snapshots(), snapshot, read_filter(host, tag, path))
@@ -122,9 +122,9 @@ def find(
 ) -> int:
     """Says which snapshots hold a file, or use a blob, tree or pack; the newest first."""
     from drkit.cli.nodes import node_line, node_values
-    from drkit.repository.browse import Damages
-    from drkit.repository.find import Wanted, find_blobs, find_paths, read_moment
-    from drkit.repository.select import choose_all, read_filter
+    from drkit.repository.trees.find import Wanted, find_blobs, find_paths, read_moment
+    from drkit.repository.trees.select import choose_all, read_filter
+    from drkit.repository.trees.walk import Damages
 
     if blob + tree + pack > 1:
         raise ConfigError("one kind of id at a time", hint="give one of --blob, --tree, --pack")
@@ -184,10 +184,10 @@ def dump(
     """Writes one file, or a folder as tar or zip, to standard output."""
     import sys
 
-    from drkit.repository.browse import find_folder
-    from drkit.repository.dump import dump as write_dump
-    from drkit.repository.erasure import erased_in
-    from drkit.repository.select import choose, read_filter
+    from drkit.repository.dump.dump import dump as write_dump
+    from drkit.repository.restore.lawful import erased_in
+    from drkit.repository.trees.select import choose, read_filter
+    from drkit.repository.trees.walk import find_folder
 
     if session.json_lines and target is None:
         raise ConfigError("--json and the file would mix", hint="give it a place: --target FILE")

@@ -11,8 +11,8 @@ from drkit.events import Note
 from drkit.operations.backup import BackupReport, Due, back_up
 from drkit.operations.cutting import NOTHING_FORESEEN, foresee
 from drkit.operations.residency import refuse_outside
-from drkit.repository.locks import Locks
-from drkit.repository.scan import BY_ALL, Compare
+from drkit.repository.backup.scan import BY_ALL, Compare
+from drkit.repository.locks.locks import Locks
 from drkit.sources.interface import NOTHING_EXCLUDED, Excludes
 
 if TYPE_CHECKING:
@@ -96,9 +96,9 @@ def _refuse_while_fenced(app: App) -> None:
     """Raises `RepositoryLocked` while a run has fenced sources and proved nothing (S14)."""
     if app.config.service is None:
         return
-    from drkit.runs.fenced import fenced_sources
-    from drkit.runs.journal import Journal
+    from drkit.runs.journal.journal import Journal
     from drkit.runs.states import replay
+    from drkit.runs.steering.fenced import fenced_sources
 
     try:
         journal = Journal(app.database, app.clock)

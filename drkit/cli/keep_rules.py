@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from drkit.repository.retention import PERIODS, KeepRules, Span, read_count, read_span
-from drkit.repository.select import read_tags
+from drkit.repository.forget.retention import PERIODS, KeepRules, Span, read_count, read_span
+from drkit.repository.trees.select import read_tags
 
 if TYPE_CHECKING:
     from drkit.config.stores import Keep

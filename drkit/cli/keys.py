@@ -61,8 +61,8 @@ def add(
     host: Annotated[str | None, typer.Option(help="What the key says; default this one.")] = None,
 ) -> None:
     """Adds a password in every store, or in none."""
+    from drkit.repository.format.keys import calibrated_cost
     from drkit.repository.key_ring import add_key
-    from drkit.repository.keys import calibrated_cost
 
     with opened(session) as app:
         password = _new_password(new_password_file)
@@ -93,8 +93,8 @@ def passwd(session: Session, new_password_file: NewPasswordFile = None) -> None:
     Afterwards the new one must be where repository.password says. The data is not encrypted anew:
     who has an old key file and its password can still read what the repository holds.
     """
+    from drkit.repository.format.keys import calibrated_cost
     from drkit.repository.key_ring import change_password
-    from drkit.repository.keys import calibrated_cost
 
     with opened(session) as app:
         password = _new_password(new_password_file)
@@ -127,8 +127,8 @@ def tag(
     path: Paths = None,
 ) -> None:
     """Changes tags of snapshots, in all stores. The snapshot gets a new id and keeps its first."""
-    from drkit.repository.select import choose_all, read_filter, read_tags
-    from drkit.repository.tagging import TagChange, plan_tags, retag
+    from drkit.repository.forget.tagging import TagChange, plan_tags, retag
+    from drkit.repository.trees.select import choose_all, read_filter, read_tags
 
     def every(texts: list[str] | None) -> tuple[str, ...]:
         return tuple(name for text in texts or () for name in read_tags(text))

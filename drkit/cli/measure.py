@@ -27,9 +27,9 @@ def diff(
 
     M? is other content under unchanged metadata: look at that file's disk.
     """
-    from drkit.repository.browse import find_folder
-    from drkit.repository.diff import Diff
-    from drkit.repository.select import choose
+    from drkit.repository.trees.diff import Diff
+    from drkit.repository.trees.select import choose
+    from drkit.repository.trees.walk import find_folder
     from drkit.units import format_bytes
 
     with opened(session) as app:
@@ -83,8 +83,8 @@ def stats(
     path: Paths = None,
 ) -> None:
     """Counts how much snapshots hold."""
-    from drkit.repository.select import choose_all, read_filter
-    from drkit.repository.stats import count, read_mode
+    from drkit.repository.trees.select import choose_all, read_filter
+    from drkit.repository.trees.stats import count, read_mode
     from drkit.units import format_bytes
 
     how = read_mode(mode)

@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from drkit.cli.options import Session
-    from drkit.repository.browse import Entry
-    from drkit.repository.check_values import LostFile
+    from drkit.repository.check.values import LostFile
     from drkit.repository.repository import ListedSnapshot
+    from drkit.repository.trees.walk import Entry
 
 _KINDS = {
     "file": stat.S_IFREG,
@@ -65,7 +65,7 @@ def tell_lost(session: Session, lost: Iterable[LostFile]) -> None:
 
 def node_values(entry: Entry) -> dict[str, Any]:
     """restic's fields of `ls --json`; `size` of files only, times in RFC 3339."""
-    from drkit.repository.tree import format_time
+    from drkit.repository.format.tree import format_time
 
     node = entry.node
     values: dict[str, Any] = {
@@ -92,7 +92,7 @@ def node_line(entry: Entry, *, long: bool, human: bool = False) -> str:
     path = entry.path.replace("\n", "\\n")
     if not long:
         return path
-    from drkit.repository.tree import format_time
+    from drkit.repository.format.tree import format_time
     from drkit.units import format_bytes
 
     node = entry.node

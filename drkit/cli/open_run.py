@@ -11,8 +11,8 @@ from drkit.cli.options import Session
 from drkit.errors import DrkitError, NeedsOperator
 
 if TYPE_CHECKING:
-    from drkit.runs.journal import Journal
-    from drkit.runs.plan import Plan
+    from drkit.runs.book.plan import Plan
+    from drkit.runs.journal.journal import Journal
     from drkit.runs.records import RunRecord
     from drkit.wiring import App
 
@@ -49,8 +49,8 @@ def offer_open_run(session: Session, app: App, plan: Plan) -> int | None:
 
 def _ways(journal: Journal, run: RunRecord, plan: Plan) -> dict[str, tuple[str, str]]:
     """What can be done, by key: in words, and as a command."""
-    from drkit.runs.retarget import may_retarget
     from drkit.runs.states import replay
+    from drkit.runs.steering.retarget import may_retarget
 
     ways = {}
     if run.target == plan.target or run.kind != plan.kind:

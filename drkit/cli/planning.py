@@ -11,7 +11,7 @@ from drkit.errors import ConfigError
 if TYPE_CHECKING:
     from drkit.cli.options import Session
     from drkit.config.models import Config
-    from drkit.runs.plan import Plan, PlannedStep
+    from drkit.runs.book.plan import Plan, PlannedStep
     from drkit.wiring import App
 
 
@@ -24,9 +24,9 @@ def plan_named(app: App, name: str, *, to: str | None = None) -> Plan:
     """
     from drkit.operations.decide import decided_target
     from drkit.runs.actions.catalog import ACTIONS
-    from drkit.runs.plan import buys, leads_to_standby, make_plan
+    from drkit.runs.book.plan import buys, leads_to_standby, make_plan
+    from drkit.runs.book.schema import load_runbook
     from drkit.runs.records import EXTERNAL
-    from drkit.runs.schema import load_runbook
     from drkit.wiring.failback import serving_now
     from drkit.wiring.run import open_journal
 
@@ -66,8 +66,8 @@ def show_plan(session: Session, config: Config, plan: Plan) -> None:
 
 
 def plan_values(config: Config, plan: Plan) -> dict[str, Any]:
+    from drkit.runs.book.critical_path import critical_path
     from drkit.runs.by_hand.steps import by_hand
-    from drkit.runs.critical_path import critical_path
 
     path = critical_path(plan.steps, skipped=_skipped(plan))
     return {
@@ -123,8 +123,8 @@ def plan_screen(config: Config, plan: Plan) -> Iterator[str]:
 
 def plan_head(config: Config, plan: Plan) -> Iterator[str]:
     """The screen before a run: where to, at what price, how long, in which order."""
+    from drkit.runs.book.critical_path import critical_path, draw
     from drkit.runs.by_hand.steps import brought_home
-    from drkit.runs.critical_path import critical_path, draw
 
     named = f"{plan.runbook} ({plan.checksum[:12]})"
     way = "from" if plan.kind == "failback" else "to"

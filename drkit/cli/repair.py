@@ -27,7 +27,7 @@ def index(
     store: Annotated[list[str] | None, typer.Option("--store", help="Only there. [repeat]")] = None,
 ) -> int:
     """Makes indexes anew from the headers of the packs that are there."""
-    from drkit.repository.rebuild_index import repair_index
+    from drkit.repository.heal.rebuild_index import repair_index
 
     with opened(session) as app:
         for name in store or ():
@@ -70,9 +70,9 @@ def packs(
 
     Says exactly which files are lost. The damaged packs stay in the stores until a prune.
     """
-    from drkit.repository.check import check_repository
-    from drkit.repository.reading_choice import ReadAll
-    from drkit.repository.salvage import damaged_packs, named_packs, repair_packs
+    from drkit.repository.check.check import check_repository
+    from drkit.repository.check.reading_choice import ReadAll
+    from drkit.repository.heal.salvage import damaged_packs, named_packs, repair_packs
 
     with opened(session) as app:
         repository = app.repository
@@ -113,9 +113,9 @@ def snapshots(
     A file keeps the parts that are left; a folder whose list is lost is empty. The old snapshots
     stay unless --forget is given.
     """
-    from drkit.repository.forget import forget_snapshots
-    from drkit.repository.salvage import losses, repair_snapshots
-    from drkit.repository.select import choose_all, read_filter
+    from drkit.repository.forget.forget import forget_snapshots
+    from drkit.repository.heal.salvage import losses, repair_snapshots
+    from drkit.repository.trees.select import choose_all, read_filter
 
     with opened(session) as app:
         repository = app.repository
@@ -139,7 +139,7 @@ def config(
     session: Session, store: Annotated[str, typer.Argument(help="The store that lacks them.")]
 ) -> None:
     """Copies config and keys to one store from the others: by name only, never by itself."""
-    from drkit.repository.repair_config import repair_config
+    from drkit.repository.heal.repair_config import repair_config
 
     with opened(session) as app:
         target = app.store(store)

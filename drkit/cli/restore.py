@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from drkit.coordination.interface import RoleRecord
     from drkit.operations.restore_snapshot import Patterned
     from drkit.points.find import FoundPoint
-    from drkit.repository.restore import RestoreOptions
-    from drkit.repository.select import Selected, SnapshotFilter
+    from drkit.repository.restore.restore import RestoreOptions
+    from drkit.repository.trees.select import Selected, SnapshotFilter
     from drkit.wiring import App
 
 app = typer.Typer()
@@ -73,9 +73,9 @@ def restore(
         # to open a repository takes as long as to import what works on it
         opening = beside.submit(lambda: app.repository_to_read)
         from drkit.operations.restore_snapshot import Patterned
-        from drkit.repository.restore import RestoreOptions
-        from drkit.repository.restore_place import read_overwrite
-        from drkit.repository.select import Selected, read_filter
+        from drkit.repository.restore.place import read_overwrite
+        from drkit.repository.restore.restore import RestoreOptions
+        from drkit.repository.trees.select import Selected, read_filter
 
         options = RestoreOptions(
             overwrite=read_overwrite(overwrite),
@@ -123,7 +123,7 @@ def _role(app: App) -> RoleRecord | None:
 def _chosen(app: App, selector: str, wanted: SnapshotFilter) -> FoundPoint | Selected:
     """The point that is meant, or the snapshot when it is none, or when a folder was named."""
     from drkit.points.find import choose_point, list_points
-    from drkit.repository.select import choose
+    from drkit.repository.trees.select import choose
 
     points = list_points(app.repository_to_read)
     if selector == "latest" and not str(wanted) and points:

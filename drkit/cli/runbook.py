@@ -42,8 +42,8 @@ def check(
 @command(app)
 def show(session: Session, name: Name) -> None:
     """Draws the steps of a runbook, with phases, budgets and the longest way."""
-    from drkit.runs.critical_path import critical_path, draw
-    from drkit.runs.schema import load_runbook
+    from drkit.runs.book.critical_path import critical_path, draw
+    from drkit.runs.book.schema import load_runbook
 
     book = load_runbook(_folder(session, session.load_config()) / f"{name}.yaml")
     path = critical_path(book.steps)
@@ -100,7 +100,7 @@ def schema(session: Session) -> None:
     """Prints the JSON Schema of a runbook, for editors."""
     import json
 
-    from drkit.runs.schema import runbook_schema
+    from drkit.runs.book.schema import runbook_schema
 
     values = runbook_schema()
     session.terminal.result("runbook_schema", {"schema": values}, json.dumps(values, indent=2))

@@ -12,8 +12,8 @@ from drkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from drkit.compute.interface import Endpoint
-    from drkit.runs.opening import Right
-    from drkit.runs.plan import Plan
+    from drkit.runs.book.plan import Plan
+    from drkit.runs.journal.opening import Right
     from drkit.runs.records import Entry, RunKind
     from drkit.wiring import App
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def plan_run(app: App, runbook: str, *, kind: RunKind, target: str | None) -> Plan:
     """The frozen plan of this runbook for this target."""
     from drkit.runs.actions.catalog import ACTIONS
-    from drkit.runs.plan import make_plan
-    from drkit.runs.schema import load_runbook
+    from drkit.runs.book.plan import make_plan
+    from drkit.runs.book.schema import load_runbook
 
     if not app.config.targets:
         raise ConfigError("schedules.yaml has no target", hint="add one to `targets`")
@@ -102,7 +102,7 @@ def carry_out(
     told beside its id.
     """
     from drkit.cli.following import start_and_attach
-    from drkit.runs.opening import Opener, Right
+    from drkit.runs.journal.opening import Opener, Right
     from drkit.state.audit import AuditLog, this_user
     from drkit.wiring.arbiter import refuse_skewed_clock
     from drkit.wiring.run import open_journal

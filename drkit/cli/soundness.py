@@ -15,7 +15,7 @@ from drkit.errors import ConfigError
 if TYPE_CHECKING:
     from drkit.mirror.repair import WeightsRepair
     from drkit.operations.check import CheckOutcome
-    from drkit.repository.read_turns import ReadLog
+    from drkit.repository.check.read_turns import ReadLog
     from drkit.wiring import App
 
 app = typer.Typer()
@@ -49,7 +49,7 @@ def check(
     """Says whether the repository is sound, in each store by itself and over all of them."""
     from drkit.operations.check import run_check, run_due_check
     from drkit.operations.check_weights import check_weights
-    from drkit.repository.reading_choice import ReadAll, ReadNothing, read_subset
+    from drkit.repository.check.reading_choice import ReadAll, ReadNothing, read_subset
 
     if read_data + (read_data_subset is not None) + due > 1:
         raise ConfigError(

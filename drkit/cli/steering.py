@@ -12,8 +12,8 @@ from drkit.cli.options import Session
 from drkit.errors import ConfigError, GuardRefused, NeedsOperator
 
 if TYPE_CHECKING:
-    from drkit.runs.journal import Journal
-    from drkit.runs.plan import Plan
+    from drkit.runs.book.plan import Plan
+    from drkit.runs.journal.journal import Journal
     from drkit.runs.records import JSON, RunRecord
     from drkit.runs.states import StepProgress
     from drkit.wiring import App
@@ -93,7 +93,7 @@ def one_step(session: Session, app: App, selector: str) -> int:
 
 def run_that_waits(app: App, service: str) -> str | None:
     """The open run of which a step waits for approval now; None if none does."""
-    from drkit.runs.graph import unapproved
+    from drkit.runs.book.graph import unapproved
     from drkit.wiring.run import open_journal
 
     journal = open_journal(app)
@@ -104,7 +104,7 @@ def run_that_waits(app: App, service: str) -> str | None:
 
 
 def approve_steps(session: Session, app: App, selector: str, step_id: str | None) -> int:
-    from drkit.runs.graph import unapproved
+    from drkit.runs.book.graph import unapproved
     from drkit.state.audit import this_user
     from drkit.wiring.run import open_journal
 
@@ -137,7 +137,7 @@ def approve_steps(session: Session, app: App, selector: str, step_id: str | None
 
 
 def abort_run(session: Session, app: App, selector: str) -> int:
-    from drkit.runs.stopping import stop_where_it_is
+    from drkit.runs.steering.stopping import stop_where_it_is
     from drkit.state.audit import this_user
     from drkit.wiring.run import open_journal
 
@@ -174,7 +174,7 @@ def _ways(run_id: str) -> str:
 
 
 def skip_named(session: Session, app: App, selector: str, step_id: str, reason: str) -> None:
-    from drkit.runs.skip import may_skip, skip_step
+    from drkit.runs.steering.skip import may_skip, skip_step
     from drkit.state.audit import this_user
     from drkit.wiring.run import open_journal
 
@@ -200,7 +200,7 @@ def roll_back(
     session: Session, app: App, selector: str, *, yes: bool, leave: str | None = None
 ) -> int:
     """`leave`: why the run is to end also if something cannot be undone, which is left behind."""
-    from drkit.runs.graph import began_in_reverse
+    from drkit.runs.book.graph import began_in_reverse
     from drkit.wiring.run import open_journal, unless_taken_over
 
     journal = open_journal(app)
@@ -235,7 +235,7 @@ def _undone(journal: Journal, run_id: str, status: int) -> int:
 
 def lead_elsewhere(session: Session, app: App, selector: str, to: str, *, yes: bool) -> int:
     from drkit.cli.running import plan_lines, plan_run
-    from drkit.runs.retarget import begin_anew, may_retarget
+    from drkit.runs.steering.retarget import begin_anew, may_retarget
     from drkit.wiring.run import open_journal, unless_taken_over
 
     journal = open_journal(app)

@@ -82,7 +82,7 @@ def approve(
     from drkit.cli.steering import approve_steps, run_that_waits
     from drkit.coordination.decisions import nothing_waits
     from drkit.operations.decide import TO_STANDBY, decided_runbook, standbys
-    from drkit.runs.opening import Right
+    from drkit.runs.journal.opening import Right
     from drkit.state.audit import AuditLog, this_user
     from drkit.wiring.watch import decided_target, open_decisions, read_facts, role_now, seen_health
 

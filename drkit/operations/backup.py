@@ -18,19 +18,19 @@ from drkit.operations.roles import machine_memory, read_role
 from drkit.points.anomaly import anomalies, dense_share
 from drkit.points.find import TAG, FoundPoint, newest_point
 from drkit.points.point import POINT_FILE, GoldenSet, Point, SourcePart, WeightsPart
-from drkit.repository.anomaly import ANOMALY_TAG
-from drkit.repository.archive import (
+from drkit.repository.backup.anomaly import ANOMALY_TAG
+from drkit.repository.backup.archive import (
     FormerTree,
     FreshTree,
     RootReport,
     WriteReport,
     write_point,
 )
-from drkit.repository.locks import Locks
+from drkit.repository.backup.scan import BY_ALL, Compare
+from drkit.repository.format.tree import Node
+from drkit.repository.levels.survey import list_stores
+from drkit.repository.locks.locks import Locks
 from drkit.repository.repository import Repository
-from drkit.repository.scan import BY_ALL, Compare
-from drkit.repository.survey import list_stores
-from drkit.repository.tree import Node
 from drkit.sources.interface import NOTHING_EXCLUDED, Cut, Excludes, Source, SourceUnreadable
 from drkit.stores.interface import Store
 

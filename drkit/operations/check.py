@@ -12,12 +12,12 @@ import orjson
 
 from drkit.errors import PlaceError
 from drkit.events import Emit, Note
-from drkit.repository.check import check_repository
-from drkit.repository.check_values import CheckReport
-from drkit.repository.heal import Healed, heal
-from drkit.repository.locks import take_locks
-from drkit.repository.read_turns import ReadLog, after_reading, due_turns, log_of
-from drkit.repository.reading_choice import Reading, ReadTurns
+from drkit.repository.check.check import check_repository
+from drkit.repository.check.read_turns import ReadLog, after_reading, due_turns, log_of
+from drkit.repository.check.reading_choice import Reading, ReadTurns
+from drkit.repository.check.values import CheckReport
+from drkit.repository.heal.heal import Healed, heal
+from drkit.repository.locks.locks import take_locks
 from drkit.repository.repository import Repository
 from drkit.stores.durable import write_file
 

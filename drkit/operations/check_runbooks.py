@@ -12,10 +12,10 @@ from drkit.config.problems import dotted
 from drkit.config.yaml_text import Document, YamlProblem, parse
 from drkit.errors import ConfigError
 from drkit.runs.actions.interface import Action
-from drkit.runs.critical_path import CriticalPath, critical_path
+from drkit.runs.book.critical_path import CriticalPath, critical_path
+from drkit.runs.book.schema import Runbook, load_written
 from drkit.runs.lints.check import check_runbook
 from drkit.runs.lints.values import Finding, Known, Level
-from drkit.runs.schema import Runbook, load_written
 
 STRUCTURE = "structure"
 """The lint of what cannot be read as a runbook: cycles, ids, unknown actions and keys."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from drkit.events import Emit, discard
 from drkit.points.find import TAG
-from drkit.repository.ahead import Ahead, look_ahead
+from drkit.repository.backup.ahead import Ahead, look_ahead
+from drkit.repository.format.tree import decode_tree
 from drkit.repository.repository import Repository
-from drkit.repository.tree import decode_tree
 from drkit.sources.interface import Cut, Excludes, Source, SourceUnreadable
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from drkit.errors import ConfigError
 from drkit.health.interface import ServiceHealth, ServiceState
 from drkit.health.witness import Voice
 from drkit.operations.standby import StandbyProof
-from drkit.runs.journal import Journal
-from drkit.runs.opening import read_standing
+from drkit.runs.journal.journal import Journal
+from drkit.runs.journal.opening import read_standing
 from drkit.runs.records import Effect
 from drkit.state.database import Database
 

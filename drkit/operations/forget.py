@@ -12,10 +12,10 @@ from datetime import datetime
 
 from drkit.errors import GuardRefused
 from drkit.points.find import TAG
-from drkit.repository.anomaly import INCOMPLETE_TAG
+from drkit.repository.backup.anomaly import INCOMPLETE_TAG
+from drkit.repository.forget.retention import KeepRules, judge
 from drkit.repository.repository import ListedSnapshot
-from drkit.repository.retention import KeepRules, judge
-from drkit.repository.select import GroupKey, SnapshotFilter, group
+from drkit.repository.trees.select import GroupKey, SnapshotFilter, group
 
 
 @dataclass(frozen=True, slots=True)

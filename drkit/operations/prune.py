@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from drkit.io_policy import RESTIC_CHECK
-from drkit.repository.layout import ROOT
+from drkit.repository.check.structure import check_structure
+from drkit.repository.format.layout import ROOT
 from drkit.repository.repository import Repository
-from drkit.repository.structure import check_structure
 from drkit.stores.interface import Store
 
 OWN = "drkit"

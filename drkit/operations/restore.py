@@ -14,9 +14,9 @@ from drkit.mirror.read import find_manifest
 from drkit.mirror.ticket import mint_ticket
 from drkit.operations.restore_snapshot import Patterned, may_be_written, prove
 from drkit.points.find import FoundPoint
-from drkit.repository.erasure import lawful
 from drkit.repository.repository import Repository
-from drkit.repository.restore import RestoreOptions, RestoreReport, restore_tree
+from drkit.repository.restore.lawful import lawful
+from drkit.repository.restore.restore import RestoreOptions, RestoreReport, restore_tree
 from drkit.stores.interface import Store
 from drkit.verify.proof import Proof
 from drkit.verify.weights import verify_weights

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from drkit.errors import ConfigError, GuardRefused
 from drkit.events import Emit
-from drkit.repository.browse import find_entry
-from drkit.repository.compare import Difference, compare_tree
-from drkit.repository.erasure import lawful
 from drkit.repository.repository import Repository
-from drkit.repository.restore import RestoreOptions, RestoreReport, restore_tree
-from drkit.repository.restore_place import look_at_place
-from drkit.repository.restore_walk import Wanted
-from drkit.repository.select import Selected
+from drkit.repository.restore.compare import Difference, compare_tree
+from drkit.repository.restore.lawful import lawful
+from drkit.repository.restore.place import look_at_place
+from drkit.repository.restore.restore import RestoreOptions, RestoreReport, restore_tree
+from drkit.repository.restore.walk import Wanted
+from drkit.repository.trees.select import Selected
+from drkit.repository.trees.walk import find_entry
 from drkit.sources.patterns import BadPattern, Patterns
 from drkit.verify.proof import Proof
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from drkit.repository.levelling import EVICTED
-from drkit.repository.prune_turns import HOLD, next_turn
+from drkit.repository.levels.levelling import EVICTED
+from drkit.repository.levels.survey import list_stores, survey
+from drkit.repository.prune.turns import HOLD, next_turn
 from drkit.repository.repository import Repository
-from drkit.repository.survey import list_stores, survey
 
 
 @dataclass(frozen=True, slots=True)

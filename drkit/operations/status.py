@@ -11,9 +11,9 @@ import orjson
 from drkit.errors import DrkitError
 from drkit.points.find import FoundPoint
 from drkit.points.point import age_s
-from drkit.repository.anomaly import unacknowledged
+from drkit.repository.backup.anomaly import unacknowledged
+from drkit.repository.format.sealing import MasterKey
 from drkit.repository.repository import Repository
-from drkit.repository.sealing import MasterKey
 from drkit.stores.interface import Store
 
 

@@ -9,9 +9,9 @@ from drkit.coordination.interface import RoleRecord
 from drkit.errors import ConfigError, DrkitError, GuardRefused, NoRepository
 from drkit.events import Note
 from drkit.points.point import POINT_FILE, Point, read_point
-from drkit.repository.archive import OWN_FOLDER
+from drkit.repository.backup.archive import OWN_FOLDER
+from drkit.repository.format.snapshot import REPAIRED
 from drkit.repository.repository import ListedSnapshot, Repository
-from drkit.repository.snapshot import REPAIRED
 
 TAG = "drkit"
 

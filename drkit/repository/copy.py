@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 
 from drkit.errors import DamagedData, GuardRefused, TooFewCopies
 from drkit.events import Emit, Progress
-from drkit.repository.blob_writer import BlobWriter
-from drkit.repository.catch_up import catch_up, write_ledgers
-from drkit.repository.erasure import holding_erased
-from drkit.repository.layout import SNAPSHOTS
-from drkit.repository.locks import take_locks
-from drkit.repository.pack import BlobKind
+from drkit.repository.backup.blob_writer import BlobWriter
+from drkit.repository.copies.upload import FanOut
+from drkit.repository.format.layout import SNAPSHOTS
+from drkit.repository.format.pack import BlobKind
+from drkit.repository.format.snapshot import Snapshot
+from drkit.repository.levels.catch_up import catch_up, write_ledgers
+from drkit.repository.locks.locks import take_locks
+from drkit.repository.records.erased import holding_erased
 from drkit.repository.repository import ListedSnapshot, Repository
-from drkit.repository.snapshot import Snapshot
-from drkit.repository.upload import FanOut
 
 
 @dataclass(frozen=True, slots=True)

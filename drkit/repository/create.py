@@ -10,10 +10,16 @@ import orjson
 
 from drkit.clock import Clock
 from drkit.errors import DrkitError, GuardRefused
-from drkit.repository.chunker import ChunkerSettings
-from drkit.repository.identity import exists, identity, no_repository, open_key, refuse_leftovers
-from drkit.repository.keys import ScryptCost, make_key_file, open_key_file
-from drkit.repository.layout import (
+from drkit.repository.format.chunker import ChunkerSettings
+from drkit.repository.format.identity import (
+    exists,
+    identity,
+    no_repository,
+    open_key,
+    refuse_leftovers,
+)
+from drkit.repository.format.keys import ScryptCost, make_key_file, open_key_file
+from drkit.repository.format.layout import (
     BESIDE,
     CONFIG,
     DATA,
@@ -26,8 +32,8 @@ from drkit.repository.layout import (
     SNAPSHOTS,
     restore_text,
 )
-from drkit.repository.polynomial import random_polynomial
-from drkit.repository.sealing import MasterKey
+from drkit.repository.format.polynomial import random_polynomial
+from drkit.repository.format.sealing import MasterKey
 from drkit.stores.interface import ObjectMissing, Store
 
 

@@ -14,12 +14,12 @@ from typing import Any
 import orjson
 
 from drkit.errors import DamagedData, DrkitError, GuardRefused, WrongKey
-from drkit.repository.keys import ScryptCost, make_key_file, open_key_file
-from drkit.repository.layout import KEYS
-from drkit.repository.listing import Listing
-from drkit.repository.locks import Locks, take_locks
+from drkit.repository.copies.listing import Listing
+from drkit.repository.format.keys import ScryptCost, make_key_file, open_key_file
+from drkit.repository.format.layout import KEYS
+from drkit.repository.locks.locks import Locks, take_locks
+from drkit.repository.records.tombstones import Deletion, read_tombstones, record_deletions
 from drkit.repository.repository import Repository
-from drkit.repository.tombstones import Deletion, read_tombstones, record_deletions
 from drkit.stores.interface import Store
 
 

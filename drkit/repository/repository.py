@@ -16,27 +16,28 @@ from drkit.clock import Clock
 from drkit.errors import DamagedData, DrkitError, GuardRefused, NoRepository, PlaceError, WrongKey
 from drkit.events import Emit, Note
 from drkit.io_policy import READS
-from drkit.repository.chunker import Chunker, read_settings
+from drkit.repository.cache.keeping import keep_sent
+from drkit.repository.cache.local_cache import LocalCache
+from drkit.repository.cache.resting import KIND as RESTING
+from drkit.repository.cache.resting import RestingMemory
+from drkit.repository.copies.chunker_settings import read_settings
+from drkit.repository.copies.listing import Listing
+from drkit.repository.copies.reading import NoStoreCould, ask_each, first_good
 from drkit.repository.create import init_repository as init_repository
 from drkit.repository.create import is_unfinished as is_unfinished
 from drkit.repository.create import join_store as join_store
-from drkit.repository.identity import find_key, no_repository, parse_config, refuse_stranger
-from drkit.repository.keeping import keep_sent
-from drkit.repository.layout import CONFIG, INDEX, SNAPSHOTS
-from drkit.repository.listing import Listing
-from drkit.repository.local_cache import LocalCache
-from drkit.repository.objects import ObjectReader
-from drkit.repository.reading import NoStoreCould, ask_each, first_good
-from drkit.repository.resting import KIND as RESTING
-from drkit.repository.resting import RestingMemory
-from drkit.repository.sealing import MasterKey
-from drkit.repository.snapshot import Snapshot, read_snapshot
-from drkit.repository.tree import Node, decode_tree
+from drkit.repository.format.chunker import Chunker
+from drkit.repository.format.identity import find_key, no_repository, parse_config, refuse_stranger
+from drkit.repository.format.layout import CONFIG, INDEX, SNAPSHOTS
+from drkit.repository.format.sealing import MasterKey
+from drkit.repository.format.snapshot import Snapshot, read_snapshot
+from drkit.repository.format.tree import Node, decode_tree
+from drkit.repository.index.objects import ObjectReader
 from drkit.stores.interface import Buffer, ObjectMissing, Store
 
 if TYPE_CHECKING:
-    from drkit.repository.index import Index
-    from drkit.repository.index_cache import KeptIndex
+    from drkit.repository.index.blobs import Index
+    from drkit.repository.index.cache import KeptIndex
 
 _KEY_PATIENCE_S = 5.0  # scrypt alone may take a second on a slow machine
 
@@ -318,7 +319,7 @@ class Repository:
         """The snapshots that this machine expects to find, oldest first, asking no store; the index
         is loaded with them. What the stores list decides later: only what they list is used.
         """
-        from drkit.repository.index_load import expected_index
+        from drkit.repository.index.load import expected_index
 
         cache = self._objects.cache
         with self._lock:
@@ -346,8 +347,8 @@ class Repository:
         return self._objects.kept_blob(blob_id, index.find_all(blob_id), index.pack_end)
 
     def _load_index(self) -> Index:
-        from drkit.repository.index_cache import KeptIndex
-        from drkit.repository.index_load import load_index
+        from drkit.repository.index.cache import KeptIndex
+        from drkit.repository.index.load import load_index
 
         names, known = frozenset(self._holders(INDEX)), self._known
         if known is not None and known.names == names and known.index.is_as_loaded:

@@ -13,14 +13,13 @@ from typing import assert_never
 from drkit.errors import DrkitError, NeedsOperator
 from drkit.events import Note
 from drkit.runs.actions.interface import Action, Context
+from drkit.runs.book.plan import Plan
 from drkit.runs.failures import Meaning, failure_payload
 from drkit.runs.guard import StepGuard
-from drkit.runs.journal import Journal
+from drkit.runs.journal.journal import Journal
 from drkit.runs.lease import KeptLease, ttl_of
-from drkit.runs.plan import Plan
 from drkit.runs.process import own_mark
 from drkit.runs.records import JSON, Ask, RunRecord, RunState, StepState
-from drkit.runs.retarget import begin_anew
 from drkit.runs.rollback import Rollback, StepByStep
 from drkit.runs.signals import StopRequest, stop_requests
 from drkit.runs.states import (
@@ -33,6 +32,7 @@ from drkit.runs.states import (
     run_after,
     under_way,
 )
+from drkit.runs.steering.retarget import begin_anew
 from drkit.runs.stepper import StepFailure, Stepper
 from drkit.runs.walk import Asked, GiveWay, Halted, Walk
 

@@ -8,7 +8,7 @@ from drkit.compute.interface import ComputeError, EffectUnknown, Fault
 from drkit.coordination.interface import ArbiterUnreachable, LeaseHeld, LeaseLost
 from drkit.errors import DrkitError, NeedsOperator, OutOfCapacity, PlaceError
 from drkit.runs.actions.interface import ProofsPending
-from drkit.runs.journal import ClaimLost
+from drkit.runs.journal.journal import ClaimLost
 from drkit.runs.records import JSON
 from drkit.traffic.interface import SwitchMoved
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from drkit.clock import Clock
 from drkit.coordination.interface import Lease
 from drkit.runs.failures import StepStopped
-from drkit.runs.journal import ClaimLost, Journal
+from drkit.runs.journal.journal import ClaimLost, Journal
 from drkit.runs.lease import KeptLease
 from drkit.runs.records import JSON, PaidResource, paid_resources
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from drkit.errors import DrkitError
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
+from drkit.runs.book.graph import began_in_reverse
+from drkit.runs.book.plan import Plan, PlannedStep
+from drkit.runs.book.references import fill_outputs
 from drkit.runs.failures import Meaning, failure_payload, meaning_of
-from drkit.runs.graph import began_in_reverse
 from drkit.runs.guard import StepGuard
-from drkit.runs.journal import Journal
+from drkit.runs.journal.journal import Journal
 from drkit.runs.lease import Superseded
-from drkit.runs.plan import Plan, PlannedStep
 from drkit.runs.records import JSON, Effect, Entry, paid_resources
-from drkit.runs.references import fill_outputs
 from drkit.runs.states import StepProgress, replay
 
 

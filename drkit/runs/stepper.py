@@ -9,12 +9,12 @@ from datetime import datetime
 
 from drkit.io_policy import Retry
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
+from drkit.runs.book.plan import PlannedStep
+from drkit.runs.book.references import fill_outputs
 from drkit.runs.failures import Meaning, failure_payload, meaning_of, proof_json
 from drkit.runs.guard import StepGuard
-from drkit.runs.journal import Journal
-from drkit.runs.plan import PlannedStep
+from drkit.runs.journal.journal import Journal
 from drkit.runs.records import JSON, StepState
-from drkit.runs.references import fill_outputs
 from drkit.runs.states import MILESTONE_OF, RunEvent, StepProgress
 
 FIRST_PAUSE_S = 2.0

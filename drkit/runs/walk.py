@@ -11,11 +11,11 @@ from time import monotonic
 from drkit.errors import Interrupted, PlaceError
 from drkit.events import Progress
 from drkit.runs.actions.interface import Context
+from drkit.runs.book.graph import finished, ready, unapproved
+from drkit.runs.book.plan import Plan, PlannedStep
 from drkit.runs.failures import Meaning
-from drkit.runs.graph import finished, ready, unapproved
 from drkit.runs.guard import StepGuard
-from drkit.runs.journal import Journal
-from drkit.runs.plan import Plan, PlannedStep
+from drkit.runs.journal.journal import Journal
 from drkit.runs.records import JSON, Ask, StepState
 from drkit.runs.signals import StopRequest
 from drkit.runs.states import StepProgress, replay

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from drkit.events import Emit
-from drkit.repository.compare import compare_tree
+from drkit.repository.format.tree import Node
 from drkit.repository.repository import Repository
-from drkit.repository.tree import Node
+from drkit.repository.restore.compare import compare_tree
 from drkit.verify.proof import Proof
 
 

@@ -9,10 +9,10 @@ from drkit.config.sources import QdrantSource, SourceConfig, TreeSource
 from drkit.coordination.interface import RoleRecord
 from drkit.errors import ConfigError, GuardRefused, NeedsOperator
 from drkit.operations.backup import Due, back_up
-from drkit.runs.journal import Journal
-from drkit.runs.plan import Serving
+from drkit.runs.book.plan import Serving
+from drkit.runs.journal.journal import Journal
+from drkit.runs.journal.sealed import SealedRun, sealed_run
 from drkit.runs.records import EXTERNAL, JSON, Entry
-from drkit.runs.sealed import SealedRun, sealed_run
 from drkit.sources.catalog import open_source
 from drkit.sources.interface import SourceUnreadable
 from drkit.wiring.app import App

@@ -7,7 +7,7 @@ from pathlib import Path
 from drkit.config.load import load_config
 from drkit.config.stores import FolderStore
 from drkit.errors import ConfigError
-from drkit.repository.layout import ROOT
+from drkit.repository.format.layout import ROOT
 from drkit.repository.repository import Repository, open_repository
 from drkit.stores.catalog import open_store
 from drkit.stores.interface import Store

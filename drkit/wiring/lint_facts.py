@@ -13,7 +13,7 @@ from drkit.config.local_paths import with_absolute_paths
 from drkit.config.models import Config
 from drkit.errors import DrkitError
 from drkit.events import discard
-from drkit.runs.journal import Journal
+from drkit.runs.journal.journal import Journal
 from drkit.runs.lints.values import Known
 from drkit.runs.records import Entry, RunRecord
 from drkit.wiring.app import App

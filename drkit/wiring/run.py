@@ -19,17 +19,17 @@ from drkit.events import Note
 from drkit.io_policy import INTENT_COPY
 from drkit.operations.status import proof_content, proof_name
 from drkit.runs.actions.interface import Context
-from drkit.runs.break_glass import BrokenGlass, tell_arbiter
+from drkit.runs.book.plan import Plan
 from drkit.runs.evidence.as_html import evidence_html
 from drkit.runs.evidence.as_json import evidence_json
 from drkit.runs.evidence.build import build_evidence
 from drkit.runs.evidence.values import Evidence
-from drkit.runs.journal import Journal
+from drkit.runs.journal.journal import Journal
+from drkit.runs.journal.sealed import SealedRun, sealed_run, sealed_runs
 from drkit.runs.lease import LEASE_TTL_S, ttl_of, unless_owned_by_another
-from drkit.runs.plan import Plan
 from drkit.runs.records import Entry, RunRecord
-from drkit.runs.sealed import SealedRun, sealed_run, sealed_runs
-from drkit.runs.takeover import take_over
+from drkit.runs.steering.break_glass import BrokenGlass, tell_arbiter
+from drkit.runs.steering.takeover import take_over
 from drkit.sandbox.overrides import OVERRIDES, SANDBOX_PACE
 from drkit.state.audit import this_user
 from drkit.stores.durable import write_file

@@ -14,12 +14,12 @@ from drkit.operations.service_status import ServiceStatus, not_auto
 from drkit.operations.standby import last_proof
 from drkit.operations.status import Status
 from drkit.runs.actions.catalog import ACTIONS
-from drkit.runs.critical_path import critical_path
+from drkit.runs.book.critical_path import critical_path
+from drkit.runs.book.plan import make_plan
+from drkit.runs.book.schema import load_runbook
 from drkit.runs.evidence.build import build_evidence
-from drkit.runs.journal import Journal
-from drkit.runs.plan import make_plan
+from drkit.runs.journal.journal import Journal
 from drkit.runs.records import paid_resources
-from drkit.runs.schema import load_runbook
 from drkit.traffic.interface import ToExternal
 from drkit.wiring.app import App
 from drkit.wiring.arbiter import arbiter_name, kept_proof

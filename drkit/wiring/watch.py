@@ -23,9 +23,9 @@ from drkit.operations.standby import StandbyProof, last_proof, verify_standby
 from drkit.operations.telling import tell_runs
 from drkit.operations.watch import Watch, Watched
 from drkit.runs.actions.catalog import ACTIONS
-from drkit.runs.journal import Journal
-from drkit.runs.plan import asks_a_person as runbook_asks
-from drkit.runs.schema import load_runbook
+from drkit.runs.book.plan import asks_a_person as runbook_asks
+from drkit.runs.book.schema import load_runbook
+from drkit.runs.journal.journal import Journal
 from drkit.state.database import StateUnavailable
 from drkit.state.health_log import HealthLog
 from drkit.wiring.app import App, parse_endpoint

@@ -220,7 +220,7 @@ import os, socket, sys, time
 from pathlib import Path
 from drkit.cli.options import _outlive_restic
 from drkit.clock import SystemClock
-from drkit.repository.locks import take_locks
+from drkit.repository.locks.locks import take_locks
 from drkit.repository.repository import open_repository
 from drkit.stores.folder import FolderStore
 

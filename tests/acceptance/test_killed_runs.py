@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from drkit.runs.schema import load_runbook
+from drkit.runs.book.schema import load_runbook
 
 if TYPE_CHECKING:
     from conftest import Copied, Deployment

@@ -17,8 +17,8 @@ from pathlib import Path
 import drkit
 from drkit.clock import SystemClock
 from drkit.events import discard
-from drkit.repository.archive import FreshTree, write_point
-from drkit.repository.keys import ScryptCost
+from drkit.repository.backup.archive import FreshTree, write_point
+from drkit.repository.format.keys import ScryptCost
 from drkit.repository.repository import init_repository, open_repository
 from drkit.stores.folder import FolderStore
 

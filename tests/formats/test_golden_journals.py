@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from drkit.runs.actions.catalog import ACTIONS
+from drkit.runs.book.graph import finished, ready
+from drkit.runs.book.plan import Plan
 from drkit.runs.evidence.build import build_evidence
 from drkit.runs.evidence.values import Evidence, Verdict
-from drkit.runs.graph import finished, ready
-from drkit.runs.plan import Plan
 from drkit.runs.records import Entry, RunRecord, RunState, StepState, paid_resources
 from drkit.runs.states import RUN_TABLE, replay
 

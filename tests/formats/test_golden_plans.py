@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from drkit.runs.actions.catalog import ACTIONS
-from drkit.runs.plan import Plan
-from drkit.runs.schema import load_runbook
+from drkit.runs.book.plan import Plan
+from drkit.runs.book.schema import load_runbook
 
 HERE = Path(__file__).parent
 PLANS = sorted((HERE / "plans").glob("*.json"))

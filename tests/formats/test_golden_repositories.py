@@ -12,9 +12,9 @@ import pytest
 
 from drkit.clock import SystemClock
 from drkit.events import discard
-from drkit.repository.check import check_repository
+from drkit.repository.check.check import check_repository
 from drkit.repository.repository import open_repository
-from drkit.repository.restore import restore_tree
+from drkit.repository.restore.restore import restore_tree
 from drkit.stores.folder import FolderStore
 
 HERE = Path(__file__).parent

@@ -14,8 +14,10 @@ from failover_model.search import Found, search
 
 from drkit.coordination import arbiter, decision, rules
 from drkit.health import table
-from drkit.runs import graph, guard, lease, opening, states
+from drkit.runs import guard, lease, states
 from drkit.runs.actions import money, pointing
+from drkit.runs.book import graph
+from drkit.runs.journal import opening
 from drkit.runs.records import StepState
 from drkit.wiring import watch
 

@@ -7,14 +7,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from drkit.repository.browse import entries
-from drkit.repository.erase import erase, plan_erase
-from drkit.repository.erase_standing import erasure_standing
-from drkit.repository.layout import DATA
-from drkit.repository.objects import open_blob
-from drkit.repository.pack import read_header
-from drkit.repository.prune import PruneOptions, prune
-from drkit.repository.structure import check_structure
+from drkit.repository.check.structure import check_structure
+from drkit.repository.erase.erase import erase, plan_erase
+from drkit.repository.erase.standing import erasure_standing
+from drkit.repository.format.layout import DATA
+from drkit.repository.format.pack import read_header
+from drkit.repository.index.objects import open_blob
+from drkit.repository.prune.prune import PruneOptions, prune
+from drkit.repository.trees.walk import entries
 from drkit.stores.interface import Retained
 from drkit.stores.memory import MemoryStore
 

@@ -12,13 +12,13 @@ from drkit.compute.interface import LaunchSpec, Offer
 from drkit.config.sources import TreeSource
 from drkit.coordination.interface import RoleRecord
 from drkit.operations.backup import Due, back_up
-from drkit.repository.keys import ScryptCost
+from drkit.repository.format.keys import ScryptCost
 from drkit.repository.repository import Repository, init_repository, open_repository
 from drkit.runs.actions.catalog import ACTIONS
+from drkit.runs.book.plan import Plan, Serving, make_plan
+from drkit.runs.book.schema import load_runbook
 from drkit.runs.engine import execute
-from drkit.runs.plan import Plan, Serving, make_plan
 from drkit.runs.records import EXTERNAL, RunRecord
-from drkit.runs.schema import load_runbook
 from drkit.sources.interface import Cut
 from drkit.stores.folder import FolderStore
 from drkit.traffic.interface import Setting

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from drkit.clock import SystemClock
-from drkit.repository.check import check_repository
+from drkit.repository.check.check import check_repository
+from drkit.repository.check.structure import check_structure
 from drkit.repository.copy import copy_snapshots
-from drkit.repository.erase import erase, plan_erase
-from drkit.repository.forget import forget_snapshots
-from drkit.repository.prune import PruneOptions, prune
-from drkit.repository.prune_decision import PruneLimits
-from drkit.repository.rebuild_index import repair_index
-from drkit.repository.repair_config import repair_config
-from drkit.repository.salvage import damaged_packs, repair_packs, repair_snapshots
-from drkit.repository.snapshot import REPAIRED
-from drkit.repository.structure import check_structure
+from drkit.repository.erase.erase import erase, plan_erase
+from drkit.repository.forget.forget import forget_snapshots
+from drkit.repository.format.snapshot import REPAIRED
+from drkit.repository.heal.rebuild_index import repair_index
+from drkit.repository.heal.repair_config import repair_config
+from drkit.repository.heal.salvage import damaged_packs, repair_packs, repair_snapshots
+from drkit.repository.prune.decision import PruneLimits
+from drkit.repository.prune.prune import PruneOptions, prune
 from drkit.stores.folder import FolderStore
 
 ROLES = {"gcs": "primary", "s3": "backup"}

@@ -9,9 +9,9 @@ from typing import Any
 from drkit.config.load import load_config
 from drkit.config.models import Config
 from drkit.runs.actions.catalog import ACTIONS
+from drkit.runs.book.schema import Runbook, load_runbook
 from drkit.runs.lints.check import check_runbook
 from drkit.runs.lints.values import Finding, Known
-from drkit.runs.schema import Runbook, load_runbook
 
 ROOT = Path(__file__).parents[2]
 

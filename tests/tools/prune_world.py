@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from drkit.repository.forget import forget_snapshots
-from drkit.repository.layout import DATA, INDEX, SNAPSHOTS
-from drkit.repository.prune import PruneOptions, PruneReport, prune
-from drkit.repository.prune_decision import PruneLimits
-from drkit.repository.structure import check_structure
+from drkit.repository.check.structure import check_structure
+from drkit.repository.forget.forget import forget_snapshots
+from drkit.repository.format.layout import DATA, INDEX, SNAPSHOTS
+from drkit.repository.prune.decision import PruneLimits
+from drkit.repository.prune.prune import PruneOptions, PruneReport, prune
 from drkit.stores.interface import Retained, StoreUnreachable
 from drkit.stores.memory import MemoryStore
 

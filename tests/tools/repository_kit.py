@@ -11,16 +11,16 @@ from pathlib import Path
 
 from drkit.clock import Clock, ManualClock
 from drkit.events import Event, Note, Progress
-from drkit.repository.archive import FormerTree, FreshTree, WriteReport, write_point
-from drkit.repository.keys import ScryptCost
+from drkit.repository.backup.archive import FormerTree, FreshTree, WriteReport, write_point
+from drkit.repository.backup.scan import BY_ALL, Compare
+from drkit.repository.format.keys import ScryptCost
 from drkit.repository.repository import (
     ListedSnapshot,
     Repository,
     init_repository,
     open_repository,
 )
-from drkit.repository.restore import RestoreReport, restore_tree
-from drkit.repository.scan import BY_ALL, Compare
+from drkit.repository.restore.restore import RestoreReport, restore_tree
 from drkit.sources.interface import Excludes
 from drkit.stores.interface import Store
 

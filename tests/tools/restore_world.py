@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from drkit.repository import restore, restore_files
-from drkit.repository.restore import RestoreOptions, RestoreReport, restore_tree
+from drkit.repository.restore import files as restore_files
+from drkit.repository.restore import restore
+from drkit.repository.restore.restore import RestoreOptions, RestoreReport, restore_tree
 
 
 def back(three: Any, into: Path, options: RestoreOptions = RestoreOptions()) -> RestoreReport:

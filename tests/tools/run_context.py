@@ -10,7 +10,7 @@ from run_places import ProcessCompute, ProcessProber, ProcessSwitch
 
 from drkit.compute.none import NoCompute
 from drkit.runs.actions.interface import Context
-from drkit.runs.plan import Plan
+from drkit.runs.book.plan import Plan
 
 if TYPE_CHECKING:
     from run_world import World

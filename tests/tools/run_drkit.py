@@ -13,11 +13,11 @@ from simulated_threads import Dead, MachineClock, Process, Task
 from sqlalchemy import Connection, event
 
 from drkit.health.witness import Voice
-from drkit.runs import journal
-from drkit.runs.journal import Journal
-from drkit.runs.plan import Plan
+from drkit.runs.book.plan import Plan
+from drkit.runs.journal import journal
+from drkit.runs.journal.journal import Journal
+from drkit.runs.journal.sealing import Copy
 from drkit.runs.records import RunRecord
-from drkit.runs.sealing import Copy
 from drkit.state.database import Database
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from simulated_threads import simulated_queue, simulated_threading
 
 from drkit.cli import following, running
 from drkit.runs import engine, guard, lease, stepper, walk
-from drkit.runs.plan import Plan
+from drkit.runs.book.plan import Plan
 from drkit.runs.signals import StopRequest
 from drkit.verify import model as asked_model
 from drkit.wiring import leading

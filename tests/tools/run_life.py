@@ -12,11 +12,11 @@ from run_world import World
 
 from drkit.errors import DrkitError
 from drkit.health.witness import Voice
-from drkit.runs.journal import Journal
+from drkit.runs.journal.journal import Journal
 from drkit.runs.records import Ask, RunRecord, StepState
-from drkit.runs.retarget import may_retarget
-from drkit.runs.skip import skip_step
 from drkit.runs.states import replay
+from drkit.runs.steering.retarget import may_retarget
+from drkit.runs.steering.skip import skip_step
 
 WORDS = ("approve", "pause", "end the pause", "acknowledge")
 WEATHER = (

@@ -17,7 +17,7 @@ from drkit.cli import after_round
 from drkit.health.interface import REFERENCE, ProbeResult, Verdict
 from drkit.health.witness import Heard, Voice
 from drkit.operations.decide import acknowledge, decided_runbook, end_pause, pause
-from drkit.runs.opening import Opener, Right
+from drkit.runs.journal.opening import Opener, Right
 from drkit.wiring import watch as wiring_watch
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from drkit.coordination.interface import RoleRecord
 from drkit.health.witness import Voice
 from drkit.operations.decide import current_pause
 from drkit.runs.actions.catalog import ACTIONS
-from drkit.runs.opening import Opener, Right
-from drkit.runs.reading import ReadableJournal
+from drkit.runs.journal.opening import Opener, Right
+from drkit.runs.journal.reading import ReadableJournal
 from drkit.runs.records import Entry, RunRecord, RunState, StepState, paid_resources
 from drkit.runs.states import replay
 from drkit.traffic.interface import SwitchPlan

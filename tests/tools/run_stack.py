@@ -18,9 +18,9 @@ from drkit.config.sources import TreeSource as TreeConfig
 from drkit.config.sources import WeightsSource
 from drkit.coordination.memory import MemoryArbiter
 from drkit.operations.backup import Due, back_up
-from drkit.repository.keys import ScryptCost
+from drkit.repository.format.keys import ScryptCost
 from drkit.repository.repository import Repository, init_repository, open_repository
-from drkit.runs.schema import Runbook, load_runbook
+from drkit.runs.book.schema import Runbook, load_runbook
 from drkit.sources.interface import Cut
 from drkit.state.database import open_database
 from drkit.stores.folder import FolderStore

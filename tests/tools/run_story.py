@@ -9,9 +9,9 @@ from run_inhabited import inhabited
 from run_stack import PROJECT, Stack
 from run_world import Drkit, World
 
-from drkit.runs.plan import Plan, kinds_of, leads_to_standby
+from drkit.runs.book.plan import Plan, kinds_of, leads_to_standby
+from drkit.runs.book.schema import load_runbook
 from drkit.runs.records import Ask, RunKind, RunRecord, RunState
-from drkit.runs.schema import load_runbook
 
 POINTS = ("before-intent", "after-intent", "after-effect", "after-record")
 MOST_RESUMES = 4

@@ -37,13 +37,13 @@ from drkit.errors import ConfigError, DrkitError
 from drkit.runs import engine
 from drkit.runs.actions.catalog import ACTIONS
 from drkit.runs.actions.interface import Context
-from drkit.runs.journal import Journal
+from drkit.runs.book.plan import Plan, Serving, make_plan
+from drkit.runs.journal.journal import Journal
+from drkit.runs.journal.reading import ReadableJournal
+from drkit.runs.journal.sealed import sealed_run, sealed_runs
 from drkit.runs.lease import owner_key
-from drkit.runs.plan import Plan, Serving, make_plan
-from drkit.runs.reading import ReadableJournal
 from drkit.runs.records import EXTERNAL, Ask, Entry, RunRecord
-from drkit.runs.sealed import sealed_run, sealed_runs
-from drkit.runs.takeover import take_over
+from drkit.runs.steering.takeover import take_over
 from drkit.state.database import Database, open_database
 from drkit.stores.memory import MemoryStore
 from drkit.traffic.interface import Setting

@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from killed_works import WORKS, opened  # noqa: E402
 
-from drkit.repository import blob_writer  # noqa: E402
+from drkit.repository.backup import blob_writer  # noqa: E402
 
 
 class Disk:

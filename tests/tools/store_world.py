@@ -17,21 +17,21 @@ from types import ModuleType
 from typing import Any
 
 from drkit.errors import DrkitError
+from drkit.repository.check.structure import check_structure
 from drkit.repository.copy import copy_snapshots
-from drkit.repository.erase import erase, plan_erase
-from drkit.repository.erasure import PathHasher
-from drkit.repository.forget import forget_snapshots
-from drkit.repository.layout import LOCKS, SNAPSHOTS
-from drkit.repository.ledger import read_ledger
-from drkit.repository.objects import open_unpacked
-from drkit.repository.prune import PruneOptions, prune
-from drkit.repository.prune_decision import PruneLimits
-from drkit.repository.reconcile import reconcile
-from drkit.repository.restore import restore_tree
-from drkit.repository.snapshot import Snapshot, read_snapshot
-from drkit.repository.structure import check_structure
-from drkit.repository.survey import list_stores, survey
-from drkit.repository.tombstones import Tombstones, read_tombstones
+from drkit.repository.erase.erase import erase, plan_erase
+from drkit.repository.forget.forget import forget_snapshots
+from drkit.repository.format.layout import LOCKS, SNAPSHOTS
+from drkit.repository.format.snapshot import Snapshot, read_snapshot
+from drkit.repository.heal.reconcile import reconcile
+from drkit.repository.index.objects import open_unpacked
+from drkit.repository.levels.survey import list_stores, survey
+from drkit.repository.prune.decision import PruneLimits
+from drkit.repository.prune.prune import PruneOptions, prune
+from drkit.repository.records.erased import PathHasher
+from drkit.repository.records.ledger import read_ledger
+from drkit.repository.records.tombstones import Tombstones, read_tombstones
+from drkit.repository.restore.restore import restore_tree
 from drkit.stores.folder import FolderStore
 from drkit.stores.interface import ObjectInfo, StoreUnreachable
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from drkit.repository.check import check_repository
-from drkit.repository.layout import DATA, INDEX, SNAPSHOTS
+from drkit.repository.check.check import check_repository
+from drkit.repository.format.layout import DATA, INDEX, SNAPSHOTS
 from drkit.stores.memory import MemoryStore
 
 

@@ -9,7 +9,7 @@ import pytest
 from drkit.clock import ManualClock
 from drkit.config.models import Config
 from drkit.events import Event
-from drkit.repository.keys import ScryptCost
+from drkit.repository.format.keys import ScryptCost
 from drkit.repository.repository import init_repository
 from drkit.wiring import App
 

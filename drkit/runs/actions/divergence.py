@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from drkit.errors import NoRepository
-from drkit.repository.compare import compare_tree
-from drkit.repository.diff import Diff
+from drkit.repository.restore.compare import compare_tree
+from drkit.repository.trees.diff import Diff
 from drkit.runs.actions.asking import ask_once
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
 from drkit.runs.actions.places import Move, TreeMove, VectorMove, moves_of

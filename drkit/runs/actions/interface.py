@@ -1,7 +1,7 @@
 """What an action is: the code behind a step, told everything it may use.
 
 To add one: a file beside this one with `ACTION = Action(...)`, a line in `catalog.py`, its name in
-`ActionName` (drkit/runs/schema.py), and a case in tests/unit/runs.
+`ActionName` (drkit/runs/book/schema.py), and a case in tests/unit/runs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from drkit.errors import NotInThisVersion, VerificationFailed
 from drkit.events import Emit
 from drkit.health.interface import Prober
 from drkit.repository.repository import Repository
-from drkit.runs.plan import Plan
+from drkit.runs.book.plan import Plan
 from drkit.runs.records import JSON, Effect, Namespace, PaidResource
 from drkit.stores.interface import Store
 from drkit.traffic.interface import Switch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from drkit.compute.interface import Instance, InstanceState, Offer
 from drkit.errors import GuardRefused
 from drkit.runs.actions.interface import Context, StepCall
-from drkit.runs.plan import Plan
+from drkit.runs.book.plan import Plan
 from drkit.runs.records import JSON, PaidResource, PaidState
 
 RUN_TAG = "drkit-run"

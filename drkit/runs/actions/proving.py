@@ -11,7 +11,7 @@ from drkit.config.places import Service
 from drkit.config.sources import TreeSource
 from drkit.errors import ConfigError, DrkitError
 from drkit.points.find import FoundPoint, choose_point, list_points
-from drkit.repository.erasure import erased_in
+from drkit.repository.restore.lawful import erased_in
 from drkit.runs.actions.deploy import endpoint_of
 from drkit.runs.actions.destination import destination_of, is_standby
 from drkit.runs.actions.interface import Context, ProofsFailed, StepCall

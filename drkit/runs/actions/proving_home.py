@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from drkit.config.places import Service
-from drkit.repository.erasure import erased_in
+from drkit.repository.restore.lawful import erased_in
 from drkit.runs.actions.destination import destination_of
 from drkit.runs.actions.interface import Context, StepCall
 from drkit.runs.actions.places import Move, TreeMove, VectorMove, moves_of

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from drkit.errors import GuardRefused
 from drkit.points.find import FoundPoint
-from drkit.repository.erasure import lawful
-from drkit.repository.restore import restore_tree
+from drkit.repository.restore.lawful import lawful
+from drkit.repository.restore.restore import restore_tree
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
 from drkit.runs.actions.point import find_point
 from drkit.runs.actions.vectors import drop_restored, restore_vectors

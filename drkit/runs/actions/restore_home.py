@@ -9,8 +9,8 @@ import shutil
 from pathlib import Path
 
 from drkit.errors import GuardRefused
-from drkit.repository.erasure import lawful
-from drkit.repository.restore import restore_tree
+from drkit.repository.restore.lawful import lawful
+from drkit.repository.restore.restore import restore_tree
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
 from drkit.runs.actions.places import Move, TreeMove, VectorMove, moves_of
 from drkit.runs.actions.point import find_point

@@ -17,8 +17,8 @@ from drkit.config.places import (
     Target,
     VastProvider,
 )
+from drkit.runs.book.plan import Plan
 from drkit.runs.by_hand.words import secret, secret_file
-from drkit.runs.plan import Plan
 
 _LAMBDA = '"$LAMBDA_API"'
 """The address of the provider's API, as its documentation gives it."""

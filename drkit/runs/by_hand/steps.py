@@ -13,9 +13,9 @@ from drkit.config.models import Config
 from drkit.config.places import HttpGatewaySwitch, Rfc2136Switch, Route53Switch, SwitchConfig
 from drkit.config.sources import QdrantSource, TreeSource, WeightsSource
 from drkit.config.stores import B2Store, FolderStore, GcsStore, StoreConfig
+from drkit.runs.book.plan import Plan, PlannedStep
 from drkit.runs.by_hand.machines import create_lines, destroy_lines, list_lines
 from drkit.runs.by_hand.words import auth, gateway_call, secret
-from drkit.runs.plan import Plan, PlannedStep
 from drkit.runs.records import JSON
 
 INSTANCE, ADDRESS, SNAPSHOT = "<INSTANCE>", "<ADDRESS>", "<SNAPSHOT>"

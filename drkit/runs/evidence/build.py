@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from drkit.runs.book.plan import Plan
 from drkit.runs.evidence.entry_words import entry_words
 from drkit.runs.evidence.facts import (
     costs,
@@ -24,7 +25,6 @@ from drkit.runs.evidence.values import (
     StepLine,
 )
 from drkit.runs.evidence.words import consequence, headline, judge
-from drkit.runs.plan import Plan
 from drkit.runs.records import Entry, RunRecord, StepState, paid_resources
 
 

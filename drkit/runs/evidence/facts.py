@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+from drkit.runs.book.plan import Plan
 from drkit.runs.evidence.reading import Output
 from drkit.runs.evidence.values import (
     CostLine,
@@ -18,7 +19,6 @@ from drkit.runs.evidence.values import (
     SourceLine,
     StepLine,
 )
-from drkit.runs.plan import Plan
 from drkit.runs.records import EXTERNAL, Entry, PaidResource, RunRecord, RunState, StepState
 
 _NOTHING = Output(None)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+from drkit.runs.book.plan import Plan, PlannedStep
 from drkit.runs.evidence.reading import Output
 from drkit.runs.evidence.values import Gap, PhaseLine, Segment, StepLine
-from drkit.runs.plan import Plan, PlannedStep
 from drkit.runs.records import JSON, Entry, StepState
 
 PHASES = ("dns", "deploy", "restore", "verify")

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 
 from drkit.config.models import Config
 from drkit.runs.actions.interface import Action
+from drkit.runs.book.schema import Runbook
 from drkit.runs.lints import lost, places, steps
 from drkit.runs.lints.values import Finding, Known, Subject
-from drkit.runs.schema import Runbook
 
 Lint = Callable[[Subject], Iterable[Finding]]
 
 # Cycles, ids, unknown actions and references to steps that are not waited for are refused when the
-# file is read (drkit/runs/schema.py), as the lint "structure".
+# file is read (drkit/runs/book/schema.py), as the lint "structure".
 LINTS: Mapping[str, Lint] = {
     "names": steps.names,
     "proof": steps.proof,

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from drkit.config.secret_refs import references
 from drkit.config.sources import QdrantSource, WeightsSource
 from drkit.config.stores import FolderArbiter, FolderStore, StoreArbiter, StoreConfig
+from drkit.runs.book.plan import leads_to_standby
 from drkit.runs.lints.values import USED_BY_RUNS, Finding, Path, Subject
-from drkit.runs.plan import leads_to_standby
 from drkit.runs.records import Effect
 
 

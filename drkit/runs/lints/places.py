@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from drkit.config.places import HttpGatewaySwitch, OtherSwitch, SwitchConfig, has_fixed_port
 from drkit.config.secret_refs import references
+from drkit.runs.book.plan import leads_to_standby
 from drkit.runs.lints.values import USED_BY_RUNS, Finding, Level, Path, Subject
-from drkit.runs.plan import leads_to_standby
 from drkit.runs.records import Effect
 
 EXERCISED_WITHIN_S = 24 * 3600.0

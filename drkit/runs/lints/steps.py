@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from drkit.runs.critical_path import critical_path
+from drkit.runs.book.critical_path import critical_path
+from drkit.runs.book.references import REFERENCE
+from drkit.runs.book.schema import Step
 from drkit.runs.lints.values import Finding, Path, Subject
 from drkit.runs.records import Effect
-from drkit.runs.references import REFERENCE
-from drkit.runs.schema import Step
 
 _TARGET_FIELDS = frozenset({"name", "provider", "usd_per_hour", "usd_per_run", "ttl_min"})
 _FAILBACK_FIELDS = frozenset({"endpoint_url", "run_id", "instance", "snapshot", "brought"})

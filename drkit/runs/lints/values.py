@@ -9,10 +9,10 @@ from typing import Literal
 from drkit.config.models import Config
 from drkit.config.sources import HERE, CommandSource, TreeSource
 from drkit.runs.actions.interface import Action
-from drkit.runs.plan import kinds_of
+from drkit.runs.book.plan import kinds_of
+from drkit.runs.book.references import upstream
+from drkit.runs.book.schema import Mode, Runbook, Step
 from drkit.runs.records import Effect
-from drkit.runs.references import upstream
-from drkit.runs.schema import Mode, Runbook, Step
 
 Level = Literal["refuse", "warn", "note"]
 Path = tuple[str | int, ...]

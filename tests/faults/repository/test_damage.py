@@ -14,11 +14,10 @@ from typing import Any
 import pytest
 from stock_restic import prove_sound
 
-from drkit.repository import blob_writer
-from drkit.repository.check import check_repository
-from drkit.repository.forget import forget_snapshots
-from drkit.repository.heal import heal
-from drkit.repository.layout import (
+from drkit.repository.backup import blob_writer
+from drkit.repository.check.check import check_repository
+from drkit.repository.forget.forget import forget_snapshots
+from drkit.repository.format.layout import (
     CONFIG,
     DATA,
     DELETIONS,
@@ -28,7 +27,8 @@ from drkit.repository.layout import (
     RESTORE_TXT,
     SNAPSHOTS,
 )
-from drkit.repository.repair_config import repair_config
+from drkit.repository.heal.heal import heal
+from drkit.repository.heal.repair_config import repair_config
 from drkit.stores.memory import MemoryStore
 
 PROJECT = Path(__file__).parents[3]

@@ -15,9 +15,10 @@ from http_streams import Asked
 
 from drkit.clock import SystemClock
 from drkit.io_policy import Deadline, FanOutPolicy, Retry
-from drkit.repository import locks, upload
-from drkit.repository.check import check_repository
-from drkit.repository.layout import DATA, INDEX, SNAPSHOTS
+from drkit.repository.check.check import check_repository
+from drkit.repository.copies import upload
+from drkit.repository.format.layout import DATA, INDEX, SNAPSHOTS
+from drkit.repository.locks import locks
 from drkit.stores.interface import Store
 from drkit.stores.memory import MemoryStore
 from drkit.stores.s3_open import Pace

@@ -17,8 +17,8 @@ import pytest
 from killed_works import opened
 from killing import Killer, running_killer
 
-from drkit.repository.check import check_repository
-from drkit.repository.layout import LOCKS, SNAPSHOTS
+from drkit.repository.check.check import check_repository
+from drkit.repository.format.layout import LOCKS, SNAPSHOTS
 
 IN_CI, IN_SOAK = 30, 300
 RESTIC_EVERY = 5

@@ -17,14 +17,14 @@ from stock_restic import run
 
 from drkit.clock import SystemClock
 from drkit.errors import DrkitError
-from drkit.repository import prune_turns
-from drkit.repository.browse import entries
-from drkit.repository.check import check_repository
-from drkit.repository.forget import forget_snapshots
-from drkit.repository.layout import LOCKS, PRUNES, SNAPSHOTS
-from drkit.repository.prune import PruneOptions, prune
-from drkit.repository.prune_decision import PruneLimits
-from drkit.repository.structure import check_structure
+from drkit.repository.check.check import check_repository
+from drkit.repository.check.structure import check_structure
+from drkit.repository.forget.forget import forget_snapshots
+from drkit.repository.format.layout import LOCKS, PRUNES, SNAPSHOTS
+from drkit.repository.prune import turns as prune_turns
+from drkit.repository.prune.decision import PruneLimits
+from drkit.repository.prune.prune import PruneOptions, prune
+from drkit.repository.trees.walk import entries
 from drkit.stores.folder import FolderStore
 
 ROLES = {"gcs": "primary", "s3": "backup"}
@@ -44,10 +44,10 @@ spec.loader.exec_module(kit_module)
 from drkit.clock import SystemClock
 from drkit.errors import DrkitError, RepositoryLocked
 from drkit.repository.copy import copy_snapshots
-from drkit.repository.forget import forget_snapshots
-from drkit.repository.prune import PruneOptions, prune
-from drkit.repository.prune_decision import PruneLimits
-from drkit.repository.structure import check_structure
+from drkit.repository.forget.forget import forget_snapshots
+from drkit.repository.prune.prune import PruneOptions, prune
+from drkit.repository.prune.decision import PruneLimits
+from drkit.repository.check.structure import check_structure
 from drkit.stores.folder import FolderStore
 
 root, source, work = Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]

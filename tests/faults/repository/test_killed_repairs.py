@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from stock_restic import DyingStore
 
-from drkit.repository.check import check_repository
-from drkit.repository.forget import forget_snapshots
-from drkit.repository.heal import heal
-from drkit.repository.layout import DATA, INDEX, SNAPSHOTS, pack_name
-from drkit.repository.rebuild_index import repair_index
-from drkit.repository.repair_config import repair_config
-from drkit.repository.salvage import damaged_packs, repair_packs, repair_snapshots
-from drkit.repository.tagging import TagChange, retag
+from drkit.repository.check.check import check_repository
+from drkit.repository.forget.forget import forget_snapshots
+from drkit.repository.forget.tagging import TagChange, retag
+from drkit.repository.format.layout import DATA, INDEX, SNAPSHOTS, pack_name
+from drkit.repository.heal.heal import heal
+from drkit.repository.heal.rebuild_index import repair_index
+from drkit.repository.heal.repair_config import repair_config
+from drkit.repository.heal.salvage import damaged_packs, repair_packs, repair_snapshots
 from drkit.stores.memory import MemoryStore
 
 NAMES = ("gcs", "s3")

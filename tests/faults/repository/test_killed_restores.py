@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 from drkit.clock import SystemClock
-from drkit.repository import restore_place
+from drkit.repository.restore import place as restore_place
 from drkit.stores.folder import FolderStore
 
 TOOLS = Path(__file__).parents[2] / "tools" / "repository_kit.py"
@@ -27,7 +27,8 @@ sys.modules["repository_kit"] = kit
 spec.loader.exec_module(kit)
 
 from drkit.clock import SystemClock
-from drkit.repository import restore, restore_files
+from drkit.repository.restore import restore
+from drkit.repository.restore import files as restore_files
 from drkit.stores.folder import FolderStore
 
 store, out, call, nth = Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4], int(sys.argv[5])

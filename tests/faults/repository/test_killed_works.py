@@ -20,10 +20,19 @@ import pytest
 from killed_works import ERASED, ROLES, WORKS, opened
 from killing import Killer, running_killer
 
-from drkit.repository.check import check_repository
-from drkit.repository.erase import plan_erase
-from drkit.repository.erase_standing import erasure_standing
-from drkit.repository.layout import CONFIG, DATA, INDEX, KEYS, LOCKS, PRUNES, SNAPSHOTS, pack_name
+from drkit.repository.check.check import check_repository
+from drkit.repository.erase.erase import plan_erase
+from drkit.repository.erase.standing import erasure_standing
+from drkit.repository.format.layout import (
+    CONFIG,
+    DATA,
+    INDEX,
+    KEYS,
+    LOCKS,
+    PRUNES,
+    SNAPSHOTS,
+    pack_name,
+)
 
 IN_CI, IN_SOAK = 4, 50
 RESTIC_EVERY = 3

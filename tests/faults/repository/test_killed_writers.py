@@ -14,7 +14,7 @@ import pytest
 from stock_restic import run
 
 from drkit.clock import SystemClock
-from drkit.repository.layout import DATA, INDEX, LOCKS, SNAPSHOTS
+from drkit.repository.format.layout import DATA, INDEX, LOCKS, SNAPSHOTS
 from drkit.stores.folder import FolderStore
 
 NAMES = ("gcs", "s3")
@@ -29,7 +29,7 @@ sys.modules["repository_kit"] = kit
 spec.loader.exec_module(kit)
 
 from drkit.clock import SystemClock
-from drkit.repository import blob_writer
+from drkit.repository.backup import blob_writer
 from drkit.stores.folder import FolderStore
 
 root, source = map(Path, sys.argv[2:4])

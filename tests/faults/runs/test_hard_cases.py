@@ -22,10 +22,11 @@ from run_world import World
 
 from drkit.health import table
 from drkit.health.interface import Observation
-from drkit.runs import engine, journal
+from drkit.runs import engine
 from drkit.runs.actions import acquire, cutover, hold, pointing
 from drkit.runs.actions.money import RUN_TAG, STEP_TAG
 from drkit.runs.guard import StepGuard
+from drkit.runs.journal import journal
 from drkit.runs.lease import KeptLease
 from drkit.runs.rollback import Rollback
 

@@ -20,7 +20,7 @@ from fault_proxy import LOUD, Fault, FaultProxy, Weather
 from drkit.clock import ManualClock
 from drkit.errors import DrkitError
 from drkit.io_policy import STORE_REQUEST, Deadline, Retry
-from drkit.repository.check import check_repository
+from drkit.repository.check.check import check_repository
 from drkit.stores.interface import Store
 from drkit.stores.memory import MemoryStore
 from drkit.stores.s3_open import Pace

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from drkit.clock import SystemClock
-from drkit.repository.check import check_repository
-from drkit.repository.reconcile import reconcile
+from drkit.repository.check.check import check_repository
+from drkit.repository.heal.reconcile import reconcile
 from drkit.stores.folder import FolderStore
 
 NAMES = ("gcs", "s3")

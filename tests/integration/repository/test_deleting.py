@@ -14,11 +14,11 @@ from stock_restic import run
 from drkit.clock import SystemClock
 from drkit.operations.prune import checker
 from drkit.repository.copy import copy_snapshots
-from drkit.repository.forget import forget_snapshots
-from drkit.repository.prune import PruneOptions, PruneReport, prune
-from drkit.repository.prune_decision import PruneLimits
-from drkit.repository.reconcile import reconcile
-from drkit.repository.survey import list_stores, survey
+from drkit.repository.forget.forget import forget_snapshots
+from drkit.repository.heal.reconcile import reconcile
+from drkit.repository.levels.survey import list_stores, survey
+from drkit.repository.prune.decision import PruneLimits
+from drkit.repository.prune.prune import PruneOptions, PruneReport, prune
 from drkit.stores.folder import FolderStore
 
 ROLES = {"gcs": "primary", "s3": "backup", "b2": "archive"}

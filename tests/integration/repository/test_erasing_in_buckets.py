@@ -11,15 +11,15 @@ import pytest
 from s3_servers import make_bucket, moto_url, plain_client, s3_store
 
 from drkit.clock import SystemClock
-from drkit.repository.erase import erase, plan_erase
-from drkit.repository.erase_standing import ErasureStanding, erasure_standing
-from drkit.repository.erasure import lawful
-from drkit.repository.layout import DATA
-from drkit.repository.objects import open_blob
-from drkit.repository.pack import read_header
-from drkit.repository.prune import PruneOptions, prune
-from drkit.repository.restore import restore_tree
-from drkit.repository.structure import check_structure
+from drkit.repository.check.structure import check_structure
+from drkit.repository.erase.erase import erase, plan_erase
+from drkit.repository.erase.standing import ErasureStanding, erasure_standing
+from drkit.repository.format.layout import DATA
+from drkit.repository.format.pack import read_header
+from drkit.repository.index.objects import open_blob
+from drkit.repository.prune.prune import PruneOptions, prune
+from drkit.repository.restore.lawful import lawful
+from drkit.repository.restore.restore import restore_tree
 
 SECRET = b"the diary of user 42 " * 20
 

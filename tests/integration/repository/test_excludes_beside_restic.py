@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from drkit.clock import SystemClock
-from drkit.repository.restore import walk
+from drkit.repository.restore.restore import walk
 from drkit.sources.interface import Excludes
 from drkit.sources.patterns import checked, read_patterns
 from drkit.stores.folder import FolderStore

@@ -13,14 +13,14 @@ from stock_restic import Restic
 from drkit.clock import SystemClock
 from drkit.errors import GuardRefused
 from drkit.events import discard
-from drkit.repository.check import check_repository
-from drkit.repository.compare import compare_tree
+from drkit.repository.check.check import check_repository
+from drkit.repository.format.layout import DATA, DRKIT, INDEX, SNAPSHOTS
+from drkit.repository.format.pack import read_header
 from drkit.repository.key_ring import change_password
-from drkit.repository.layout import DATA, DRKIT, INDEX, SNAPSHOTS
-from drkit.repository.pack import read_header
 from drkit.repository.repository import open_repository
-from drkit.repository.restore import restore_tree
-from drkit.repository.select import choose, read_filter
+from drkit.repository.restore.compare import compare_tree
+from drkit.repository.restore.restore import restore_tree
+from drkit.repository.trees.select import choose, read_filter
 from drkit.stores.folder import FolderStore
 
 FORMATS = ("1", "2")

@@ -17,8 +17,8 @@ import pytest
 
 from drkit.cli.keep_rules import typed_rules
 from drkit.clock import SystemClock
-from drkit.repository.layout import SNAPSHOTS
-from drkit.repository.retention import PERIODS, judge
+from drkit.repository.forget.retention import PERIODS, judge
+from drkit.repository.format.layout import SNAPSHOTS
 from drkit.stores.folder import FolderStore
 
 ROUNDS = 14

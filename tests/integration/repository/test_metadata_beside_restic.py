@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from drkit.clock import SystemClock
-from drkit.repository.compare import compare_tree
-from drkit.repository.restore import restore_tree
+from drkit.repository.restore.compare import compare_tree
+from drkit.repository.restore.restore import restore_tree
 from drkit.stores.folder import FolderStore
 
 Run = Callable[..., str]

@@ -14,8 +14,8 @@ import pytest
 
 from drkit.clock import SystemClock
 from drkit.operations.restore_snapshot import Patterned, restore_snapshot
-from drkit.repository.restore import RestoreOptions
-from drkit.repository.select import choose
+from drkit.repository.restore.restore import RestoreOptions
+from drkit.repository.trees.select import choose
 from drkit.stores.folder import FolderStore
 
 EVERYTHING = "%P %y %m %U %G %s %T@ %n %l\\n"

@@ -12,9 +12,9 @@ import pytest
 from stock_restic import run
 
 from drkit.clock import SystemClock
-from drkit.repository.check import check_repository
-from drkit.repository.compare import compare_tree
-from drkit.repository.restore import restore_tree
+from drkit.repository.check.check import check_repository
+from drkit.repository.restore.compare import compare_tree
+from drkit.repository.restore.restore import restore_tree
 from drkit.stores.folder import FolderStore
 
 NAMES = ("gcs", "s3", "b2")

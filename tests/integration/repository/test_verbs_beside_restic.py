@@ -14,14 +14,14 @@ import pytest
 from stock_restic import Restic
 
 from drkit.clock import SystemClock
-from drkit.repository.browse import Damages, entries, find_folder
-from drkit.repository.diff import Diff
-from drkit.repository.dump import dump
-from drkit.repository.find import Wanted, find_blobs, find_paths
+from drkit.repository.dump.dump import dump
+from drkit.repository.forget.tagging import TagChange, retag
 from drkit.repository.key_ring import change_password
-from drkit.repository.select import choose
-from drkit.repository.stats import MODES, count
-from drkit.repository.tagging import TagChange, retag
+from drkit.repository.trees.diff import Diff
+from drkit.repository.trees.find import Wanted, find_blobs, find_paths
+from drkit.repository.trees.select import choose
+from drkit.repository.trees.stats import MODES, count
+from drkit.repository.trees.walk import Damages, entries, find_folder
 from drkit.stores.folder import FolderStore
 
 

@@ -13,9 +13,9 @@ from drkit.clock import ManualClock
 from drkit.errors import GuardRefused
 from drkit.runs.actions import pointing
 from drkit.runs.actions.catalog import ACTIONS
-from drkit.runs.plan import PlannedStep
+from drkit.runs.book.plan import PlannedStep
+from drkit.runs.book.schema import load_runbook
 from drkit.runs.records import Entry, paid_resources
-from drkit.runs.schema import load_runbook
 from drkit.traffic.interface import Setting, SwitchPlan, ToExternal
 
 RUNBOOK = Path(__file__).parents[3] / "runbooks" / "primary-gpu-down.yaml"

@@ -23,7 +23,7 @@ from drkit.errors import GuardRefused
 from drkit.runs import guard as guarding
 from drkit.runs import lease as leasing
 from drkit.runs import states
-from drkit.runs.journal import ClaimLost
+from drkit.runs.journal.journal import ClaimLost
 from drkit.runs.lease import LEASE_TTL_S
 from drkit.runs.records import Entry
 

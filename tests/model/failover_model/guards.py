@@ -31,11 +31,13 @@ from drkit.health.interface import (
     Verdict,
 )
 from drkit.operations.roles import SeenRole
-from drkit.runs import failures, graph, opening, states
+from drkit.runs import failures, states
 from drkit.runs.actions import money, pointing
 from drkit.runs.actions.catalog import ACTIONS
+from drkit.runs.book import graph
+from drkit.runs.book.plan import Plan
+from drkit.runs.journal import opening
 from drkit.runs.lease import LEASE_TTL_S
-from drkit.runs.plan import Plan
 from drkit.runs.records import Entry, RunState, StepState
 from drkit.traffic.interface import SwitchFailed
 from drkit.wiring import watch as watching

@@ -8,7 +8,7 @@ from failover_model.parts import PRIMARY, Broken, Proc, State
 from drkit.coordination import decision as deciding
 from drkit.coordination.decision import DecisionEvent, DecisionState, Facts
 from drkit.health.interface import ServiceState
-from drkit.runs import opening
+from drkit.runs.journal import opening
 
 
 class Watching(Base):

@@ -15,8 +15,9 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from drkit.cli.main import app
-from drkit.repository import create, keys
-from drkit.repository.keys import ScryptCost
+from drkit.repository import create
+from drkit.repository.format import keys
+from drkit.repository.format.keys import ScryptCost
 
 CONFIG = """\
 drkit: 1

@@ -11,9 +11,9 @@ from drkit.coordination.interface import ArbiterUnreachable, RoleRecord
 from drkit.points import find
 from drkit.points.find import FoundPoint
 from drkit.points.point import Point
+from drkit.repository.format.snapshot import Snapshot
 from drkit.repository.repository import ListedSnapshot
-from drkit.repository.select import read_filter
-from drkit.repository.snapshot import Snapshot
+from drkit.repository.trees.select import read_filter
 
 BEGAN = datetime(2026, 6, 1, tzinfo=UTC)
 

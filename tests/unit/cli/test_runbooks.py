@@ -20,7 +20,7 @@ from drkit.cli.planning import plan_head, plan_named, plan_screen, plan_values
 from drkit.clock import ManualClock
 from drkit.config.load import load_config, render_config
 from drkit.errors import ConfigError, NeedsOperator
-from drkit.runs.plan import Plan
+from drkit.runs.book.plan import Plan
 from drkit.runs.records import EXTERNAL
 from drkit.wiring import App
 from drkit.wiring.lint_facts import known_of

@@ -149,7 +149,7 @@ def test_what_waits_is_found_without_its_name(app: App, run: RunRecord) -> None:
 def test_a_run_that_is_executed_is_looked_at_and_not_executed_twice(
     session: Any, app: App, run: RunRecord, started: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("drkit.runs.reading.lives", lambda _pid, _mark: True)
+    monkeypatch.setattr("drkit.runs.journal.reading.lives", lambda _pid, _mark: True)
     monkeypatch.setattr(steering, "attach", lambda *_arguments: 7)
     assert steering.go_on(session, app, run.id) == 7
     assert started == []

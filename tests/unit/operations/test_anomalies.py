@@ -16,7 +16,7 @@ from drkit.events import Note
 from drkit.operations.backup import BackupReport, Due, back_up
 from drkit.operations.status import status_of
 from drkit.points.find import list_points
-from drkit.repository.anomaly import ACKS, ANOMALY_TAG, acknowledge, unacknowledged
+from drkit.repository.backup.anomaly import ACKS, ANOMALY_TAG, acknowledge, unacknowledged
 from drkit.sources.interface import Excludes
 from drkit.sources.tree import TreeFolder
 from drkit.stores.memory import MemoryStore

@@ -13,9 +13,9 @@ from drkit.events import Note
 from drkit.operations.backup import Due, back_up
 from drkit.operations.status import record_proof, status_of
 from drkit.points.find import choosable, choose_point, list_points
-from drkit.repository.keys import ScryptCost
+from drkit.repository.format.keys import ScryptCost
 from drkit.repository.repository import init_repository, open_repository
-from drkit.repository.restore import restore_tree
+from drkit.repository.restore.restore import restore_tree
 from drkit.sources.interface import Cut, SourceUnreadable
 from drkit.stores.memory import MemoryStore
 

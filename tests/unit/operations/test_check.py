@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from drkit.operations.check import read_logs, run_check, run_due_check
-from drkit.repository import blob_writer
-from drkit.repository.layout import CONFIG, DATA, KEYS
-from drkit.repository.locks import take_locks
-from drkit.repository.reading_choice import ReadAll, ReadNothing
+from drkit.repository.backup import blob_writer
+from drkit.repository.check.reading_choice import ReadAll, ReadNothing
+from drkit.repository.format.layout import CONFIG, DATA, KEYS
+from drkit.repository.locks.locks import take_locks
 from drkit.stores.memory import MemoryStore, Trouble
 
 DAYS = {"b2": 10}

@@ -17,10 +17,10 @@ from drkit.mirror.write import mirror_weights
 from drkit.operations import requests
 from drkit.operations.backup import Due, back_up
 from drkit.points.find import choose_point, list_points
-from drkit.repository.check import check_repository
-from drkit.repository.keys import ScryptCost
+from drkit.repository.check.check import check_repository
+from drkit.repository.format.keys import ScryptCost
 from drkit.repository.repository import Repository, init_repository, open_repository
-from drkit.repository.restore import restore_tree
+from drkit.repository.restore.restore import restore_tree
 from drkit.sources.interface import Cut
 from drkit.stores.counted import CountedStore, Counts
 from drkit.stores.memory import MemoryStore

@@ -76,7 +76,7 @@ def unchanged(tmp_path: Path, stores: list[Asked]) -> list[Asked]:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{number}.md").write_text(f"note {number}")
     app: Any = App(load_config(tmp_path / "schedules.yaml"), tmp_path, sandbox=False, emit=discard)
-    from drkit.repository.keys import ScryptCost
+    from drkit.repository.format.keys import ScryptCost
 
     init_repository(
         stores,
@@ -114,8 +114,8 @@ def test_after_maintenance_many_points_are_opened_with_tens_of_requests(
     kit: Any, tmp_path: Path
 ) -> None:
     """A hundred points a day: one prune, and the index is few files in few packs again."""
-    from drkit.repository.prune import PruneOptions, prune
-    from drkit.repository.structure import check_structure
+    from drkit.repository.check.structure import check_structure
+    from drkit.repository.prune.prune import PruneOptions, prune
 
     store = Asked("gcs")
     alone = kit.Kit([store]).init()

@@ -16,14 +16,14 @@ from drkit.operations.restore import restore_point
 from drkit.operations.restore_snapshot import restore_snapshot
 from drkit.points.find import FoundPoint
 from drkit.points.point import Point, SourcePart
-from drkit.repository.browse import find_folder
-from drkit.repository.dump import dump
-from drkit.repository.erase import erase, plan_erase
-from drkit.repository.erasure import erased_in
-from drkit.repository.layout import SNAPSHOTS
+from drkit.repository.dump.dump import dump
+from drkit.repository.erase.erase import erase, plan_erase
+from drkit.repository.format.layout import SNAPSHOTS
 from drkit.repository.repository import ListedSnapshot
-from drkit.repository.restore import RestoreOptions
-from drkit.repository.select import Selected
+from drkit.repository.restore.lawful import erased_in
+from drkit.repository.restore.restore import RestoreOptions
+from drkit.repository.trees.select import Selected
+from drkit.repository.trees.walk import find_folder
 from drkit.runs.actions import restore as restore_action
 from drkit.stores.interface import Retained
 from drkit.stores.memory import MemoryStore

@@ -34,7 +34,7 @@ from drkit.operations.decide import (
 from drkit.operations.roles import read_role
 from drkit.operations.standby import StandbyProof, last_proof, verify_standby
 from drkit.operations.watch import Watch
-from drkit.runs.journal import Journal
+from drkit.runs.journal.journal import Journal
 from drkit.state.database import Database, open_database
 from drkit.state.health_log import HealthLog
 

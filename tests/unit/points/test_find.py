@@ -11,8 +11,8 @@ from drkit.errors import ConfigError, DamagedData, GuardRefused, NoRepository
 from drkit.events import Event, Note
 from drkit.points.find import FoundPoint, choosable, choose_point, list_points, listed_ids
 from drkit.points.point import Point
+from drkit.repository.format.snapshot import Snapshot
 from drkit.repository.repository import ListedSnapshot
-from drkit.repository.snapshot import Snapshot
 
 BEGAN = datetime(2026, 6, 1, tzinfo=UTC)
 

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from drkit.errors import ConfigError, DamagedData
-from drkit.repository.browse import Damages, entries, find_entry, find_folder, listing
-from drkit.repository.diff import Diff
-from drkit.repository.dump import dump
-from drkit.repository.find import Wanted, find_blobs, find_paths, read_moment
-from drkit.repository.layout import pack_name
-from drkit.repository.stats import count
-from drkit.repository.tree import Node, encode_tree
+from drkit.repository.dump.dump import dump
+from drkit.repository.format.layout import pack_name
+from drkit.repository.format.tree import Node, encode_tree
+from drkit.repository.trees.diff import Diff
+from drkit.repository.trees.find import Wanted, find_blobs, find_paths, read_moment
+from drkit.repository.trees.stats import count
+from drkit.repository.trees.walk import Damages, entries, find_entry, find_folder, listing
 from drkit.stores.memory import MemoryStore
 
 
@@ -179,7 +179,7 @@ def test_bitrot_shows_as_other_content_under_the_same_metadata(two: Any, tmp_pat
         "33" * 32: encode_tree([replace(node, content=other.content, mtime_ns=1)]),
         "44" * 32: encode_tree([replace(node, mtime_ns=1)]),
     }
-    from drkit.repository.tree import decode_tree
+    from drkit.repository.format.tree import decode_tree
 
     class Edited:
         index = repository.index

@@ -12,15 +12,15 @@ import orjson
 import pytest
 
 from drkit.errors import GuardRefused
-from drkit.repository import blob_writer
-from drkit.repository.check import check_repository
-from drkit.repository.heal import heal
+from drkit.repository.backup import blob_writer
+from drkit.repository.check.check import check_repository
+from drkit.repository.check.reading_choice import ReadNothing
+from drkit.repository.format.layout import CONFIG, DATA, INDEX, KEYS, SNAPSHOTS, pack_name
+from drkit.repository.format.unpacked import seal_unpacked
+from drkit.repository.heal.heal import heal
+from drkit.repository.heal.rebuild_index import repair_index
+from drkit.repository.heal.repair_config import repair_config
 from drkit.repository.key_ring import add_key, remove_key
-from drkit.repository.layout import CONFIG, DATA, INDEX, KEYS, SNAPSHOTS, pack_name
-from drkit.repository.reading_choice import ReadNothing
-from drkit.repository.rebuild_index import repair_index
-from drkit.repository.repair_config import repair_config
-from drkit.repository.unpacked import seal_unpacked
 from drkit.stores.memory import MemoryStore, Trouble
 
 
@@ -93,9 +93,9 @@ def test_a_store_without_an_index_that_others_have_cannot_give_what_it_holds(thr
 
 def test_S7_a_store_whose_packs_have_other_names_lacks_nothing(kit: ModuleType, three: Any) -> None:
     """The same blobs in packs of its own, as a foreign prune leaves them."""
-    from drkit.repository.coverage import put_indexes
-    from drkit.repository.listing import take_listing
-    from drkit.repository.pack import PackBuilder
+    from drkit.repository.copies.listing import take_listing
+    from drkit.repository.format.pack import PackBuilder
+    from drkit.repository.levels.coverage import put_indexes
 
     repository, store = three.open(), three.stores[2]
     listing = {store: take_listing(store)}
@@ -158,7 +158,7 @@ def test_packs_of_a_run_that_died_are_counted_and_are_no_problem(three: Any) -> 
 
 
 def test_S5_what_was_deleted_is_not_put_back(three: Any, tmp_path: Path) -> None:
-    from drkit.repository.forget import forget_snapshots
+    from drkit.repository.forget.forget import forget_snapshots
 
     three.backup(tmp_path / "source", min_copies=3)
     old = three.open().snapshots()[0]
@@ -175,7 +175,7 @@ def test_S5_what_was_deleted_is_not_put_back(three: Any, tmp_path: Path) -> None
 
 
 def test_S5_what_one_stores_rules_removed_is_no_lack_of_it(three: Any, tmp_path: Path) -> None:
-    from drkit.repository.forget import forget_snapshots
+    from drkit.repository.forget.forget import forget_snapshots
 
     three.backup(tmp_path / "source", min_copies=3)
     old = three.open().snapshots()[0]

@@ -9,7 +9,7 @@ import pytest
 
 from drkit.errors import GuardRefused
 from drkit.repository.create import InitReport, init_repository, is_unfinished, join_store
-from drkit.repository.layout import CONFIG, KEYS, SNAPSHOTS
+from drkit.repository.format.layout import CONFIG, KEYS, SNAPSHOTS
 from drkit.stores.interface import StoreUnreachable
 from drkit.stores.memory import MemoryStore
 

@@ -14,18 +14,18 @@ from typing import Any
 import pytest
 
 from drkit.errors import DamagedData
-from drkit.repository.browse import entries
-from drkit.repository.check import check_repository
-from drkit.repository.compare import compare_tree
-from drkit.repository.diff import Diff
-from drkit.repository.layout import pack_name
-from drkit.repository.pack import BlobKind
-from drkit.repository.pack_sink import PackSink
-from drkit.repository.reach import reachable
-from drkit.repository.rewriting import Rewriter
-from drkit.repository.salvage import damaged_packs, losses, repair_packs, repair_snapshots
-from drkit.repository.survey import list_stores
-from drkit.repository.tree import MOST_LEVELS, Node, encode_tree
+from drkit.repository.backup.pack_sink import PackSink
+from drkit.repository.check.check import check_repository
+from drkit.repository.format.layout import pack_name
+from drkit.repository.format.pack import BlobKind
+from drkit.repository.format.tree import MOST_LEVELS, Node, encode_tree
+from drkit.repository.heal.salvage import damaged_packs, losses, repair_packs, repair_snapshots
+from drkit.repository.levels.survey import list_stores
+from drkit.repository.restore.compare import compare_tree
+from drkit.repository.trees.diff import Diff
+from drkit.repository.trees.reach import reachable
+from drkit.repository.trees.rewriting import Rewriter
+from drkit.repository.trees.walk import entries
 from drkit.stores.memory import MemoryStore
 
 LEVELS = 1200  # deeper than Python calls itself, also when it removes a folder

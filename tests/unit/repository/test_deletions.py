@@ -11,12 +11,12 @@ import pytest
 from prune_world import Mortal
 
 from drkit.errors import DrkitError, GuardRefused, RepositoryLocked
-from drkit.repository import forget as forgetting
-from drkit.repository.forget import forget_snapshots
-from drkit.repository.layout import BESIDE, DELETIONS, LEDGER, LOCKS, SNAPSHOTS
-from drkit.repository.locks import take_locks
+from drkit.repository.forget import forget as forgetting
+from drkit.repository.forget.forget import forget_snapshots
+from drkit.repository.format.layout import BESIDE, DELETIONS, LEDGER, LOCKS, SNAPSHOTS
+from drkit.repository.levels.survey import list_stores, survey
+from drkit.repository.locks.locks import take_locks
 from drkit.repository.repository import join_store
-from drkit.repository.survey import list_stores, survey
 from drkit.stores.interface import StoreRefused
 from drkit.stores.memory import MemoryStore, Trouble
 

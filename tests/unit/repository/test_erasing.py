@@ -26,16 +26,16 @@ from erase_world import (
 )
 
 from drkit.errors import DamagedData, GuardRefused
-from drkit.repository.check import check_repository
-from drkit.repository.compare import compare_tree
+from drkit.repository.check.check import check_repository
 from drkit.repository.copy import copy_snapshots
-from drkit.repository.erase import erase, plan_erase
-from drkit.repository.erase_standing import erasure_standing
-from drkit.repository.erasure import erased_in, without_erased
-from drkit.repository.forget import forget_snapshots
-from drkit.repository.layout import DATA, LOCKS, SNAPSHOTS
-from drkit.repository.restore import RestoreOptions, restore_tree
-from drkit.repository.restore_walk import Wanted
+from drkit.repository.erase.erase import erase, plan_erase
+from drkit.repository.erase.standing import erasure_standing
+from drkit.repository.forget.forget import forget_snapshots
+from drkit.repository.format.layout import DATA, LOCKS, SNAPSHOTS
+from drkit.repository.restore.compare import compare_tree
+from drkit.repository.restore.lawful import erased_in, without_erased
+from drkit.repository.restore.restore import RestoreOptions, restore_tree
+from drkit.repository.restore.walk import Wanted
 from drkit.stores.interface import StoreUnreachable
 from drkit.stores.memory import MemoryStore
 

@@ -14,7 +14,7 @@ from drkit.clock import ManualClock
 from drkit.errors import TooFewCopies
 from drkit.events import Event, StoreLagging, discard
 from drkit.io_policy import FanOutPolicy
-from drkit.repository.upload import FanOut
+from drkit.repository.copies.upload import FanOut
 from drkit.stores.interface import StoreUnreachable
 from drkit.stores.memory import MemoryStore
 

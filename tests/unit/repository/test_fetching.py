@@ -11,8 +11,8 @@ import pytest
 
 from drkit.errors import DamagedData, DrkitError
 from drkit.io_policy import READS
-from drkit.repository.fetch import Failed, Fetcher, Got, Request
-from drkit.repository.reading import NoStoreCould, ask_each, first_good
+from drkit.repository.copies.fetch import Failed, Fetcher, Got, Request
+from drkit.repository.copies.reading import NoStoreCould, ask_each, first_good
 from drkit.stores.interface import StoreRefused, StoreUnreachable
 from drkit.stores.memory import MemoryStore, Trouble
 

@@ -17,16 +17,15 @@ from hypothesis import strategies as st
 
 from drkit.clock import ManualClock
 from drkit.errors import DamagedData, WrongKey
-from drkit.repository.chunker import WINDOW_BYTES, Chunker, ChunkerSettings
-from drkit.repository.compression import compress, decompress
-from drkit.repository.index import Index, index_content
-from drkit.repository.keys import ScryptCost, make_key_file, open_key_file
-from drkit.repository.pack import BlobKind, PackBuilder, read_header
-from drkit.repository.polynomial import is_irreducible, random_polynomial
-from drkit.repository.quoting import quote, unquote
-from drkit.repository.sealing import MasterKey
-from drkit.repository.snapshot import rewritten
-from drkit.repository.tree import (
+from drkit.repository.format.chunker import WINDOW_BYTES, Chunker, ChunkerSettings
+from drkit.repository.format.compression import compress, decompress
+from drkit.repository.format.keys import ScryptCost, make_key_file, open_key_file
+from drkit.repository.format.pack import BlobKind, PackBuilder, read_header
+from drkit.repository.format.polynomial import is_irreducible, random_polynomial
+from drkit.repository.format.quoting import quote, unquote
+from drkit.repository.format.sealing import MasterKey
+from drkit.repository.format.snapshot import rewritten
+from drkit.repository.format.tree import (
     Node,
     decode_tree,
     encode_tree,
@@ -34,6 +33,7 @@ from drkit.repository.tree import (
     go_mode,
     parse_time,
 )
+from drkit.repository.index.blobs import Index, index_content
 
 KEY = MasterKey(bytes(range(32)), bytes(range(32, 48)), bytes(range(48, 64)))
 

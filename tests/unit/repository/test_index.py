@@ -8,11 +8,11 @@ import orjson
 import pytest
 
 from drkit.errors import DamagedData
-from drkit.repository.index import Index, index_content
-from drkit.repository.index_columns import _read_any, read_columns
-from drkit.repository.index_part import RAW_BYTES, IndexPart
-from drkit.repository.index_text import read_usual
-from drkit.repository.pack import BlobKind, PackedBlob, SealedPack
+from drkit.repository.format.pack import BlobKind, PackedBlob, SealedPack
+from drkit.repository.index.blobs import Index, index_content
+from drkit.repository.index.columns import _read_any, read_columns
+from drkit.repository.index.part import RAW_BYTES, IndexPart
+from drkit.repository.index.text import read_usual
 
 _rng = random.Random(7)
 

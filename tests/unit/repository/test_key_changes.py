@@ -11,9 +11,9 @@ import pytest
 from stock_restic import DyingStore
 
 from drkit.errors import DrkitError, GuardRefused, RepositoryLocked, WrongKey
+from drkit.repository.format.layout import KEYS
 from drkit.repository.key_ring import add_key, change_password, list_keys, remove_key
-from drkit.repository.layout import KEYS
-from drkit.repository.locks import take_locks
+from drkit.repository.locks.locks import take_locks
 from drkit.repository.repository import Repository, open_repository
 from drkit.stores.memory import MemoryStore, Trouble
 

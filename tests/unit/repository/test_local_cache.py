@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from drkit.repository.layout import DATA, INDEX, SNAPSHOTS
-from drkit.repository.local_cache import LocalCache
+from drkit.repository.cache.local_cache import LocalCache
+from drkit.repository.format.layout import DATA, INDEX, SNAPSHOTS
 from drkit.repository.repository import Repository, open_repository
 from drkit.stores.memory import MemoryStore
 
@@ -246,7 +246,7 @@ def test_it_may_be_deleted_while_it_is_used(kit: ModuleType, alone: Any, tmp_pat
 WRITER = """
 import sys
 from pathlib import Path
-from drkit.repository.local_cache import LocalCache
+from drkit.repository.cache.local_cache import LocalCache
 cache = LocalCache(Path(sys.argv[1]), lambda event: print(event), most_bytes=200_000)
 for turn in range(60):
     for number in range(10):

@@ -15,13 +15,13 @@ import pytest
 
 from drkit.clock import ManualClock
 from drkit.errors import PlaceError, RepositoryLocked
-from drkit.repository import reading
-from drkit.repository.layout import LOCKS
-from drkit.repository.lock_files import LOST_AFTER_S, StoreLock
-from drkit.repository.locks import take_locks
-from drkit.repository.reading import ask_each
+from drkit.repository.copies import reading
+from drkit.repository.copies.reading import ask_each
+from drkit.repository.format.layout import LOCKS
+from drkit.repository.format.sealing import MasterKey
+from drkit.repository.locks.files import LOST_AFTER_S, StoreLock
+from drkit.repository.locks.locks import take_locks
 from drkit.repository.repository import open_repository
-from drkit.repository.sealing import MasterKey
 from drkit.stores.interface import ObjectInfo, StoreUnreachable
 from drkit.stores.memory import MemoryStore, Trouble
 

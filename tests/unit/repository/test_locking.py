@@ -13,9 +13,9 @@ import pytest
 from stores_seen import Recorder, content, names, sound
 
 from drkit.errors import GuardRefused, RepositoryLocked, TooFewCopies
-from drkit.repository import lock_files
-from drkit.repository.layout import DATA, INDEX, LOCKS, SNAPSHOTS
-from drkit.repository.locks import Locks, take_locks
+from drkit.repository.format.layout import DATA, INDEX, LOCKS, SNAPSHOTS
+from drkit.repository.locks import files as lock_files
+from drkit.repository.locks.locks import Locks, take_locks
 from drkit.repository.repository import init_repository, join_store
 from drkit.stores.folder import FolderStore
 from drkit.stores.interface import Buffer
@@ -225,7 +225,7 @@ def exclusive(kit: Any, number: int) -> None:
 def write_lock(kit: Any, number: int, **fields: object) -> None:
     import orjson
 
-    from drkit.repository.tree import format_time
+    from drkit.repository.format.tree import format_time
 
     now_ns = int(kit.clock.now().timestamp()) * 1_000_000_000
     sealed: Buffer = kit.open().key.seal(orjson.dumps({"time": format_time(now_ns), **fields}))

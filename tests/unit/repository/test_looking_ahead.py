@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from drkit.repository.ahead import Ahead, look_ahead
-from drkit.repository.archive import FreshTree, WriteReport, write_point
-from drkit.repository.look import BY_ALL, Compare, Looker
+from drkit.repository.backup.ahead import Ahead, look_ahead
+from drkit.repository.backup.archive import FreshTree, WriteReport, write_point
+from drkit.repository.backup.look import BY_ALL, Compare, Looker
+from drkit.repository.format.tree import decode_tree
 from drkit.repository.repository import Repository, open_repository
-from drkit.repository.tree import decode_tree
 from drkit.sources.interface import NOTHING_EXCLUDED, Excludes
 from drkit.stores.interface import StoreUnreachable
 from drkit.stores.memory import MemoryStore

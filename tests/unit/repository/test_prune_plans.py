@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drkit.repository.pack import BlobKind, PackedBlob
-from drkit.repository.prune_decision import PruneLimits, decide
-from drkit.repository.prune_plan import PrunePlan, Turn
-from drkit.repository.prune_turns import next_turn
+from drkit.repository.format.pack import BlobKind, PackedBlob
+from drkit.repository.prune.decision import PruneLimits, decide
+from drkit.repository.prune.turns import next_turn
+from drkit.repository.records.prune_plan import PrunePlan, Turn
 
 ROLES = {"gcs": "primary", "s3": "backup", "b2": "archive"}
 MARKED_AT = datetime(2026, 11, 1, tzinfo=UTC)

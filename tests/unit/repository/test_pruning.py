@@ -24,12 +24,13 @@ from prune_world import (
 )
 
 from drkit.errors import DamagedData, DrkitError, GuardRefused, RepositoryLocked
-from drkit.repository import consolidate, prune_plan
-from drkit.repository.layout import DATA, LOCKS, PRUNES
-from drkit.repository.pack import PackedBlob
-from drkit.repository.prune_decision import PruneLimits
-from drkit.repository.retaining import renew_locks
-from drkit.repository.survey import list_stores, survey
+from drkit.repository.forget.retaining import renew_locks
+from drkit.repository.format.layout import DATA, LOCKS, PRUNES
+from drkit.repository.format.pack import PackedBlob
+from drkit.repository.levels.survey import list_stores, survey
+from drkit.repository.prune import consolidate
+from drkit.repository.prune.decision import PruneLimits
+from drkit.repository.records import prune_plan
 from drkit.stores.memory import MemoryStore
 
 DAY = timedelta(days=1)
@@ -83,7 +84,7 @@ def test_S11_damage_that_nobody_needs_is_left_behind(
 
 
 def test_S9_prune_waits_for_a_backup_and_a_backup_for_it(three: Any, source: Path) -> None:
-    from drkit.repository.locks import take_locks
+    from drkit.repository.locks.locks import take_locks
 
     churn(three, source, points=1)
     locks = take_locks(three.open(), exclusive=False, need_all=True, emit=three.emit)

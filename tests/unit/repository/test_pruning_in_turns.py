@@ -13,11 +13,11 @@ import pytest
 from prune_world import churn, forget_all_but_last, options, packs, run_prune, sound
 
 from drkit.errors import GuardRefused
-from drkit.repository.compression import decompress
-from drkit.repository.forget import forget_snapshots
-from drkit.repository.layout import LOCKS, PRUNES, SNAPSHOTS
-from drkit.repository.prune import evict, prune
-from drkit.repository.prune_decision import PruneLimits
+from drkit.repository.forget.forget import forget_snapshots
+from drkit.repository.format.compression import decompress
+from drkit.repository.format.layout import LOCKS, PRUNES, SNAPSHOTS
+from drkit.repository.prune.decision import PruneLimits
+from drkit.repository.prune.prune import evict, prune
 from drkit.stores.memory import MemoryStore
 
 DAY = timedelta(days=1)

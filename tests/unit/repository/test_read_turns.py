@@ -8,8 +8,8 @@ from datetime import date, timedelta
 import pytest
 
 from drkit.errors import ConfigError
-from drkit.repository.read_turns import ReadLog, after_reading, due_turns, log_of
-from drkit.repository.reading_choice import (
+from drkit.repository.check.read_turns import ReadLog, after_reading, due_turns, log_of
+from drkit.repository.check.reading_choice import (
     ReadAll,
     ReadBytes,
     ReadNothing,

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from drkit.errors import DamagedData, GuardRefused, NoRepository, WrongKey
-from drkit.repository.check import check_repository
-from drkit.repository.compare import compare_tree
-from drkit.repository.layout import DATA, INDEX, KEYS, SNAPSHOTS, pack_name
+from drkit.repository.check.check import check_repository
+from drkit.repository.format.layout import DATA, INDEX, KEYS, SNAPSHOTS, pack_name
+from drkit.repository.format.tree import Node, encode_tree
 from drkit.repository.repository import open_repository
-from drkit.repository.restore import restore_tree
-from drkit.repository.tree import Node, encode_tree
+from drkit.repository.restore.compare import compare_tree
+from drkit.repository.restore.restore import restore_tree
 from drkit.stores.memory import MemoryStore
 
 
@@ -136,14 +136,14 @@ def test_R7_a_place_that_is_not_empty_is_refused_and_left_alone(three: Any, tmp_
 
 @pytest.mark.parametrize("name", [b"..", b".", b"", b"a/b", b"/etc", b"a\0b"])
 def test_a_hostile_name_in_a_tree_is_refused(name: bytes) -> None:
-    from drkit.repository.tree import decode_tree
+    from drkit.repository.format.tree import decode_tree
 
     with pytest.raises(DamagedData, match="hostile"):
         decode_tree(encode_tree([Node(name, "file", 0o644, 0)]))
 
 
 def test_a_tree_with_one_name_twice_is_refused() -> None:
-    from drkit.repository.tree import decode_tree
+    from drkit.repository.format.tree import decode_tree
 
     link = Node(b"a", "symlink", 1 << 27, 0, link_target=b"/etc")
     with pytest.raises(DamagedData, match="twice"):

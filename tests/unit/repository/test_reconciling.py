@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from drkit.errors import GuardRefused
-from drkit.repository import forget as forgetting
-from drkit.repository.forget import forget_snapshots
-from drkit.repository.layout import BESIDE, DATA, SNAPSHOTS
-from drkit.repository.prune import PruneOptions, evict, prune
-from drkit.repository.prune_decision import PruneLimits
-from drkit.repository.reconcile import plan_reconcile, reconcile
-from drkit.repository.structure import check_structure
-from drkit.repository.survey import list_stores, survey
+from drkit.repository.check.structure import check_structure
+from drkit.repository.forget import forget as forgetting
+from drkit.repository.forget.forget import forget_snapshots
+from drkit.repository.format.layout import BESIDE, DATA, SNAPSHOTS
+from drkit.repository.heal.reconcile import plan_reconcile, reconcile
+from drkit.repository.levels.survey import list_stores, survey
+from drkit.repository.prune.decision import PruneLimits
+from drkit.repository.prune.prune import PruneOptions, evict, prune
 from drkit.stores.memory import MemoryStore
 
 
@@ -79,7 +79,7 @@ def test_S7_a_repacked_store_is_read_but_not_written(
 def test_S7_stores_with_other_packs_are_equal_when_they_reach_the_same(
     three: Any, source: Path
 ) -> None:
-    from drkit.repository.reach import reachable
+    from drkit.repository.trees.reach import reachable
 
     for _ in range(3):
         backup(three, source)

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from drkit.errors import DamagedData, PlaceError
-from drkit.repository.copying import good_copy
-from drkit.repository.index import Location
-from drkit.repository.layout import pack_name
-from drkit.repository.listing import take_listing
-from drkit.repository.pack import BlobKind, PackBuilder, SealedPack
-from drkit.repository.repack import repack
-from drkit.repository.sealing import MasterKey
+from drkit.repository.copies.copying import good_copy
+from drkit.repository.copies.listing import take_listing
+from drkit.repository.format.layout import pack_name
+from drkit.repository.format.pack import BlobKind, PackBuilder, SealedPack
+from drkit.repository.format.sealing import MasterKey
+from drkit.repository.index.blobs import Location
+from drkit.repository.prune.repack import repack
 from drkit.stores.interface import ObjectMissing
 from drkit.stores.memory import MemoryStore, Trouble
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from drkit.repository.archive import FreshTree, WriteReport, write_point
-from drkit.repository.look import BY_ALL, Compare, Looker
+from drkit.repository.backup.archive import FreshTree, WriteReport, write_point
+from drkit.repository.backup.look import BY_ALL, Compare, Looker
+from drkit.repository.cache.resting import digest_of
 from drkit.repository.repository import Repository, open_repository
-from drkit.repository.resting import digest_of
 from drkit.sources.interface import NOTHING_EXCLUDED, Excludes
 from drkit.stores.memory import MemoryStore
 

@@ -14,11 +14,11 @@ from restore_world import back, patch_writing
 
 from drkit.errors import DamagedData, PlaceError
 from drkit.operations.restore_snapshot import Patterned, prove
-from drkit.repository import restore
-from drkit.repository.layout import DATA, pack_name
-from drkit.repository.pack import BlobKind
-from drkit.repository.restore import RestoreOptions, restore_tree
-from drkit.repository.tree import Node, encode_tree
+from drkit.repository.format.layout import DATA, pack_name
+from drkit.repository.format.pack import BlobKind
+from drkit.repository.format.tree import Node, encode_tree
+from drkit.repository.restore import restore
+from drkit.repository.restore.restore import RestoreOptions, restore_tree
 from drkit.stores.memory import MemoryStore, Trouble
 
 
@@ -39,10 +39,10 @@ def places_of(three: Any, path: str) -> list[tuple[str, int]]:
 def put_tree(three: Any, nodes: list[Node]) -> Node:
     """A folder with these nodes, stored as an attacker with the key would."""
 
-    from drkit.repository.index import index_content
-    from drkit.repository.layout import INDEX
-    from drkit.repository.pack import PackBuilder
-    from drkit.repository.unpacked import seal_unpacked
+    from drkit.repository.format.layout import INDEX
+    from drkit.repository.format.pack import PackBuilder
+    from drkit.repository.format.unpacked import seal_unpacked
+    from drkit.repository.index.blobs import index_content
 
     repository = three.open()
     content = encode_tree(nodes)

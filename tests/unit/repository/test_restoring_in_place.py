@@ -13,9 +13,9 @@ from restore_world import back, patch_writing
 
 from drkit.errors import GuardRefused
 from drkit.operations.restore_snapshot import may_be_written
-from drkit.repository import restore_files
-from drkit.repository.restore import RestoreOptions
-from drkit.repository.restore_place import Overwrite
+from drkit.repository.restore import files as restore_files
+from drkit.repository.restore.place import Overwrite
+from drkit.repository.restore.restore import RestoreOptions
 
 IN_PLACE = RestoreOptions(in_place=True)
 

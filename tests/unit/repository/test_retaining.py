@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from drkit.clock import ManualClock
-from drkit.repository.retaining import renew_locks
+from drkit.repository.forget.retaining import renew_locks
 from drkit.stores.interface import ObjectMissing, StoreRefused
 from drkit.stores.memory import MemoryStore
 

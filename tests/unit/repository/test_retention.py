@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drkit.errors import ConfigError
-from drkit.repository.repository import ListedSnapshot
-from drkit.repository.retention import (
+from drkit.repository.forget.retention import (
     UNLIMITED,
     KeepRules,
     Span,
@@ -18,7 +17,8 @@ from drkit.repository.retention import (
     read_count,
     read_span,
 )
-from drkit.repository.snapshot import Snapshot, read_snapshot
+from drkit.repository.format.snapshot import Snapshot, read_snapshot
+from drkit.repository.repository import ListedSnapshot
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

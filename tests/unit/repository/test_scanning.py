@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from drkit.repository.compare import compare_tree
+from drkit.repository.restore.compare import compare_tree
 from drkit.stores.memory import MemoryStore
 
 
@@ -158,7 +158,7 @@ def test_chunks_are_cut_as_the_repository_pins_them(
 
     import orjson
 
-    from drkit.repository.layout import DRKIT
+    from drkit.repository.format.layout import DRKIT
 
     source = tmp_path / "source"
     source.mkdir()
@@ -195,7 +195,7 @@ def test_chunks_are_cut_as_the_repository_pins_them(
 def test_settings_that_nobody_could_have_pinned_are_told_and_not_used(
     kit: ModuleType, alone: Any, tmp_path: Path, content: bytes
 ) -> None:
-    from drkit.repository.layout import DRKIT
+    from drkit.repository.format.layout import DRKIT
 
     source = kit.make_plain_tree(tmp_path / "source")
     alone.stores[0].put(DRKIT, content, size_bytes=len(content))
@@ -210,7 +210,7 @@ def test_a_file_on_a_window_s_edge_comes_back_whole(
 ) -> None:
     import random
 
-    from drkit.repository import file_reader
+    from drkit.repository.backup import file_reader
 
     monkeypatch.setattr(file_reader, "WINDOW_BYTES", 9 << 20)
     source = tmp_path / "source"
@@ -228,7 +228,7 @@ def test_where_chunks_end_does_not_depend_on_how_a_file_is_read(
 ) -> None:
     import random
 
-    from drkit.repository import file_reader
+    from drkit.repository.backup import file_reader
 
     source = tmp_path / "source"
     source.mkdir()

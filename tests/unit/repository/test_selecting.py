@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 import pytest
 
 from drkit.errors import ConfigError, NoRepository
+from drkit.repository.forget.retention import KeepRules, judge
+from drkit.repository.format.snapshot import Snapshot
 from drkit.repository.repository import ListedSnapshot
-from drkit.repository.retention import KeepRules, judge
-from drkit.repository.select import (
+from drkit.repository.trees.select import (
     SnapshotFilter,
     choose,
     choose_all,
@@ -18,7 +19,6 @@ from drkit.repository.select import (
     read_filter,
     read_group_keys,
 )
-from drkit.repository.snapshot import Snapshot
 
 
 def listed(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from drkit.repository.file_reader import FileReader
+from drkit.repository.backup.file_reader import FileReader
 from drkit.stores.memory import MemoryStore
 
 MIB = 1 << 20

@@ -14,8 +14,8 @@ from stores_seen import Recorder, content, names
 from drkit.errors import TooFewCopies
 from drkit.events import StoreLagging
 from drkit.io_policy import FanOutPolicy
-from drkit.repository.check import check_repository
-from drkit.repository.layout import CONFIG, DATA, INDEX, LOCKS, SNAPSHOTS
+from drkit.repository.check.check import check_repository
+from drkit.repository.format.layout import CONFIG, DATA, INDEX, LOCKS, SNAPSHOTS
 from drkit.repository.repository import init_repository
 from drkit.stores.interface import StoreUnreachable
 from drkit.stores.memory import MemoryStore
@@ -240,7 +240,7 @@ def test_S8_a_config_damaged_in_one_store_stops_no_restore(
 def test_S10_a_hung_store_does_not_hold_up_the_others(
     kit: ModuleType, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from drkit.repository import upload
+    from drkit.repository.copies import upload
 
     impatient = FanOutPolicy(silence_s=0.2, least_bytes_per_s=1 << 30)
     monkeypatch.setattr(upload, "FAN_OUT", impatient)

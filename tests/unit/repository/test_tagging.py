@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from drkit.errors import ConfigError, DrkitError
-from drkit.repository.layout import SNAPSHOTS
-from drkit.repository.tagging import TagChange, plan_tags, retag
+from drkit.repository.forget.tagging import TagChange, plan_tags, retag
+from drkit.repository.format.layout import SNAPSHOTS
 from drkit.stores.memory import MemoryStore, Trouble
 
 

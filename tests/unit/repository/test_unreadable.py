@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from drkit.repository.scan import Compare
+from drkit.repository.backup.scan import Compare
 from drkit.sources.interface import Excludes
 from drkit.stores.memory import MemoryStore
 
@@ -238,7 +238,7 @@ def test_a_drkitignore_that_is_wrong_is_named_and_nothing_is_left_out(
 def test_another_file_system_stays_an_empty_folder(
     alone: Any, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from drkit.repository.excludes import Rules
+    from drkit.repository.backup.excludes import Rules
 
     inner = (source / "notes" / "deep").stat().st_ino
     monkeypatch.setattr(Rules, "enters", lambda self, status: status.st_ino != inner)

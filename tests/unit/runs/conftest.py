@@ -32,12 +32,12 @@ from drkit.events import Event
 from drkit.health.memory import MemoryProber
 from drkit.runs.actions.catalog import ACTIONS
 from drkit.runs.actions.interface import Action, Context, Done, Effect, StepCall
+from drkit.runs.book.plan import Plan, make_plan
+from drkit.runs.book.schema import Runbook, load_runbook
 from drkit.runs.engine import execute
-from drkit.runs.journal import Journal
-from drkit.runs.plan import Plan, make_plan
+from drkit.runs.journal.journal import Journal
+from drkit.runs.journal.sealed import SealedRun, sealed_run
 from drkit.runs.records import JSON, RunRecord
-from drkit.runs.schema import Runbook, load_runbook
-from drkit.runs.sealed import SealedRun, sealed_run
 from drkit.runs.states import StepProgress, replay
 from drkit.state.database import Database, open_database
 from drkit.stores.memory import MemoryStore

@@ -9,10 +9,10 @@ import pytest
 from drkit.coordination.interface import ArbiterUnreachable, LeaseLost, RoleRecord
 from drkit.errors import GuardRefused
 from drkit.io_policy import LONGEST_EFFECT_S
-from drkit.runs.break_glass import BrokenGlass, kept_role, tell_arbiter
 from drkit.runs.engine import execute
 from drkit.runs.lease import LEASE_TTL_S
 from drkit.runs.records import RunRecord, RunState
+from drkit.runs.steering.break_glass import BrokenGlass, kept_role, tell_arbiter
 
 if TYPE_CHECKING:
     from conftest import World

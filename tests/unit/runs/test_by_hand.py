@@ -11,11 +11,11 @@ import pytest
 from drkit.config.load import load_config
 from drkit.config.models import Config
 from drkit.runs.actions.catalog import ACTIONS
+from drkit.runs.book.plan import Plan, Serving, make_plan
+from drkit.runs.book.schema import load_runbook
 from drkit.runs.by_hand.steps import _WRITERS, SNAPSHOT, by_hand
 from drkit.runs.by_hand.words import secret, secret_file
-from drkit.runs.plan import Plan, Serving, make_plan
 from drkit.runs.records import EXTERNAL
-from drkit.runs.schema import load_runbook
 
 ROOT = Path(__file__).parents[3]
 PROVIDERS = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from drkit.io_policy import LONGEST_EFFECT_S
-from drkit.runs.journal import Journal
+from drkit.runs.journal.journal import Journal
 from drkit.runs.records import RunState
 
 if TYPE_CHECKING:

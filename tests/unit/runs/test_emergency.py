@@ -12,10 +12,10 @@ import pytest
 from drkit.config.places import External
 from drkit.coordination.interface import RoleRecord
 from drkit.runs.actions.catalog import ACTIONS
+from drkit.runs.book.plan import Plan, make_plan
+from drkit.runs.book.schema import load_runbook
 from drkit.runs.engine import execute
-from drkit.runs.plan import Plan, make_plan
 from drkit.runs.records import EXTERNAL, RunRecord, RunState
-from drkit.runs.schema import load_runbook
 from drkit.traffic.interface import Setting
 from drkit.verify import model as model_module
 

@@ -169,7 +169,7 @@ def test_R5_an_attempt_that_lost_its_claim_sends_nothing(world: World) -> None:
     plan = world.plan()
     journal = world.journal()
     run = journal.open_run(plan, sandbox=False)
-    from drkit.runs.journal import ClaimLost
+    from drkit.runs.journal.journal import ClaimLost
 
     with pytest.raises(ClaimLost):
         execute(journal, run.id, world.fakes, world.context(plan))

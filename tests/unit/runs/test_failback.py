@@ -15,7 +15,7 @@ from drkit.coordination.interface import RoleRecord
 from drkit.errors import ConfigError, GuardRefused, VerificationFailed
 from drkit.runs.actions.catalog import ACTIONS
 from drkit.runs.actions.interface import StepCall
-from drkit.runs.plan import Serving, make_plan
+from drkit.runs.book.plan import Serving, make_plan
 from drkit.runs.records import EXTERNAL, RunState
 from drkit.traffic.interface import Setting
 from drkit.verify import model as model_module

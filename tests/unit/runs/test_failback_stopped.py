@@ -12,7 +12,7 @@ from failback_world import BOOK, FORMER, POINTS, PRIMARY, TARGET, WRITTEN, Away,
 from drkit.coordination.interface import RoleRecord
 from drkit.errors import ConfigError
 from drkit.runs.actions.catalog import ACTIONS
-from drkit.runs.plan import Serving, make_plan
+from drkit.runs.book.plan import Serving, make_plan
 from drkit.runs.records import RunState
 from drkit.traffic.interface import Setting
 

@@ -10,7 +10,7 @@ import pytest
 from drkit.cli.jobs import run_backup
 from drkit.errors import RepositoryLocked
 from drkit.events import discard
-from drkit.runs.journal import Journal
+from drkit.runs.journal.journal import Journal
 from drkit.runs.records import RunRecord, RunState
 
 if TYPE_CHECKING:

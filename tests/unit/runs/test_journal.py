@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from drkit.errors import ConfigError
-from drkit.runs.journal import ClaimLost, Journal, RunOpen
+from drkit.runs.journal.journal import ClaimLost, Journal, RunOpen
 from drkit.runs.records import RunState
 from drkit.state.database import open_database
 

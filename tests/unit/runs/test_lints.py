@@ -11,10 +11,10 @@ from drkit.config.load import load_config
 from drkit.config.models import Config
 from drkit.operations.check_runbooks import Checked, check_runbooks
 from drkit.runs.actions.catalog import ACTIONS
-from drkit.runs.critical_path import critical_path, draw
+from drkit.runs.book.critical_path import critical_path, draw
+from drkit.runs.book.schema import Runbook, load_runbook
 from drkit.runs.lints.check import LINTS, refuses
 from drkit.runs.lints.values import Known
-from drkit.runs.schema import Runbook, load_runbook
 
 SHIPPED = ("emergency-rollback", "failback", "primary-gpu-down", "switch-to-standby")
 

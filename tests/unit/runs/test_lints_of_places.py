@@ -11,11 +11,11 @@ from lint_world import KNOWN, ROOT, RUNPOD, WARM, book, changed, found, only, sw
 
 from drkit.config.models import Config
 from drkit.runs.actions.catalog import ACTIONS
-from drkit.runs.critical_path import critical_path
+from drkit.runs.book.critical_path import critical_path
+from drkit.runs.book.plan import asks_a_person
+from drkit.runs.book.schema import Runbook, load_runbook
 from drkit.runs.lints.check import check_runbook
 from drkit.runs.lints.values import Known
-from drkit.runs.plan import asks_a_person
-from drkit.runs.schema import Runbook, load_runbook
 
 DAY_S = 86_400.0
 

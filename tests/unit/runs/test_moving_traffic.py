@@ -241,7 +241,7 @@ def test_a_target_that_dies_while_it_is_watched_is_rolled_back(world: World) -> 
 
 
 def test_a_runbook_that_asks_before_it_commits_waits_and_resume_commits(world: World) -> None:
-    from drkit.runs.schema import Commit
+    from drkit.runs.book.schema import Commit
 
     world.runbook = world.runbook.model_copy(update={"commit": Commit(policy="ask")})
     run = world.start()
@@ -251,7 +251,7 @@ def test_a_runbook_that_asks_before_it_commits_waits_and_resume_commits(world: W
 
 
 def test_a_commit_that_failed_for_another_reason_still_asks(world: World) -> None:
-    from drkit.runs.schema import Commit
+    from drkit.runs.book.schema import Commit
 
     world.runbook = world.runbook.model_copy(update={"commit": Commit(policy="ask")})
 

@@ -9,7 +9,7 @@ import pytest
 
 from drkit.config.decide import Decide
 from drkit.operations.decide import acknowledge, pause
-from drkit.runs.opening import NotNow, Opener, Right, RunOpen
+from drkit.runs.journal.opening import NotNow, Opener, Right, RunOpen
 from drkit.runs.records import RunState
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ import pytest
 
 from drkit.errors import ConfigError, GuardRefused, NotInThisVersion
 from drkit.runs.actions.catalog import ACTIONS
-from drkit.runs.plan import Plan, make_plan
+from drkit.runs.book.plan import Plan, make_plan
+from drkit.runs.book.references import fill_outputs, fill_target
+from drkit.runs.book.schema import ActionName, Runbook, load_runbook, runbook_schema
 from drkit.runs.records import EXTERNAL
-from drkit.runs.references import fill_outputs, fill_target
-from drkit.runs.schema import ActionName, Runbook, load_runbook, runbook_schema
 
 if TYPE_CHECKING:
     from conftest import World

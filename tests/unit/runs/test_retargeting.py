@@ -11,7 +11,7 @@ from steering import GONE, WHO, last_state, waiting_at_verify, with_approval
 from drkit.errors import GuardRefused, NeedsOperator, PlaceError
 from drkit.runs.engine import execute
 from drkit.runs.records import Ask, RunRecord, RunState
-from drkit.runs.retarget import begin_anew, may_retarget
+from drkit.runs.steering.retarget import begin_anew, may_retarget
 
 if TYPE_CHECKING:
     from conftest import World

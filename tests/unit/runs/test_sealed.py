@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from drkit.errors import DamagedData, PlaceError, WrongKey
+from drkit.runs.journal.sealed import MOST_BYTES, sealed_run, sealed_runs
 from drkit.runs.records import RunState, paid_resources
-from drkit.runs.sealed import MOST_BYTES, sealed_run, sealed_runs
 from drkit.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def test_a_store_that_fails_is_not_asked_for_what_is_only_worth_it(world: World)
         asked.append(name)
         return False
 
-    from drkit.runs.journal import Journal
+    from drkit.runs.journal.journal import Journal
 
     journal = Journal(world.database, world.clock, copy)
     run = journal.open_run(world.plan(), sandbox=False)
@@ -164,7 +164,7 @@ def test_R3_stores_that_hang_delay_no_effect_of_a_run_that_is_local_only_already
         asked.append(name)
         return False
 
-    from drkit.runs.journal import Journal
+    from drkit.runs.journal.journal import Journal
 
     journal = Journal(world.database, world.clock, copy)
     run = journal.open_run(world.plan(), sandbox=False)

@@ -13,10 +13,10 @@ from drkit.coordination.interface import RoleRecord
 from drkit.errors import ConfigError
 from drkit.runs.actions import proving
 from drkit.runs.actions.catalog import ACTIONS
+from drkit.runs.book.plan import asks_a_person, make_plan
+from drkit.runs.book.schema import load_runbook
 from drkit.runs.engine import execute
-from drkit.runs.plan import asks_a_person, make_plan
 from drkit.runs.records import EXTERNAL, RunRecord, RunState
-from drkit.runs.schema import load_runbook
 from drkit.traffic.interface import Setting
 from drkit.verify.proof import Proof
 

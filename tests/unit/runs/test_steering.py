@@ -8,11 +8,11 @@ import pytest
 from steering import WHO, asks_during, last_state, waiting_at_verify, with_approval
 
 from drkit.errors import ConfigError, GuardRefused, NeedsOperator, PlaceError
-from drkit.runs.graph import unapproved
-from drkit.runs.journal import ClaimLost
+from drkit.runs.book.graph import unapproved
+from drkit.runs.journal.journal import ClaimLost
 from drkit.runs.records import Ask, RunState, StepState
-from drkit.runs.skip import skip_step
-from drkit.runs.stopping import stop_where_it_is
+from drkit.runs.steering.skip import skip_step
+from drkit.runs.steering.stopping import stop_where_it_is
 from drkit.state.schema import RUNS
 
 if TYPE_CHECKING:

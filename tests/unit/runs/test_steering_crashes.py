@@ -10,8 +10,8 @@ import pytest
 
 from drkit.errors import ConfigError, NeedsOperator
 from drkit.runs.records import Ask, RunRecord, RunState, StepState
-from drkit.runs.skip import skip_step
-from drkit.runs.stopping import stop_where_it_is
+from drkit.runs.steering.skip import skip_step
+from drkit.runs.steering.stopping import stop_where_it_is
 
 if TYPE_CHECKING:
     from conftest import World

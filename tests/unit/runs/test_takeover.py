@@ -12,11 +12,11 @@ from drkit.coordination.interface import LeaseHeld
 from drkit.coordination.memory import MemoryArbiter
 from drkit.errors import ConfigError, DamagedData, NeedsOperator
 from drkit.io_policy import LONGEST_EFFECT_S
-from drkit.runs.journal import ClaimLost
+from drkit.runs.journal.journal import ClaimLost
+from drkit.runs.journal.sealed import SealedRun
 from drkit.runs.lease import LEASE_TTL_S, TakenOver, owner_of
 from drkit.runs.records import Ask, RunRecord, RunState, StepState
-from drkit.runs.sealed import SealedRun
-from drkit.runs.takeover import take_over
+from drkit.runs.steering.takeover import take_over
 
 if TYPE_CHECKING:
     from conftest import World

@@ -10,13 +10,13 @@ import pytest
 from drkit.coordination.interface import RoleRecord
 from drkit.errors import ConfigError, GuardRefused, NeedsOperator
 from drkit.points.find import list_points
-from drkit.repository.keys import ScryptCost
+from drkit.repository.format.keys import ScryptCost
 from drkit.repository.repository import init_repository
 from drkit.runs.actions.catalog import ACTIONS
-from drkit.runs.journal import Journal
-from drkit.runs.plan import make_plan
+from drkit.runs.book.plan import make_plan
+from drkit.runs.book.schema import load_runbook
+from drkit.runs.journal.journal import Journal
 from drkit.runs.records import EXTERNAL
-from drkit.runs.schema import load_runbook
 from drkit.sources.interface import SourceUnreadable
 from drkit.traffic.interface import Setting
 from drkit.traffic.memory import MemorySwitch

@@ -18,7 +18,7 @@ from drkit.errors import NeedsOperator
 from drkit.health.interface import ServiceState
 from drkit.operations.decide import pause
 from drkit.operations.service_status import not_auto
-from drkit.runs.opening import Opener, Right
+from drkit.runs.journal.opening import Opener, Right
 from drkit.runs.records import RunState
 from drkit.state.database import StateUnavailable
 from drkit.wiring import App, watch

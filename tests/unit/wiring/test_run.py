@@ -14,9 +14,9 @@ from drkit.events import Note, discard
 from drkit.io_policy import Deadline
 from drkit.operations.status import status_of
 from drkit.runs.actions.catalog import ACTIONS
-from drkit.runs.plan import Plan, make_plan
+from drkit.runs.book.plan import Plan, make_plan
+from drkit.runs.book.schema import load_runbook
 from drkit.runs.records import RunState
-from drkit.runs.schema import load_runbook
 from drkit.sandbox.overrides import SANDBOX_PACE
 from drkit.wiring import App
 from drkit.wiring.run import conclude, open_journal, run_context, write_evidence

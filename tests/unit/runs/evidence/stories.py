@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from drkit.runs.plan import Plan, PlannedStep
+from drkit.runs.book.plan import Plan, PlannedStep
 from drkit.runs.records import Effect, Entry, RunRecord, RunState
 
 START = datetime(2026, 11, 21, 14, 2, 11, 318224, tzinfo=UTC)

@@ -1,0 +1,339 @@
+"""Reads a directory tree into blobs: names in order, metadata whole, unchanged files not read.
+
+One thread walks and compares; a pool reads what is new. A folder in which nothing changed keeps its
+former tree without being encoded again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from drkit.events import Emit, Progress
+from drkit.repository.backup.ahead import Ahead
+from drkit.repository.backup.blob_writer import BlobWriter
+from drkit.repository.backup.excludes import Rules
+from drkit.repository.backup.file_reader import FileReader, ReadFiles, SeenFile
+from drkit.repository.backup.look import BY_ALL as BY_ALL
+from drkit.repository.backup.look import Compare as Compare
+from drkit.repository.backup.look import LoadBlob, Looked, Looker, is_described
+from drkit.repository.cache.resting import Resting, RestingMemory, blobs_of
+from drkit.repository.format.metadata import Entry, entry_of
+from drkit.repository.format.pack import BlobKind
+from drkit.repository.format.tree import Node, decode_node, encode_entries
+from drkit.sources.interface import NOTHING_EXCLUDED, Excludes
+
+_BATCH = 128
+_BATCH_BYTES = 4 << 20
+_PENDING_FOLDERS = 512
+
+
+@dataclass
+class ScanCount:
+    """What a scan saw. `unreadable` is not in the point, `changing` as it was read; with why."""
+
+    files: int = 0
+    folders: int = 0
+    bytes: int = 0
+    new: int = 0
+    changed: int = 0
+    unmodified: int = 0
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+    changing: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(eq=False, slots=True)
+class _Folder:
+    """A folder on its way: `former` is its entry in the former tree, `kept` whether all that was
+    found so far is what `former` holds, of which there are `held`. Of one that is `resting` only
+    folders are among the `entries` and counted. `digest`: of all that was seen in it, as long as
+    that is what the entries say.
+    """
+
+    path: bytes
+    name: bytes
+    status: os.stat_result
+    parent: _Folder | None
+    rules: Rules
+    former: Entry | None
+    entries: list[tuple[bytes, Entry]] = field(default_factory=list)
+    batches: list[Future[ReadFiles]] = field(default_factory=list)
+    kept: bool = False
+    held: int = 0
+    readable: bool = True
+    digest: bytes | None = None
+    resting: Resting | None = None
+
+    def add(self, name: bytes, entry: Entry, former: Entry | None) -> None:
+        self.entries.append((name, entry))
+        self.kept = self.kept and entry is former
+
+
+class Scanner:
+    """Scans trees with a pool of threads that read, hash, compress and seal."""
+
+    def __init__(
+        self,
+        writer: BlobWriter,
+        reader: FileReader,
+        pool: ThreadPoolExecutor,
+        load_blob: LoadBlob,
+        emit: Emit,
+        compare: Compare = BY_ALL,
+        memory: RestingMemory | None = None,
+    ) -> None:
+        """`memory`: where is kept which folders rest, if it is."""
+        self._memory = memory
+        self._resting: dict[str, Resting] = {}
+        self._writer = writer
+        self._reader = reader
+        self._pool = pool
+        self._load_blob = load_blob
+        self._emit = emit
+        self._compare = compare
+        self._count = ScanCount()
+        self._seen: dict[tuple[bytes, str], Looked] = {}
+
+    def scan(
+        self,
+        root: Path,
+        *,
+        excludes: Excludes = NOTHING_EXCLUDED,
+        former: str | None,
+        ahead: Ahead | None = None,
+    ) -> tuple[Node, ScanCount]:
+        """The node of `root` with its subtree stored, and what was seen.
+
+        `former` is the tree of an earlier scan: files whose size, times and inode are as they
+        were there keep their blobs unread; `ahead` was seen of them before. Raises OSError only
+        when `root` itself is unreadable.
+        """
+        self._count = ScanCount()
+        self._seen = ahead.folders if ahead and ahead.fits(excludes, self._compare) else {}
+        resolved = os.fsencode(root.resolve(strict=True))
+        shown = excludes.shown or os.path.abspath(root)  # noqa: PTH100  (links are not followed)
+        load, compare = self._load_blob, self._compare
+        memory = None if self._compare.force else self._memory
+        known = memory.load(resolved) if memory else None
+        looker = Looker(resolved, excludes, shown, load_blob=load, compare=compare, resting=known)
+        self._resting = {}
+        entry: Entry = {"type": "dir", "subtree": former} if former else {}
+        name = os.fsencode(root.name)
+        top = _Folder(resolved, name, looker.status, None, looker.rules, entry or None)
+        os.scandir(resolved).close()
+        pending: deque[_Folder] = deque()
+        stack: list[tuple[_Folder, bool]] = [(top, False)]
+        while stack:
+            folder, is_read = stack.pop()
+            if not is_read:
+                stack.append((folder, True))
+                stack += [(child, False) for child in self._read_folder(folder, looker)]
+                continue
+            pending.append(folder)  # after all folders below it
+            while pending and (len(pending) > _PENDING_FOLDERS or _is_done(pending[0])):
+                entry = self._close(pending.popleft(), looker)
+        while pending:
+            entry = self._close(pending.popleft(), looker)
+        if memory and self._resting != known:
+            memory.keep(resolved, self._resting)
+        return decode_node(entry), self._count
+
+    def _read_folder(self, folder: _Folder, looker: Looker) -> list[_Folder]:
+        """Compares what is in the folder and sends off what must be read; the folders in it."""
+        former = folder.former
+        looked = self._seen.pop((folder.path, former.get("subtree", "")), None) if former else None
+        if looked is None:
+            looked = looker.look(folder.path, folder.status, folder.rules, former)
+        if looked.resting and not self._rests(looked.resting, former):
+            looked = looker.look(
+                folder.path, folder.status, folder.rules, former, compared_anew=True
+            )
+        folder.rules, folder.readable = looked.rules, looked.readable
+        if not looked.former:
+            folder.former = None
+        folder.kept, folder.held = looked.former, looked.held
+        folder.resting = looked.resting
+        for path, error in looked.unreadable:
+            self._unreadable(path, error)
+        self._take(folder, looked)
+        return [
+            _Folder(folder.path + b"/" + name, name, status, folder, folder.rules, earlier)
+            for name, status, earlier in looked.folders
+        ]
+
+    def _rests(self, resting: Resting, former: Entry | None) -> bool:
+        """Whether the repository still has the tree, and what its files hold."""
+        return (
+            former is not None
+            and bytes.fromhex(former["subtree"]) in self._writer.index
+            and self._has_ids(bytes(resting.blobs))
+        )
+
+    def _take(self, folder: _Folder, looked: Looked) -> None:
+        """Takes over what is as it was, and sends off what must be read."""
+        folder.digest = None if looked.unreadable else looked.digest
+        for name, status, earlier in looked.special:
+            self._add_special(folder, folder.path + b"/" + name, name, status, earlier)
+        unknown = looked.unknown + self._keep(folder, looked.same)
+        folder.kept = folder.kept and not unknown
+        for batch in _batches(unknown):
+            folder.batches.append(self._pool.submit(self._reader.read, batch))
+
+    def _wake(self, folder: _Folder, looker: Looker) -> None:
+        """Something in a folder below one that rests has changed: its tree is made anew, for which
+        its files are looked at.
+        """
+        looked = looker.look(
+            folder.path, folder.status, folder.rules, folder.former, compared_anew=True
+        )
+        folder.resting, folder.kept = None, False
+        folder.readable = looked.readable
+        for path, error in looked.unreadable:
+            self._unreadable(path, error)
+        done = {name for name, _ in folder.entries}  # a folder that has become a file meanwhile
+        looked.special = [one for one in looked.special if one[0] not in done]
+        looked.same = [one for one in looked.same if one[0] not in done]
+        looked.unknown = [file for file in looked.unknown if file.name not in done]
+        self._take(folder, looked)
+
+    def _keep(
+        self, folder: _Folder, same: list[tuple[bytes, Entry, bool, os.stat_result]]
+    ) -> list[SeenFile]:
+        """Takes over entries of files that are `same`, as they are or with other metadata; files
+        with a blob that the repository has lost are read again.
+        """
+        if not same:
+            return []
+        lost: list[SeenFile] = []
+        has_all = self._has_all([blob for _, entry, _, _ in same for blob in entry["content"]])
+        size = 0
+        for name, earlier, as_it_is, status in same:
+            if not has_all and not self._has_all(earlier["content"]):
+                path = folder.path + b"/" + name
+                lost.append(SeenFile(path, name, status, True))
+                continue
+            size += status.st_size
+            if as_it_is:
+                folder.entries.append((name, earlier))
+                continue
+            path = folder.path + b"/" + name
+            entry = entry_of(path, name, status, content=earlier["content"])
+            folder.add(name, entry, earlier)
+        kept = len(same) - len(lost)
+        self._count.files += kept
+        self._count.unmodified += kept
+        self._count.bytes += size
+        return lost
+
+    def _add_special(
+        self,
+        folder: _Folder,
+        path: bytes,
+        name: bytes,
+        status: os.stat_result,
+        former: Entry | None,
+    ) -> None:
+        try:
+            if former is not None and is_described(former, status):
+                folder.add(name, former, former)
+            else:
+                folder.add(name, entry_of(path, name, status), former)
+        except (OSError, ValueError) as error:
+            folder.digest = None
+            self._unreadable(path, error)
+
+    def _close(self, folder: _Folder, looker: Looker) -> Entry:
+        """The folder's entry, its tree stored; added to the folder that holds it."""
+        count = self._count
+        if folder.resting:
+            if folder.kept and folder.held == len(folder.entries):  # else its tree is made anew
+                count.files += folder.resting.files
+                count.unmodified += folder.resting.files
+                count.bytes += folder.resting.size_bytes
+            else:
+                self._wake(folder, looker)
+        for batch in folder.batches:
+            read = batch.result()
+            folder.entries += read.entries
+            count.files += read.new + read.changed
+            count.new += read.new
+            count.changed += read.changed
+            count.bytes += read.bytes
+            if not read.as_seen or read.unreadable or read.changing:
+                folder.digest = None
+            count.unreadable += [(os.fsdecode(path), why) for path, why in read.unreadable]
+            count.changing += [(os.fsdecode(path), why) for path, why in read.changing]
+        if not folder.readable:
+            return {}
+        former = folder.former or {}
+        tree = former.get("subtree", "")
+        kept = folder.kept and folder.held == len(folder.entries)
+        if not kept or bytes.fromhex(tree) not in self._writer.index:
+            tree = self._writer.save(BlobKind.TREE, encode_entries(folder.entries)).hex()
+        self._note_rest(folder, tree)
+        if folder.parent is None or not former or not is_described(former, folder.status):
+            entry = entry_of(folder.path, folder.name, folder.status, subtree=tree)
+        elif former.get("subtree") == tree:
+            entry = former
+        else:
+            entry = {**former, "subtree": tree}
+        count.folders += 1
+        if folder.parent:
+            folder.parent.add(folder.name, entry, folder.former)
+        self._emit(Progress("scan", count.bytes, None, "bytes", os.fsdecode(folder.path)))
+        return entry
+
+    def _note_rest(self, folder: _Folder, tree: str) -> None:
+        """Keeps what the next scan needs in order not to read `tree`."""
+        if folder.resting is None and folder.digest is not None:
+            entries = [entry for _, entry in folder.entries]
+            files = [entry for entry in entries if entry["type"] == "file"]
+            try:
+                blobs = blobs_of(files)
+            except (KeyError, TypeError, ValueError):  # former entries that are none of ours
+                return
+            size = sum(entry.get("size", 0) for entry in files)
+            folders = [entry for entry in entries if entry["type"] == "dir"]
+            folder.resting = Resting(folder.digest, len(files), size, blobs, folders)
+        if folder.resting is not None:
+            self._resting[tree] = folder.resting
+
+    def _has_all(self, blobs: list[str]) -> bool:
+        """Whether the repository still has every one of `blobs`."""
+        try:
+            return self._has_ids(bytes.fromhex("".join(blobs)))
+        except (ValueError, TypeError):
+            return False
+
+    def _has_ids(self, ids: bytes) -> bool:
+        index = self._writer.index
+        found = index.find_many(ids)
+        missing = (found.rows < 0).nonzero()[0].tolist()
+        return all(ids[at * 32 : at * 32 + 32] in index for at in missing)
+
+    def _unreadable(self, path: bytes, error: Exception) -> None:
+        self._count.unreadable.append(
+            (os.fsdecode(path), getattr(error, "strerror", None) or str(error))
+        )
+
+
+def _is_done(folder: _Folder) -> bool:
+    return all(batch.done() for batch in folder.batches)
+
+
+def _batches(files: list[SeenFile]) -> Iterator[list[SeenFile]]:
+    """Files in groups that are worth a task: many small ones, or a single large one."""
+    batch: list[SeenFile] = []
+    size = 0
+    for file in files:
+        batch.append(file)
+        size += file.size_bytes
+        if len(batch) == _BATCH or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,371 @@
+"""Brings a tree back, whole: content, owners, modes, times, links, attributes.
+
+Ranges of packs come from all stores in parallel; files are filled in the order in which bytes come,
+a window of files at a time, so that memory depends neither on the tree nor on its files.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from drkit.errors import DamagedData
+from drkit.events import Emit, Note, Progress
+from drkit.io_policy import READS, ReadPolicy
+from drkit.repository.copies.fetch import Failed, Fetcher, Got
+from drkit.repository.format.tree import Node
+from drkit.repository.index.objects import borrow_blob
+from drkit.repository.repository import Repository
+from drkit.repository.restore.files import (
+    TargetFile,
+    drop_file,
+    finish_file,
+    refused,
+    set_metadata,
+    write_piece,
+    write_whole,
+)
+from drkit.repository.restore.place import (
+    Overwrite,
+    Place,
+    claim_place,
+    look_at_place,
+    release_place,
+)
+from drkit.repository.restore.plan import Batch, Piece, Range, plan_ranges, single
+from drkit.repository.restore.walk import EVERYTHING, Left, Linked, Step, Walk, Wanted
+from drkit.repository.trees.walk import entries
+from drkit.stores.interface import Store
+
+_WINDOW_FILES = 1024
+_WINDOW_BLOBS = 8192
+_WINDOWS_OPEN = 6
+_NAMED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreOptions:
+    """`in_place` lets a place in use be written to, as `overwrite` says. `total_bytes` is what
+    progress is measured against, where it is known.
+    """
+
+    wanted: Wanted = EVERYTHING
+    overwrite: Overwrite = Overwrite.ALWAYS
+    in_place: bool = False
+    sparse: bool = True
+    dry_run: bool = False
+    total_bytes: int | None = None
+    policy: ReadPolicy = READS
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreReport:
+    """What came back. `skipped`: metadata that this machine or user could not set, by path. `kept`:
+    files that were there and stayed; `bytes_reused`: what an unfinished restore had written.
+    """
+
+    files: int
+    folders: int
+    bytes: int
+    skipped: tuple[tuple[str, str], ...]
+    kept: int = 0
+    bytes_reused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WalkedNode:
+    path: Path
+    node: Node
+
+
+def walk(repository: Repository, tree_id: str, root: Path) -> Iterator[WalkedNode]:
+    """Every node below `tree_id`, folders before what they hold."""
+    for entry in entries(repository, tree_id):
+        yield WalkedNode(root / entry.path[1:], entry.node)
+
+
+def restore_tree(
+    repository: Repository,
+    node: Node,
+    into: Path,
+    emit: Emit,
+    options: RestoreOptions = RestoreOptions(),
+) -> RestoreReport:
+    """Restores the folder `node` as `into`. `GuardRefused` for a place that may not be written to
+    (R7); one that an earlier restore of the same tree left unfinished is finished.
+
+    A file with a blob that is lost in every store is left out, and the others are restored; then
+    `DamagedData` names it, and the place stays unfinished.
+    """
+    if node.subtree is None:
+        raise DamagedData(f"{into.name} is no folder in the point", hint="drkit points")
+    place = look_at_place(into, node.subtree, in_place=options.in_place)
+    if not options.dry_run:
+        claim_place(into, node.subtree, place)
+    run = _Run(repository, emit, options, place)
+    run.restore(node, str(into))
+    if run.lost:
+        path, why = run.lost[0]
+        more = f", and {len(run.lost) - 1} more" if len(run.lost) > 1 else ""
+        raise DamagedData(
+            f"{path}: {why}{more}; everything else was restored",
+            hint="bring back a store that has it, and run the restore again: it goes on. "
+            "An older point may hold the file: drkit points",
+        )
+    if not options.dry_run:
+        release_place(into, node.subtree)
+        if node.name:  # the root of a snapshot has no metadata of its own
+            set_metadata(str(into), node, str(into), run.failed)
+    return run.report()
+
+
+@dataclass(slots=True)
+class _Window:
+    """Files that are restored together. `ranges`: how many are still to come."""
+
+    ranges: int = 0
+    links: list[Linked] = field(default_factory=list)
+    folders: list[Left] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Used:
+    bytes: int
+    bad: tuple[tuple[Piece, str], ...]
+
+
+class _Run:
+    def __init__(
+        self, repository: Repository, emit: Emit, options: RestoreOptions, place: Place
+    ) -> None:
+        self._repository = repository
+        self._emit = emit
+        self._options = options
+        self._walk = Walk(
+            repository,
+            place,
+            options.overwrite,
+            options.wanted,
+            self.failed,
+            self._lose,
+            options.dry_run,
+        )
+        self._windows: dict[int, _Window] = {}
+        self._opened = 0
+        self._files = 0
+        self._bytes = 0
+        self._bytes_reused = 0
+        self._skipped: list[tuple[str, str]] = []
+        self.lost: list[tuple[str, str]] = []
+
+    def restore(self, node: Node, into: str) -> None:
+        steps = self._walk.steps(node, into)
+        if self._options.dry_run:
+            for step in steps:
+                self._count(step)
+            return
+        todo: deque[Range] = deque()
+        more = True
+        with Fetcher[Batch, _Used](
+            self._repository.reading_order,
+            self._use,
+            on_trouble=self._repository.note_trouble,
+            policy=self._options.policy,
+        ) as fetcher:
+            while more or todo or not fetcher.is_idle:
+                while fetcher.has_room:
+                    if todo:
+                        fetcher.add(todo.popleft())
+                    elif more and len(self._windows) < _WINDOWS_OPEN:
+                        more = self._open_window(steps, todo)
+                    else:
+                        break
+                self._close_windows()
+                for outcome in fetcher.outcomes():
+                    if isinstance(outcome, Got):
+                        self._used(outcome, todo)
+                    else:
+                        self._nobody_gave(outcome)
+            self._close_windows()
+
+    def report(self) -> RestoreReport:
+        for path, why in self._skipped:
+            self._emit(Note("warning", path, why))
+        return RestoreReport(
+            self._files,
+            self._walk.folders,
+            self._bytes,
+            tuple(self._skipped),
+            self._walk.kept,
+            self._bytes_reused,
+        )
+
+    def failed(self, path: str, why: str) -> None:
+        """Keeps what could not be set or made; beyond a thousand, nobody reads it."""
+        if len(self._skipped) < _NAMED:
+            self._skipped.append((path, why))
+
+    def _lose(self, path: str, why: str) -> None:
+        self._emit(Note("error", path, why))
+        self.lost.append((path, why))
+
+    def _lose_file(self, file: TargetFile, why: str) -> None:
+        if not file.is_lost:
+            file.is_lost = True
+            drop_file(file)
+            self._lose(file.path, why)
+
+    def _count(self, step: Step) -> None:
+        match step:
+            case TargetFile():
+                self._files += 1
+                self._bytes += step.node.size
+            case Linked():
+                self._files += 1
+            case Left():
+                pass
+
+    def _open_window(self, steps: Iterator[Step], todo: deque[Range]) -> bool:
+        """Plans the next files; False when there are no more."""
+        window = self._windows[self._opened] = _Window()
+        files: list[TargetFile] = []
+        blobs = 0
+        more = False
+        for step in steps:
+            self._files += not isinstance(step, Left)
+            match step:
+                case TargetFile():
+                    files.append(step)
+                    blobs += len(step.node.content)
+                case Linked():
+                    window.links.append(step)
+                case Left():
+                    window.folders.append(step)
+            if blobs >= _WINDOW_BLOBS or len(files) + len(window.folders) >= _WINDOW_FILES:
+                more = True
+                break
+        plan = plan_ranges(self._repository.index, files, self._opened, self._options.policy)
+        for file, why in plan.lost.items():
+            self._lose_file(file, why)
+        for file in files:
+            if not file.left and not file.is_lost:
+                self._bytes += file.node.size
+                self._bytes_reused += file.node.size
+                self._written(file)
+        window.ranges = len(plan.ranges)
+        todo.extend(plan.ranges)
+        self._opened += 1
+        return more
+
+    def _close_windows(self) -> None:
+        """Links and folders of windows whose files are whole, in the order of the tree."""
+        while self._windows:
+            number = next(iter(self._windows))
+            if self._windows[number].ranges:
+                return
+            window = self._windows.pop(number)
+            for link in window.links:
+                self._link(link)
+            for folder in window.folders:
+                set_metadata(folder.path, folder.node, folder.path, self.failed)
+
+    def _use(self, request: Range, _store: Store, data: bytes) -> _Used:
+        """Writes what is right of a range; runs in many threads."""
+        view = memoryview(data)
+        key = self._repository.key
+        bad: list[tuple[Piece, str]] = []
+        written = 0
+        for piece in request.what.pieces:
+            sealed = view[piece.offset : piece.offset + piece.length]
+            try:
+                content = borrow_blob(key, sealed, piece.raw_bytes, piece.blob_id)
+            except DamagedData as error:
+                bad.append((piece, f"blob {piece.blob_id.hex()[:8]}: {error.message}"))
+                continue
+            self._write(piece, content)
+            written += len(content) * len(piece.spots)
+        if len(bad) == len(request.what.pieces):
+            raise DamagedData(bad[0][1], hint="")
+        return _Used(written, tuple(bad))
+
+    def _write(self, piece: Piece, content: bytes | memoryview) -> None:
+        for file, at in piece.spots:
+            if file.is_lost:
+                continue
+            try:
+                if file.is_new_and_of_one_blob:
+                    write_whole(file, content, sparse=self._options.sparse, on_failure=self.failed)
+                    continue
+                handle = file.opened()
+                try:
+                    write_piece(handle, content, at, sparse=self._options.sparse)
+                    if file.arrived():
+                        finish_file(handle, file, size=file.node.size, on_failure=self.failed)
+                finally:
+                    os.close(handle)
+            except OSError as error:
+                self._unwritable(file, error)
+
+    def _written(self, file: TargetFile) -> None:
+        """A file that nothing is to be read for: it is empty, or was there already."""
+        try:
+            handle = file.opened()
+            try:
+                finish_file(handle, file, size=file.node.size, on_failure=self.failed)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            self._unwritable(file, error)
+
+    def _unwritable(self, file: TargetFile, error: OSError) -> None:
+        if fatal := refused(file.path, error):
+            raise fatal
+        if not file.is_lost:
+            file.is_lost = True
+            self.failed(file.path, f"was not written: {error.strerror}")
+
+    def _used(self, outcome: Got[Batch, _Used], todo: deque[Range]) -> None:
+        request, used = outcome.request, outcome.result
+        window = self._windows[request.what.window]
+        window.ranges -= 1
+        self._bytes += used.bytes
+        for piece, why in used.bad:
+            todo.appendleft(single(piece, request, request.given_by, why))
+            window.ranges += 1
+            self._repository.note_trouble(request.given_by, request.name, why)
+        path = request.what.pieces[-1].spots[-1][0].path
+        self._emit(Progress("restore", self._bytes, self._options.total_bytes, "bytes", path))
+
+    def _nobody_gave(self, outcome: Failed[Batch]) -> None:
+        """The last resort: other packs that hold the same blobs, from whichever store."""
+        for piece in outcome.request.what.pieces:
+            try:
+                content = self._repository.load_blob(piece.blob_id)
+            except DamagedData as error:
+                for file, _ in piece.spots:
+                    self._lose_file(file, error.message)
+                continue
+            self._write(piece, content)
+            self._bytes += len(content) * len(piece.spots)
+        self._windows[outcome.request.what.window].ranges -= 1
+
+    def _link(self, link: Linked) -> None:
+        folder = os.path.dirname(link.path)
+        try:
+            before = os.stat(folder)
+            with suppress(FileNotFoundError):
+                found = os.lstat(link.path)
+                if stat.S_ISDIR(found.st_mode) or os.path.samestat(found, os.lstat(link.original)):
+                    return
+                os.unlink(link.path)
+            os.link(link.original, link.path, follow_symlinks=False)
+            os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))
+        except OSError as error:
+            if fatal := refused(link.path, error):
+                raise fatal from None
+            self.failed(link.path, f"was not linked to {link.original}: {error.strerror}")

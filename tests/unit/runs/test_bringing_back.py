@@ -284,9 +284,9 @@ def test_R7_a_restore_that_is_tried_again_starts_from_an_empty_place(
     assert (run.state, run.outcome) == (RunState.DONE, "passed")
 
 
-@pytest.mark.parametrize(("tier", "state"), [("same", "ROLLED_BACK"), ("lower", "COMMITTED")])
+@pytest.mark.parametrize(("tier", "ends"), [("same", "ROLLED_BACK"), ("lower", "COMMITTED")])
 def test_a_lower_tier_is_not_compared_with_golden_answers_and_says_so(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch, tier: str, state: str
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, tier: str, ends: str
 ) -> None:
     from drkit.points.point import GoldenSet
     from drkit.runs.actions import proving
@@ -308,7 +308,7 @@ def test_a_lower_tier_is_not_compared_with_golden_answers_and_says_so(
     monkeypatch.setattr(proving, "find_point", with_golden)
     monkeypatch.setattr(proving, "verify_golden", lambda *_args, **_options: wrong)
     run = stack.start("failover")
-    assert run.state.value == state
+    assert run.state.value == ends
     said = [str(e.payload.get("text")) for e in world.journal().entries(run.id)]
     assert any("lower tier" in text for text in said) is (tier == "lower")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from drkit.cli.options import Session
+from drkit.cli.session import Session
 from drkit.errors import DrkitError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from drkit.cli.options import Session
+from drkit.cli.session import Session
 from drkit.errors import DrkitError
 from drkit.events import Note
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drkit.cli.following import Detached
-from drkit.cli.options import Session
+from drkit.cli.session import Session
 
 if TYPE_CHECKING:
     from drkit.standins.supervisor import Sandbox

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from drkit.cli.options import Session
+from drkit.cli.session import Session
 
 if TYPE_CHECKING:
     from drkit.operations.watch import Watched

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from drkit.cli.apps import opened
-from drkit.cli.options import Session, command
+from drkit.cli.options import command
+from drkit.cli.session import Session
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

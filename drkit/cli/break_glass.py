@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from drkit.cli.options import Session
+from drkit.cli.session import Session
 from drkit.errors import GuardRefused, NeedsOperator
 
 if TYPE_CHECKING:

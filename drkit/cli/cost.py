@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from drkit.cli.options import Session, command
+from drkit.cli.options import command
+from drkit.cli.session import Session
 
 app = typer.Typer()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import typer
 
 from drkit.cli.apps import opened
-from drkit.cli.options import Session, command
+from drkit.cli.options import command
+from drkit.cli.session import Session
 
 app = typer.Typer()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import typer
 
-from drkit.cli.options import Session
+from drkit.cli.session import Session
 from drkit.config.starter import EXAMPLE_ANSWERS, PASSWORD_FILE, Answers, starter_text
 from drkit.errors import ConfigError, GuardRefused
 

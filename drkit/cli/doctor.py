@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from drkit.cli.options import Session, command
+from drkit.cli.options import command
+from drkit.cli.session import Session
 
 app = typer.Typer()
 

@@ -18,7 +18,7 @@ from drkit.cli.printable import printable
 from drkit.errors import ConfigError, DrkitError
 
 if TYPE_CHECKING:
-    from drkit.cli.options import Session
+    from drkit.cli.session import Session
 
 BUG = 1
 INTERRUPTED = 130

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from drkit.cli.apps import check_credentials, opened, run_parts
-from drkit.cli.options import Session
+from drkit.cli.session import Session
 from drkit.errors import ConfigError, NeedsOperator
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drkit.cli.errors import in_sandbox
-from drkit.cli.options import Session
+from drkit.cli.session import Session
 from drkit.errors import Interrupted
 
 if TYPE_CHECKING:

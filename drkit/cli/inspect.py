@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 import typer
 
 from drkit.cli.apps import opened
-from drkit.cli.options import Session, command
+from drkit.cli.options import command
 from drkit.cli.selection import Hosts, Human, Long, Paths, SnapshotAndFolder, Snapshots, Tags
+from drkit.cli.session import Session
 from drkit.errors import ConfigError, GuardRefused
 
 app = typer.Typer()

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from drkit.cli.apps import opened
-from drkit.cli.options import Session, command
+from drkit.cli.options import command
 from drkit.cli.selection import Hosts, Paths, Snapshots, Tags
+from drkit.cli.session import Session
 from drkit.errors import ConfigError
 
 app = typer.Typer(help="List and change the passwords of the repository, in all stores at once.")

@@ -29,7 +29,7 @@ from drkit.cli import (
     watching,
     witness,
 )
-from drkit.cli.start import new_app
+from drkit.cli.root import new_app
 
 app = new_app()
 

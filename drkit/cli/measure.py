@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from drkit.cli.apps import opened
-from drkit.cli.options import Session, command
+from drkit.cli.options import command
 from drkit.cli.selection import Hosts, Paths, SnapshotAndFolder, Snapshots, Tags
+from drkit.cli.session import Session
 
 app = typer.Typer()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from drkit.cli.options import Session
+    from drkit.cli.session import Session
     from drkit.repository.check.values import LostFile
     from drkit.repository.repository import ListedSnapshot
     from drkit.repository.trees.walk import Entry

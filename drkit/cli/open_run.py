@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from drkit.cli.options import Session
+from drkit.cli.session import Session
 from drkit.errors import DrkitError, NeedsOperator
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What every command has in common: its options, its session, and the error boundary around it."""
+"""What every command has in common: its options, and the error boundary around it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ import inspect
 import signal
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from drkit.cli.output import Terminal
-    from drkit.config.models import Config
+from drkit.cli.session import Session
 
 DEFAULT_CONFIG = Path("schedules.yaml")
 
@@ -49,36 +46,6 @@ RetryLock = Annotated[
         "--retry-lock", metavar="DURATION", help="Wait so long for another's lock: 5m, 2h."
     ),
 ]
-
-
-@dataclass(slots=True)
-class Session:
-    """One invocation: what was asked for in the shared options, and where to answer."""
-
-    config_path: Path
-    sandbox: bool
-    json_lines: bool
-    verbosity: int
-    dry_run: bool
-    terminal: Terminal
-    state_dir: Path
-    """Where a log of an unexpected error goes; wiring sets it once it knows better."""
-    retry_lock_s: float | None = None
-    """How long a lock that somebody else holds is tried again; None: the command takes none."""
-
-    @property
-    def root(self) -> Path:
-        """The folder of the configuration file, which its relative paths are below."""
-        return self.config_path.parent.resolve()
-
-    def load_config(self) -> Config:
-        """The deployment as it is written, before any mapping. Raises `ConfigError`."""
-        from drkit.config.load import load_config
-        from drkit.config.local_paths import with_absolute_paths
-
-        config = load_config(self.config_path)
-        self.state_dir = Path(with_absolute_paths(config.state, self.root).path)
-        return config
 
 
 Body = Callable[..., int | None]

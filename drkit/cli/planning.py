@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from drkit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from drkit.cli.options import Session
+    from drkit.cli.session import Session
     from drkit.config.models import Config
     from drkit.runs.book.plan import Plan, PlannedStep
     from drkit.wiring import App

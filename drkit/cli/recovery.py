@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from drkit.cli.apps import opened, run_parts, sandbox_running
-from drkit.cli.options import BreakGlass, Session, command
+from drkit.cli.options import BreakGlass, command
+from drkit.cli.session import Session
 
 app = typer.Typer()
 RUN_PARTS = ("stores", "repository", "service", "targets", "switch", "arbiter")

@@ -12,8 +12,9 @@ import typer
 
 from drkit.cli.apps import opened
 from drkit.cli.nodes import tell_lost
-from drkit.cli.options import Session, command
+from drkit.cli.options import command
 from drkit.cli.selection import Hosts, Paths, Snapshots, Tags
+from drkit.cli.session import Session
 
 app = typer.Typer()
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from drkit.cli.apps import opened
-from drkit.cli.options import Session, command
+from drkit.cli.options import command
 from drkit.cli.selection import Hosts, Paths, SnapshotAndFolder, Tags
+from drkit.cli.session import Session
 
 if TYPE_CHECKING:
     from drkit.coordination.interface import RoleRecord

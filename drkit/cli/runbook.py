@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drkit.cli.options import BreakGlass, Session, command
+from drkit.cli.options import BreakGlass, command
+from drkit.cli.session import Session
 from drkit.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drkit.cli.options import Session
+from drkit.cli.session import Session
 from drkit.errors import ConfigError
 
 if TYPE_CHECKING:

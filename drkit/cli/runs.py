@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from drkit.cli.apps import check_credentials, opened, run_parts
-from drkit.cli.options import BreakGlass, Session, command
+from drkit.cli.options import BreakGlass, command
+from drkit.cli.session import Session
 
 if TYPE_CHECKING:
     from drkit.runs.records import RunRecord

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from drkit.cli.apps import sandbox_running
-from drkit.cli.options import Session, command
+from drkit.cli.options import command
+from drkit.cli.session import Session
 
 app = typer.Typer(no_args_is_help=True, help="The embedded stand-ins: up, broken, and down again.")
 

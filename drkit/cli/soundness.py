@@ -9,7 +9,8 @@ import typer
 
 from drkit.cli.apps import opened
 from drkit.cli.nodes import tell_lost
-from drkit.cli.options import Session, command
+from drkit.cli.options import command
+from drkit.cli.session import Session
 from drkit.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -10,31 +10,13 @@ import gc
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Annotated
 
 import typer
 
+from drkit.cli.root import new_app
+
 ALONE: Mapping[str, str] = {"backup": "backup", "restore": "restore"}
 """Commands that are built without the others, and their modules in drkit.cli, each with `app`."""
-
-
-def new_app() -> typer.Typer:
-    """`drkit` without a command, with what holds for all of them."""
-    app = typer.Typer(
-        name="drkit",
-        help="Disaster recovery and backup for self-hosted LLM stacks. "
-        "Start with: drkit run-drill --sandbox",
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-        epilog="Exit status: 0 done, 1 bug, 2 usage or configuration, 3 done in part, "
-        "10 no repository, 11 locked, 12 wrong key, 20 place unreachable, 21 RPO broken, "
-        "22 verification failed, 23 drill failed, 24 guard rail refused, 25 needs an operator, "
-        "26 no capacity, 130 interrupted.",
-    )
-    app.callback()(_top)
-    return app
 
 
 def app_for(arguments: Sequence[str]) -> typer.Typer:
@@ -57,19 +39,3 @@ def main() -> None:
         app_for(sys.argv[1:])(prog_name="drkit")
     finally:
         gc.freeze()  # an interpreter that ends looks through all values once more
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        from drkit import __version__
-
-        typer.echo(f"drkit {__version__}")
-        raise typer.Exit
-
-
-def _top(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
-    ] = False,
-) -> None:
-    pass

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from drkit.cli.apps import opened
-from drkit.cli.options import Session, command
+from drkit.cli.options import command
+from drkit.cli.session import Session
 from drkit.errors import DrkitError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from drkit.cli.following import ask_for, attach, start_and_attach
-from drkit.cli.options import Session
+from drkit.cli.session import Session
 from drkit.errors import ConfigError, GuardRefused, NeedsOperator
 
 if TYPE_CHECKING:

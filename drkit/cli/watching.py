@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from drkit.cli.apps import opened
-from drkit.cli.options import Session, command, seconds_of
+from drkit.cli.options import command, seconds_of
+from drkit.cli.session import Session
 
 if TYPE_CHECKING:
     from drkit.coordination.decisions import DecisionRecord

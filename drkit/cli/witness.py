@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from drkit.cli.options import DEFAULT_CONFIG, Session, command
+from drkit.cli.options import DEFAULT_CONFIG, command
+from drkit.cli.session import Session
 
 app = typer.Typer()
 

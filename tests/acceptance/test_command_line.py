@@ -139,7 +139,8 @@ def test_a_terminate_signal_ends_a_command_in_order_with_130(tmp_path: Path) -> 
     script = tmp_path / "waits.py"
     script.write_text(
         "import time, typer\n"
-        "from drkit.cli.options import Session, command\n"
+        "from drkit.cli.options import command\n"
+        "from drkit.cli.session import Session\n"
         "app = typer.Typer()\n"
         "@command(app)\n"
         "def wait(session: Session) -> None:\n"

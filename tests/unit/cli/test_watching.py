@@ -11,8 +11,8 @@ from typer.testing import CliRunner, Result
 
 from drkit.cli import around
 from drkit.cli.main import app
-from drkit.cli.options import Session
 from drkit.cli.output import open_terminal
+from drkit.cli.session import Session
 
 GPU = {"kind": "local", "path": "gpu", "host": "127.0.0.1", "argv": ["serve"]}
 DEPLOYMENT = {

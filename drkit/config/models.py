@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -13,10 +14,10 @@ from drkit.config.cost import Cost
 from drkit.config.decide import Decide
 from drkit.config.fields import Cron, LocalPath, Name, Seconds, Strict
 from drkit.config.places import Probe, Service, Site, SwitchConfig, Target
-from drkit.config.references import unresolved
+from drkit.config.references import Unresolved, unknown
 from drkit.config.residency import outside
-from drkit.config.sources import SourceConfig
-from drkit.config.stores import ArbiterConfig, RepositoryConfig, StoreConfig
+from drkit.config.sources import HERE, SourceConfig, WeightsSource
+from drkit.config.stores import ArbiterConfig, RepositoryConfig, StoreArbiter, StoreConfig
 
 JobCommand = Literal["backup", "probe", "check", "prune", "run-drill"]
 
@@ -80,7 +81,8 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _names_resolve(self) -> Config:
-        if problems := [*unresolved(self), *outside(self)]:
+        strangers = outside(self.sources, self.stores, self.targets)
+        if problems := [*_unresolved(self), *strangers]:
             words = "; ".join(f"{'.'.join(map(str, path))}: {text}" for path, text, _ in problems)
             raise PydanticCustomError(
                 "unresolved_names", "{words}", {"words": words, "problems": problems}
@@ -91,3 +93,49 @@ class Config(Strict):
     def min_copies(self) -> int:
         """How many stores must hold a whole point for a backup to have succeeded."""
         return min(self.repository.min_copies or 2, len(self.stores))
+
+
+def _unresolved(config: Config) -> list[Unresolved]:
+    """Every name that points at nothing."""
+    return [*_in_sources(config), *_in_service(config), *_in_the_rest(config)]
+
+
+def _in_sources(config: Config) -> Iterator[Unresolved]:
+    for name, source in config.sources.items():
+        if source.lives_on != HERE:
+            yield from unknown(
+                ("sources", name, "lives_on"), source.lives_on, "sites", config.sites
+            )
+        if isinstance(source, WeightsSource):
+            for index, store in enumerate(source.stores):
+                path = ("sources", name, "stores", index)
+                yield from unknown(path, store, "stores", config.stores)
+
+
+def _in_service(config: Config) -> Iterator[Unresolved]:
+    if config.service is None:
+        return
+    yield from unknown(("service", "primary"), config.service.primary, "sites", config.sites)
+    weights = [n for n, source in config.sources.items() if isinstance(source, WeightsSource)]
+    if config.service.weights is not None and config.service.weights not in weights:
+        text = f"`{config.service.weights}` is no source of kind weights"
+        yield ("service", "weights"), text, tuple(weights)
+
+
+def _in_the_rest(config: Config) -> Iterator[Unresolved]:
+    for name in sorted(set(config.sites) & set(config.targets)):
+        yield ("targets", name), "this name is a site too; each place has one name", ()
+    if isinstance(config.arbiter, StoreArbiter):
+        yield from unknown(("arbiter", "store"), config.arbiter.store, "stores", config.stores)
+    if config.decide.to is not None:
+        yield from unknown(("decide", "to"), config.decide.to, "targets", config.targets)
+    for name in config.cost.loads:
+        yield from unknown(("cost", "loads", name), name, "sources", config.sources)
+    for name in config.cost.prices:
+        yield from unknown(("cost", "prices", name), name, "stores", config.stores)
+    for name, job in config.schedules.items():
+        if job.to is not None:
+            yield from unknown(("schedules", name, "to"), job.to, "targets", config.targets)
+        for index, source in enumerate(job.sources):
+            path = ("schedules", name, "sources", index)
+            yield from unknown(path, source, "sources", config.sources)

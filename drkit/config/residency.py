@@ -8,64 +8,62 @@ one is asked before a backup.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
 
-from drkit.config.places import LambdaProvider, RunpodProvider, VastProvider
+from drkit.config.places import LambdaProvider, RunpodProvider, Target, VastProvider
 from drkit.config.references import Unresolved
 from drkit.config.regions import Area, area_of
-from drkit.config.sources import WeightsSource
-from drkit.config.stores import FolderStore
-
-if TYPE_CHECKING:
-    from drkit.config.models import Config
+from drkit.config.sources import SourceConfig, WeightsSource
+from drkit.config.stores import FolderStore, StoreConfig
 
 _ANYWHERE = (LambdaProvider, RunpodProvider, VastProvider)
 _ENDPOINT = re.compile(r"https?://(?:[^/]*\.)?s3[.-]([a-z0-9-]+)\.(?:backblazeb2|amazonaws)\.com")
-
 
 Held = tuple[str, str, Area]
 """A store, a source that it would hold, and where that must stay."""
 
 
-def outside(config: Config) -> list[Unresolved]:
+def outside(
+    sources: Mapping[str, SourceConfig],
+    stores: Mapping[str, StoreConfig],
+    targets: Mapping[str, Target],
+) -> list[Unresolved]:
     """Every place that a source with a `residency` must not be brought to, with the reason."""
     found: list[Unresolved] = []
-    for store, source, residency in _held(config):
-        region = _written(config, store)
+    for store, source, residency in _held(sources, stores):
+        region = _written(stores[store])
         if region is not None and (text := wrong(source, residency, region)):
             found.append((("stores", store, "region"), text, ()))
-    for source, part in config.sources.items():
+    for name, part in sources.items():
         if part.residency is not None:
-            found += _targets(config, source, part.residency)
+            found += _targets(targets, name, part.residency)
     return found
 
 
-def unwritten(config: Config) -> list[Held]:
+def unwritten(sources: Mapping[str, SourceConfig], stores: Mapping[str, StoreConfig]) -> list[Held]:
     """The buckets of which nothing says where they lie, with what they would hold."""
     return [
         held
-        for held in _held(config)
-        if _written(config, held[0]) is None and not isinstance(config.stores[held[0]], FolderStore)
+        for held in _held(sources, stores)
+        if _written(stores[held[0]]) is None and not isinstance(stores[held[0]], FolderStore)
     ]
 
 
-def _held(config: Config) -> Iterator[Held]:
-    for source, part in config.sources.items():
-        names = part.stores if isinstance(part, WeightsSource) else tuple(config.stores)
+def _held(sources: Mapping[str, SourceConfig], stores: Mapping[str, StoreConfig]) -> Iterator[Held]:
+    for source, part in sources.items():
+        names = part.stores if isinstance(part, WeightsSource) else tuple(stores)
         for name in names if part.residency is not None else ():
-            if name in config.stores:  # any other is told as a name that points at nothing
+            if name in stores:  # any other is told as a name that points at nothing
                 assert part.residency is not None
                 yield name, source, part.residency
 
 
-def _written(config: Config, store: str) -> str | None:
-    part = config.stores[store]
-    return part.region or region_of_endpoint(getattr(part, "endpoint", None))
+def _written(store: StoreConfig) -> str | None:
+    return store.region or region_of_endpoint(getattr(store, "endpoint", None))
 
 
-def _targets(config: Config, source: str, residency: Area) -> Iterator[Unresolved]:
-    for name, target in config.targets.items():
+def _targets(targets: Mapping[str, Target], source: str, residency: Area) -> Iterator[Unresolved]:
+    for name, target in targets.items():
         for index, candidate in enumerate(target.candidates):
             if candidate.region is None and not isinstance(target.provider, _ANYWHERE):
                 continue

@@ -16,9 +16,9 @@ from drkit.stores.interface import Store
 
 def refuse_outside(config: Config, store_of: Callable[[str], Store]) -> None:
     """ConfigError, naming place and source, unless every store lies where its sources must stay."""
-    for path, text, _ in outside(config):
+    for path, text, _ in outside(config.sources, config.stores, config.targets):
         raise _refusal(".".join(map(str, path)), text)
-    for store, source, residency in unwritten(config):
+    for store, source, residency in unwritten(config.sources, config.stores):
         if reason := wrong(source, residency, _region_of(store_of(store))):
             raise _refusal(f"stores.{store}.region", reason)
 

@@ -61,7 +61,9 @@ def store(**fields: object) -> dict[str, Any]:
     ],
 )
 def test_places_inside_are_taken(parts: dict[str, Any]) -> None:
-    assert outside(Config.model_validate(parts)) == []
+    config = Config.model_validate(parts)
+
+    assert outside(config.sources, config.stores, config.targets) == []
 
 
 @pytest.mark.parametrize(
@@ -113,7 +115,9 @@ def test_weights_concern_only_the_stores_that_mirror_them() -> None:
         stores={"near": s3(region="eu-north-1"), "far": s3(region="us-east-1")},
         sources={"model": weights},
     )
-    assert outside(Config.model_validate(parts)) == []
+    config = Config.model_validate(parts)
+
+    assert outside(config.sources, config.stores, config.targets) == []
     weights["stores"] = ["near", "far"]
     with pytest.raises(ValueError, match=r"stores\.far\.region"):
         Config.model_validate(parts)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from drkit.config.sources import WeightsSource
 from drkit.errors import ConfigError, PlaceError, RepositoryLocked
 from drkit.events import Note
-from drkit.operations.backup import BackupReport, Due, back_up
-from drkit.operations.cutting import NOTHING_FORESEEN, foresee
+from drkit.operations.backup import BackupReport, back_up
+from drkit.operations.cutting import NOTHING_FORESEEN, Due, foresee
 from drkit.operations.residency import refuse_outside
 from drkit.repository.backup.scan import BY_ALL, Compare
 from drkit.repository.locks.locks import Locks

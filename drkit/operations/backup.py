@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from drkit.clock import Clock
-from drkit.config.sources import WeightsSource
 from drkit.coordination.interface import Arbiter
 from drkit.errors import DrkitError
 from drkit.events import Emit, Note
-from drkit.operations.cutting import NOTHING_FORESEEN, Foreseen, cut_source
+from drkit.operations.cutting import NOTHING_FORESEEN, Due, Foreseen, cut_source
 from drkit.operations.roles import machine_memory, read_role
 from drkit.points.anomaly import anomalies, dense_share
 from drkit.points.find import TAG, FoundPoint, newest_point
@@ -26,12 +25,11 @@ from drkit.repository.backup.archive import (
     WriteReport,
     write_point,
 )
-from drkit.repository.backup.scan import BY_ALL, Compare
 from drkit.repository.format.tree import Node
 from drkit.repository.levels.survey import list_stores
 from drkit.repository.locks.locks import Locks
 from drkit.repository.repository import Repository
-from drkit.sources.interface import NOTHING_EXCLUDED, Cut, Excludes, Source, SourceUnreadable
+from drkit.sources.interface import Cut, SourceUnreadable
 from drkit.stores.interface import Store
 
 RecordGolden = Callable[[], GoldenSet]
@@ -68,24 +66,6 @@ class BackupReport:
             if not part.carried
             for what in part.anomalies
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """What this backup cuts; everything else is carried over from the newest point.
-
-    `excludes` are left out of trees this time, beside what the configuration says; `percent` is
-    how much of a source may fall before it is an anomaly (50 where it is not named, None: all).
-    """
-
-    sources: Mapping[str, Source]
-    weights: Mapping[str, WeightsSource]
-    all_sources: tuple[str, ...]
-    all_weights: tuple[str, ...]
-    excludes: Excludes = NOTHING_EXCLUDED
-    compare: Compare = BY_ALL
-    percent: Mapping[str, float | None] = field(default_factory=dict)
-    tags: tuple[str, ...] = ()
 
 
 def back_up(

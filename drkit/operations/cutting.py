@@ -1,21 +1,37 @@
-"""Cuts sources, and what of that may be done while a run still waits for its locks."""
+"""What a backup cuts, and how; and what of it may be done while a run still waits for its locks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from drkit.config.sources import WeightsSource
 from drkit.events import Emit, discard
 from drkit.points.find import TAG
 from drkit.repository.backup.ahead import Ahead, look_ahead
+from drkit.repository.backup.scan import BY_ALL, Compare
 from drkit.repository.format.tree import decode_tree
 from drkit.repository.repository import Repository
-from drkit.sources.interface import Cut, Excludes, Source, SourceUnreadable
+from drkit.sources.interface import NOTHING_EXCLUDED, Cut, Excludes, Source, SourceUnreadable
 
-if TYPE_CHECKING:
-    from drkit.operations.backup import Due
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What this backup cuts; everything else is carried over from the newest point.
+
+    `excludes` are left out of trees this time, beside what the configuration says; `percent` is
+    how much of a source may fall before it is an anomaly (50 where it is not named, None: all).
+    """
+
+    sources: Mapping[str, Source]
+    weights: Mapping[str, WeightsSource]
+    all_sources: tuple[str, ...]
+    all_weights: tuple[str, ...]
+    excludes: Excludes = NOTHING_EXCLUDED
+    compare: Compare = BY_ALL
+    percent: Mapping[str, float | None] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

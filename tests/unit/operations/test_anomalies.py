@@ -13,7 +13,8 @@ from drkit.clock import ManualClock
 from drkit.coordination.memory import MemoryArbiter
 from drkit.errors import PlaceError
 from drkit.events import Note
-from drkit.operations.backup import BackupReport, Due, back_up
+from drkit.operations.backup import BackupReport, back_up
+from drkit.operations.cutting import Due
 from drkit.operations.status import status_of
 from drkit.points.find import list_points
 from drkit.repository.backup.anomaly import ACKS, ANOMALY_TAG, acknowledge, unacknowledged

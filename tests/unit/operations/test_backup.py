@@ -10,7 +10,8 @@ from drkit.coordination.interface import RoleRecord
 from drkit.coordination.memory import MemoryArbiter
 from drkit.errors import TooFewCopies
 from drkit.events import Note
-from drkit.operations.backup import Due, back_up
+from drkit.operations.backup import back_up
+from drkit.operations.cutting import Due
 from drkit.operations.status import record_proof, status_of
 from drkit.points.find import choosable, choose_point, list_points
 from drkit.repository.format.keys import ScryptCost

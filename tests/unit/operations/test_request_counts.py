@@ -15,7 +15,8 @@ from drkit.coordination.memory import MemoryArbiter
 from drkit.events import discard
 from drkit.mirror.write import mirror_weights
 from drkit.operations import requests
-from drkit.operations.backup import Due, back_up
+from drkit.operations.backup import back_up
+from drkit.operations.cutting import Due
 from drkit.points.find import choose_point, list_points
 from drkit.repository.check.check import check_repository
 from drkit.repository.format.keys import ScryptCost

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
 import random
 import shutil
@@ -117,14 +117,7 @@ def _no_sockets_in_unit_tests(
 @pytest.fixture(scope="session")
 def kit() -> ModuleType:
     """The repository kit of tests/tools."""
-    if "repository_kit" not in sys.modules:
-        place = TESTS / "tools" / "repository_kit.py"
-        spec = importlib.util.spec_from_file_location("repository_kit", place)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-    return sys.modules["repository_kit"]
+    return importlib.import_module("repository_kit")
 
 
 def restic_binaries() -> list[Path]:

@@ -5,16 +5,16 @@ of what must be true: the world of the store model.
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+
+import repository_kit
+from stock_restic import Restic
+from troubled_stores import ROLES, Clock, TroubledStore
 
 from drkit.errors import DrkitError
 from drkit.repository.check.structure import check_structure
@@ -33,90 +33,19 @@ from drkit.repository.records.ledger import read_ledger
 from drkit.repository.records.tombstones import Tombstones, read_tombstones
 from drkit.repository.restore.restore import restore_tree
 from drkit.stores.folder import FolderStore
-from drkit.stores.interface import ObjectInfo, StoreUnreachable
-
-ROLES = {"gcs": "primary", "s3": "backup", "b2": "archive"}
-
-
-class Clock:
-    """The real time, and the days that the model skips."""
-
-    def __init__(self) -> None:
-        self.skipped = timedelta(0)
-        self._elapsed_s = 0.0
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self.skipped
-
-    def elapsed_s(self) -> float:
-        return self._elapsed_s
-
-    def sleep(self, seconds: float) -> None:
-        self.advance(seconds)
-
-    def advance(self, seconds: float) -> None:
-        self.skipped += timedelta(seconds=seconds)
-        self._elapsed_s += seconds
-
-
-class TroubledStore(FolderStore):
-    """A folder that can be down, answer with an old listing, or belong to a process that died:
-    after `writes_left` writes in all stores nothing is written any more.
-    """
-
-    writes_left: int | None = None
-
-    def __init__(self, name: str, root: Path) -> None:
-        super().__init__(name, root)
-        self.down = False
-        self.stale: list[ObjectInfo] | None = None
-
-    def put(self, name: str, data: Any, *, size_bytes: int) -> None:
-        self._write()
-        super().put(name, data, size_bytes=size_bytes)
-
-    def delete(self, name: str) -> None:
-        self._write()
-        super().delete(name)
-
-    def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
-        self._answer()
-        return super().get(name, offset=offset, length=length)
-
-    def stat(self, name: str) -> ObjectInfo:
-        self._answer()
-        return super().stat(name)
-
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        self._answer()
-        if self.stale is not None:
-            return iter([info for info in self.stale if info.name.startswith(prefix)])
-        return super().list(prefix)
-
-    def _answer(self) -> None:
-        if self.down:
-            raise StoreUnreachable(f"{self.name}: down", hint="the model says so")
-
-    def _write(self) -> None:
-        self._answer()
-        if TroubledStore.writes_left is not None:
-            if TroubledStore.writes_left <= 0:
-                raise StoreUnreachable(f"{self.name}: dead", hint="the model says so")
-            TroubledStore.writes_left -= 1
 
 
 class World:
     """Does things, whatever comes of them, and asserts what must hold after each."""
 
-    def __init__(self, kit: ModuleType, root: Path, restic: Path, seed: int) -> None:
+    def __init__(self, root: Path, restic: Path, seed: int) -> None:
         TroubledStore.writes_left = None
         self.root = root
         self.rng = random.Random(seed)
         self.restic = restic
-        self.kit_module = kit
         self.stores = [TroubledStore(name, root / name) for name in ROLES]
         self.clock = Clock()
-        self.kit = kit.Kit(self.stores, self.clock).init()
+        self.kit = repository_kit.Kit(self.stores, self.clock).init()
         self.key = self.kit.open().key
         self.source = root / "source"
         self.source.mkdir()
@@ -153,7 +82,7 @@ class World:
         except DrkitError:
             if must:
                 raise
-        self.learn(before, now, f"/{self.kit_module.SOURCE}")
+        self.learn(before, now, f"/{repository_kit.SOURCE}")
         if must:
             assert complete == set(ROLES), self.kit.warnings[-5:]
         level = [s for s in self.stores if s.name in complete and s.stale is None]
@@ -405,17 +334,4 @@ class World:
         return set().union(*map(self.raw, self.stores))
 
     def run_restic(self, store: TroubledStore, *arguments: str) -> str:
-        done = subprocess.run(
-            [str(self.restic), "-r", str(store.root / "repository"), "--no-cache", *arguments],
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(self.root),
-                "TMPDIR": str(self.root),
-                "RESTIC_PASSWORD": self.kit_module.PASSWORD,
-            },
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
-        return done.stdout
+        return Restic(self.restic, store.root, repository_kit.PASSWORD)(*arguments)

@@ -8,20 +8,16 @@ at the end of a sequence all is mended, and stock restic reads every byte of eve
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import shutil
-import sys
 import time
 from pathlib import Path
-from types import ModuleType
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
-from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from hypothesis.stateful import run_state_machine_as_test as run_machine
+from random_lives import go_on, live
+from store_world import World
 
 TESTS = Path(__file__).parents[2]
 SECONDS_IN_CI = 25.0
@@ -31,36 +27,19 @@ SEQUENCES_A_ROUND = 5
 NUMBERS = st.integers(0, 1 << 16)
 
 
-def world_module() -> ModuleType:
-    place = TESTS / "tools" / "store_world.py"
-    if "store_world" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("store_world", place)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-    return sys.modules["store_world"]
-
-
 class StoreModel(RuleBasedStateMachine):
-    """One sequence; `prepare` sets what all have in common."""
+    """One sequence; `restic` and `folder` are set once for all."""
 
-    kit: ClassVar[ModuleType]
     restic: ClassVar[Path]
     folder: ClassVar[Path]
     sequences: ClassVar[int] = 0
     steps: ClassVar[int] = 0
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.world: Any = None
-
     @initialize(number=NUMBERS)
     def begin(self, number: int) -> None:
         root = self.folder / f"life-{StoreModel.sequences}"
         root.mkdir()
-        self.world = world_module().World(self.kit, root, self.restic, number)
+        self.world = World(root, self.restic, number)
         self.world.backup()
 
     def did(self, *words: object) -> None:
@@ -138,7 +117,7 @@ class StoreModel(RuleBasedStateMachine):
         self.did("die in", work, "after", writes)
 
     def teardown(self) -> None:
-        if self.world is None:
+        if not hasattr(self, "world"):
             return
         StoreModel.sequences += 1
         try:
@@ -160,32 +139,19 @@ def newest_restic() -> Path:
     return found[0]
 
 
-def live(kit: ModuleType, restic: Path, folder: Path, number: int) -> int:
+def live_round(restic: Path, folder: Path, number: int) -> int:
     """The sequences of round `number`; how many there were."""
-    StoreModel.kit, StoreModel.restic, StoreModel.folder = kit, restic, folder
+    StoreModel.restic, StoreModel.folder = restic, folder
     before = StoreModel.sequences
-    seed(number)(StoreModel)
-    run_machine(
-        StoreModel,
-        settings=settings(
-            max_examples=SEQUENCES_A_ROUND,
-            stateful_step_count=12,
-            deadline=None,
-            database=None,
-            derandomize=False,
-            suppress_health_check=list(HealthCheck),
-            phases=(Phase.generate,),
-            report_multiple_bugs=False,
-        ),
-    )
+    live(StoreModel, number, lives=SEQUENCES_A_ROUND, steps=12)
     return StoreModel.sequences - before
 
 
 def test_S4_an_erasure_in_mid_prune_names_nothing_that_a_store_gave_up(
-    kit: ModuleType, newest_restic: Path, tmp_path: Path
+    newest_restic: Path, tmp_path: Path
 ) -> None:
     """A life that once ended badly: what the first store had deleted was taken to be held."""
-    StoreModel.kit, StoreModel.restic, StoreModel.folder = kit, newest_restic, tmp_path
+    StoreModel.restic, StoreModel.folder = newest_restic, tmp_path
     life = StoreModel()
     life.begin(346)
     life.die("prune", 20, 11200)
@@ -200,13 +166,13 @@ def test_S4_an_erasure_in_mid_prune_names_nothing_that_a_store_gave_up(
 
 @pytest.mark.timeout(SECONDS_IN_CI * 4)
 def test_every_store_is_sound_and_nothing_is_lost_or_comes_back(
-    kit: ModuleType, newest_restic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    newest_restic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ends_at = time.monotonic() + SECONDS_IN_CI
     lived, number = 0, 0
     while time.monotonic() < ends_at:
         number += 1
-        lived += live(kit, newest_restic, tmp_path, number)
+        lived += live_round(newest_restic, tmp_path, number)
     with capsys.disabled():
         print(f"\nstore model: {lived} sequences, {StoreModel.steps} steps")
     assert lived >= SEQUENCES_A_ROUND
@@ -215,16 +181,13 @@ def test_every_store_is_sound_and_nothing_is_lost_or_comes_back(
 @pytest.mark.soak
 @pytest.mark.timeout(SECONDS_IN_SOAK * 2)
 def test_thousands_of_sequences(
-    kit: ModuleType, newest_restic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    newest_restic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Goes on where the last soak ended, with other seeds: the count adds up to 2,000."""
     memory = TESTS.parent / ".drkit" / "tests" / "store-model.json"
-    known = json.loads(memory.read_text()) if memory.exists() else {"sequences": 0, "rounds": 0}
-    ends_at = time.monotonic() + SECONDS_IN_SOAK
-    while known["sequences"] < WANTED_IN_SOAK and time.monotonic() < ends_at:
-        known["rounds"] += 1
-        known["sequences"] += live(kit, newest_restic, tmp_path, 1000 + known["rounds"])
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        memory.write_text(json.dumps(known))
+
+    def lived(number: int) -> int:
+        return live_round(newest_restic, tmp_path, number)
+
+    in_all = go_on(memory, lived, wanted=WANTED_IN_SOAK, within_s=SECONDS_IN_SOAK)
     with capsys.disabled():
-        print(f"\nstore model: {known['sequences']} sequences in {known['rounds']} rounds in all")
+        print(f"\nstore model: {in_all}")

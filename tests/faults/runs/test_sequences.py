@@ -9,16 +9,14 @@ brought to its end, and it looks again. Seeded: a time-boxed share in CI, 20,000
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from hypothesis.stateful import run_state_machine_as_test as run_machine
+from random_lives import go_on, live
 from run_life import TROUBLES, WEATHER, WORDS, Life
 from run_stack import Stack
 
@@ -110,23 +108,10 @@ class RunModel(RuleBasedStateMachine):
                 self.life.over()
 
 
-def live(number: int, *, rounds: int = SEQUENCES_A_ROUND) -> int:
+def live_round(number: int, *, lives: int = SEQUENCES_A_ROUND) -> int:
     """The lives of one round; how many there were."""
     before = RunModel.lives
-    seed(number)(RunModel)
-    run_machine(
-        RunModel,
-        settings=settings(
-            max_examples=rounds,
-            stateful_step_count=16,
-            deadline=None,
-            database=None,
-            derandomize=False,
-            suppress_health_check=list(HealthCheck),
-            phases=(Phase.generate,),
-            report_multiple_bugs=False,
-        ),
-    )
+    live(RunModel, number, lives=lives, steps=16)
     return RunModel.lives - before
 
 
@@ -139,7 +124,7 @@ def test_whatever_happens_the_rules_of_runs_hold(
     lived, number = 0, 0
     while lived < WANTED_IN_CI and time.monotonic() < ends_at:
         number += 1
-        lived += live(number)
+        lived += live_round(number)
     with capsys.disabled():
         print(f"\nruns: {lived} sequences, {RunModel.acts} acts, {RunModel.runs} processes")
     assert lived >= SEQUENCES_A_ROUND
@@ -150,14 +135,11 @@ def test_whatever_happens_the_rules_of_runs_hold(
 def test_twenty_thousand_sequences(
     stack: Stack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Goes on where the last soak ended, with other seeds: the count adds up."""
     RunModel.stack, RunModel.folder = stack, tmp_path
-    known = json.loads(MEMORY.read_text()) if MEMORY.exists() else {"sequences": 0, "rounds": 0}
-    ends_at = time.monotonic() + SECONDS_IN_SOAK
-    while known["sequences"] < WANTED_IN_SOAK and time.monotonic() < ends_at:
-        known["rounds"] += 1
-        known["sequences"] += live(1000 + known["rounds"], rounds=100)
-        MEMORY.parent.mkdir(parents=True, exist_ok=True)
-        MEMORY.write_text(json.dumps(known))
+
+    def lived(number: int) -> int:
+        return live_round(number, lives=100)
+
+    in_all = go_on(MEMORY, lived, wanted=WANTED_IN_SOAK, within_s=SECONDS_IN_SOAK)
     with capsys.disabled():
-        print(f"\nruns: {known['sequences']} sequences in {known['rounds']} rounds in all")
+        print(f"\nruns: {in_all}")

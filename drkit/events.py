@@ -14,7 +14,7 @@ class Progress:
     task: str
     done: int
     total: int | None
-    unit: Literal["bytes", "files", "blobs", "packs", "steps"]
+    unit: Literal["bytes", "files", "blobs", "packs", "snapshots", "steps"]
     detail: str = ""
 
 

@@ -69,7 +69,7 @@ def copy_snapshots(
         writer = BlobWriter(target.index, target.key, fan_out, target.clock)
         seen: set[bytes] = set()
         for done, listed in enumerate(new):
-            emit(Progress("copy", done, len(new), "steps", listed.id[:8]))
+            emit(Progress("copy", done, len(new), "snapshots", listed.id[:8]))
             _copy_tree(source, writer, listed.snapshot.tree, seen)
         writer.flush()
         fan_out.drain()

@@ -238,7 +238,7 @@ class _Run:
         changed: list[tuple[ListedSnapshot, str]] = []
         roots = []
         for done, listed in enumerate(snapshots):
-            self._emit(Progress("erase", done, len(snapshots), "steps", listed.id[:8]))
+            self._emit(Progress("erase", done, len(snapshots), "snapshots", listed.id[:8]))
             erased = erased_before(self._tombstones, listed.snapshot.time)
             if erased and erased not in rewriters:
                 rewriters[erased] = Rewriter(

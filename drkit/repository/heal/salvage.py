@@ -219,7 +219,7 @@ def _rewrite_all(
     """Those of `snapshots` that reach something lost, with their new root trees."""
     changed = []
     for done, listed in enumerate(snapshots):
-        emit(Progress("repair snapshots", done, len(snapshots), "steps", listed.id[:8]))
+        emit(Progress("repair snapshots", done, len(snapshots), "snapshots", listed.id[:8]))
         tree = rewriter.rewrite(listed.snapshot.tree)
         if tree != listed.snapshot.tree:
             changed.append((listed, tree))

@@ -65,7 +65,7 @@ def count(repository: Repository, snapshots: Sequence[ListedSnapshot], mode: Mod
     size = files = 0
     contents: set[bytes] = set()
     for done, listed in enumerate(snapshots):
-        repository.emit(Progress("stats", done, len(snapshots), "steps", listed.id[:8]))
+        repository.emit(Progress("stats", done, len(snapshots), "snapshots", listed.id[:8]))
         linked: set[tuple[int, int]] = set()
         for entry in entries(repository, listed.snapshot.tree):
             node = entry.node
@@ -107,7 +107,7 @@ def used_blobs(repository: Repository, snapshots: Sequence[ListedSnapshot]) -> B
         return used.add(bytes.fromhex(entry.node.subtree or ""))
 
     for done, listed in enumerate(snapshots):
-        repository.emit(Progress("trees", done, len(snapshots), "steps", listed.id[:8]))
+        repository.emit(Progress("trees", done, len(snapshots), "snapshots", listed.id[:8]))
         if not used.add(bytes.fromhex(listed.snapshot.tree)):
             continue
         for entry in entries(repository, listed.snapshot.tree, enter=first_time):

@@ -152,7 +152,7 @@ def step_line(step: PlannedStep) -> str:
         return f"{step.id}: skipped: {step.skip}"
     words = [f"effect {step.effect.value}", f"at most {step.timeout_s / 60:g} min"]
     if step.retries:
-        words.append(f"{step.retries} more tries")
+        words.append(f"{step.retries} more {'try' if step.retries == 1 else 'tries'}")
     if step.approval != "none":
         words.append("waits for your approval")
     words.append(f"if it fails: {step.on_failure}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,12 +13,12 @@ from drkit.cli.apps import opened
 from drkit.cli.nodes import tell_lost
 from drkit.cli.options import command
 from drkit.cli.session import Session
+from drkit.cli.turns import tell_turns
 from drkit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from drkit.mirror.repair import WeightsRepair
     from drkit.operations.check import CheckOutcome
-    from drkit.repository.check.read_turns import ReadLog
+    from drkit.operations.check_weights import WeightsCheck
     from drkit.wiring import App
 
 app = typer.Typer()
@@ -38,8 +40,8 @@ def check(
         bool,
         typer.Option(
             "--due",
-            help="Read what is due today, so that all is read once within `check` of "
-            "schedules.yaml; what the daemon runs.",
+            help="Read what is due today, weights too, so that all is read once within `check` "
+            "of schedules.yaml; what the daemon runs.",
         ),
     ] = False,
     store: Stores = None,
@@ -49,7 +51,7 @@ def check(
 ) -> int:
     """Says whether the repository is sound, in each store by itself and over all of them."""
     from drkit.operations.check import run_check, run_due_check
-    from drkit.operations.check_weights import check_weights
+    from drkit.operations.check_weights import check_due_weights, check_weights
     from drkit.repository.check.reading_choice import ReadAll, ReadNothing, read_subset
 
     if read_data + (read_data_subset is not None) + due > 1:
@@ -83,31 +85,59 @@ def check(
                 cheapest=cheapest,
                 emit=app.emit,
             )
-        weights: tuple[WeightsRepair, ...] = ()
+        weights: tuple[WeightsCheck, ...] = ()
+        today = app.clock.now().date()
         if read_data:
             chosen = tuple(each for each in app.stores if not store or each.name in store)
             weights = check_weights(app.weights_sources, chosen, repair=repair, emit=app.emit)
-        today = app.clock.now().date()
+        elif due:
+            weights = check_due_weights(
+                app.weights_sources,
+                app.stores,
+                app.config.check,
+                cheapest=cheapest,
+                today=today,
+                state_dir=app.state_dir,
+                repair=repair,
+                emit=app.emit,
+            )
     _tell(session, outcome, prices, today)
-    for file in weights:
-        _tell_weights(session, file)
-    if outcome.report.damaged or any(not file.healed_from for file in weights):
+    _tell_weights(session, weights, prices, today)
+    if outcome.report.damaged or any(one.damaged for one in weights):
         return 22
-    return 0 if outcome.report.sound else 3
+    return 0 if outcome.report.sound and all(one.mirror.answered for one in weights) else 3
 
 
-def _tell_weights(session: Session, file: WeightsRepair) -> None:
-    values = {
-        "store": file.store,
-        "path": file.path,
-        "what": file.what,
-        "healed_from": file.healed_from,
-        "bytes_fetched": file.bytes_fetched,
-        "why": file.why,
-    }
-    end = f"put back from {file.healed_from}" if file.healed_from else file.why
-    words = ": ".join(part for part in (file.store, file.path, file.what, end) if part)
-    session.terminal.result("weights_file", values, words)
+def _tell_weights(
+    session: Session, weights: Sequence[WeightsCheck], prices: dict[str, float], today: date
+) -> None:
+    from drkit.units import format_bytes
+
+    rows: list[dict[str, Any]] = [
+        {
+            "source": one.source,
+            "store": one.mirror.store,
+            "files": one.mirror.files,
+            "files_read": one.mirror.files_read,
+            "bytes_read": one.mirror.bytes_read
+            if session.json_lines
+            else format_bytes(one.mirror.bytes_read),
+            "egress_usd": round(one.mirror.bytes_read / 1e9 * prices.get(one.mirror.store, 0), 4),
+            "sound": not one.mirror.repairs,
+        }
+        for one in weights
+    ]
+    columns = ("source", "store", "files", "files_read", "bytes_read", "sound")
+    if rows:
+        session.terminal.table("weights_check", columns, rows)
+    for one in weights:
+        for file in one.mirror.repairs:
+            values = asdict(file)
+            end = f"put back from {file.healed_from}" if file.healed_from else file.why
+            words = ": ".join(part for part in (file.store, file.path, file.what, end) if part)
+            session.terminal.result("weights_file", values, words)
+        if one.log is not None:
+            tell_turns(session, one.mirror.store, one.log, today, source=one.source)
 
 
 def egress_prices(app: App) -> dict[str, float]:
@@ -153,9 +183,7 @@ def _tell(session: Session, outcome: CheckOutcome, prices: dict[str, float], tod
                 "named by no index: left by a run that died or is under way; drkit prune takes them"
             )
     for name, log in outcome.logs.items():
-        values = {"store": name, "days": log.of, "turns_read": len(log.read)}
-        values["since"] = str(log.whole_since or log.since)
-        session.terminal.result("read_turns", values, _turns_text(name, log, today))
+        tell_turns(session, name, log, today)
     if outcome.healed is not None:
         for name, thing in outcome.healed.restored:
             session.terminal.result(
@@ -174,10 +202,3 @@ def _tell(session: Session, outcome: CheckOutcome, prices: dict[str, float], tod
             "what is lost may be in a store that did not answer; else drkit repair packs saves "
             "what is left of damaged packs, and drkit repair snapshots leaves the losses out"
         )
-
-
-def _turns_text(name: str, log: ReadLog, today: date) -> str:
-    if log.whole_since is not None:
-        days = (today - log.whole_since).days
-        return f"{name}: every pack was read within the last {days + 1} of {log.of} days"
-    return f"{name}: {len(log.read)} of {log.of} parts were read since {log.since}"

@@ -41,6 +41,7 @@ def status(session: Session) -> int:
 def _stores(session: Session, app: App) -> Status:
     """What each store holds, and how they stand to each other."""
     from drkit.cli.reports import standing_rows, status_rows
+    from drkit.cli.turns import tell_all_turns
     from drkit.operations.standing import standings_of
     from drkit.operations.status import status_of
     from drkit.points.find import list_points
@@ -65,6 +66,7 @@ def _stores(session: Session, app: App) -> Status:
     session.terminal.table("store_status", store_columns, store_rows)
     for words in prune_words:
         session.terminal.say(words)
+    tell_all_turns(session, app)
     if not found.points:
         session.terminal.say("no point yet: drkit backup")
     for held in found.unacknowledged:

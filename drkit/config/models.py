@@ -30,12 +30,17 @@ class Job(Strict):
     cron: Cron | None = None
     sources: tuple[Name, ...] = Field((), description="backup: only these; default all.")
     to: Name | None = Field(None, description="run-drill: the target.")
+    repair: bool = Field(
+        False, description="check: put back what one store has wrong, from another one."
+    )
     deadline: Seconds = Field("1h", validate_default=True)
 
     @model_validator(mode="after")
     def _one_clock(self) -> Job:
         if (self.every is None) == (self.cron is None):
             raise ValueError("a schedule has either `every` or `cron`")
+        if self.repair and self.run != "check":
+            raise ValueError("`repair` belongs to a check")
         return self
 
 

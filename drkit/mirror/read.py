@@ -75,6 +75,20 @@ def find_manifest(
     return found[chosen], tuple(whole)
 
 
+def best_manifest(stores: Sequence[Store], model: str, revision: str) -> Manifest:
+    """As `find_manifest`, but where no store holds every file: the manifest that most of them have,
+    so that each can be mended from what the others still hold.
+    """
+    try:
+        return find_manifest(stores, model, revision)[0]
+    except NoMirror:
+        held = [found for s in stores if (found := look_at(s, model, revision).manifest)]
+        if not held:
+            raise
+        votes = Counter(manifest.digest for manifest in held)
+        return max(held, key=lambda manifest: votes[manifest.digest])
+
+
 def verify_directory(manifest: Manifest, root: Path, emit: Emit) -> list[FileDifference]:
     """Every way in which the files below `root` are not those of `manifest`: missing, extra,
     of another size, or of other bytes, naming the tensors that are hit. Empty: they are equal.

@@ -8,7 +8,7 @@ held back until the SHA-256 of all of it is the manifest's; a copy that is wrong
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from drkit.errors import DamagedData, DrkitError
@@ -36,6 +36,20 @@ class WeightsRepair:
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class MirrorCheck:
+    """One store's copy: of `files`, so many were read whole and hashed; the others are listed with
+    their sizes. `answered`: everything that was asked of the store was told.
+    """
+
+    store: str
+    files: int
+    files_read: int
+    bytes_read: int
+    repairs: tuple[WeightsRepair, ...]
+    answered: bool
+
+
 def repair_weights(
     manifest: Manifest, stores: Sequence[Store], emit: Emit, *, dry_run: bool = False
 ) -> tuple[WeightsRepair, ...]:
@@ -44,36 +58,65 @@ def repair_weights(
     All of it is read, in every store. With `dry_run` it is only told what is wrong. A store that
     does not answer is told too, and left as it is.
     """
+    checks = [check_mirror(manifest, store, stores, emit, dry_run=dry_run) for store in stores]
+    return tuple(repair for check in checks for repair in check.repairs)
+
+
+def check_mirror(
+    manifest: Manifest,
+    store: Store,
+    stores: Sequence[Store],
+    emit: Emit,
+    *,
+    wanted: Callable[[FileEntry], bool] = lambda entry: True,
+    dry_run: bool = False,
+) -> MirrorCheck:
+    """What `store` has, and what was mended there from others of `stores` (not with `dry_run`).
+
+    The files that are `wanted` are read whole, and those that are not listed with their size; all
+    of them where the manifest is gone or damaged: it is put back only beside sound files.
+    """
+    others = [other for other in stores if other is not store]
+    held = look_at(store, manifest.model, manifest.revision)
+    files = len(manifest.files)
+    if held.unusable is not None:
+        away = WeightsRepair(store.name, MANIFEST, "", why=held.unusable)
+        return MirrorCheck(store.name, files, 0, 0, (away,), answered=False)
+    if held.manifest not in (None, manifest):
+        why = "the store holds another manifest of this revision; it was left alone"
+        other = WeightsRepair(store.name, MANIFEST, "is another one", why=why)
+        _tell(other, emit)
+        return MirrorCheck(store.name, files, 0, 0, (other,), answered=True)
+    lacking = frozenset(held.lacks(manifest))
+    todo = [
+        entry
+        for entry in manifest.files
+        if held.manifest is None or entry.path in lacking or wanted(entry)
+    ]
+    task, total_bytes = f"check {store.name}", sum(entry.size_bytes for entry in todo)
     found: list[WeightsRepair] = []
-    for store in stores:
-        others = [other for other in stores if other is not store]
-        held = look_at(store, manifest.model, manifest.revision)
-        if held.unusable is not None or held.manifest not in (None, manifest):
-            why = held.unusable or "holds another manifest of this revision; it was left alone"
-            found.append(WeightsRepair(store.name, MANIFEST, "", why=why))
+    files_read = bytes_read = done_bytes = 0
+    answered = True
+    for entry in todo:
+        emit(Progress(task, done_bytes, total_bytes, "bytes", entry.path))
+        done_bytes += entry.size_bytes
+        try:
+            wrong, read = _wrong(manifest, entry, store)
+        except DrkitError as error:
+            found.append(WeightsRepair(store.name, entry.path, "", why=error.message))
+            answered = False
             continue
-        done_bytes = 0
-        for entry in manifest.files:
-            emit(
-                Progress(
-                    f"check {store.name}", done_bytes, manifest.total_bytes, "bytes", entry.path
-                )
-            )
-            done_bytes += entry.size_bytes
-            try:
-                wrong = _wrong(manifest, entry, store)
-            except DrkitError as error:
-                found.append(WeightsRepair(store.name, entry.path, "", why=error.message))
-                continue
-            if wrong:
-                repair = WeightsRepair(store.name, entry.path, wrong, why="nothing was changed")
-                if not dry_run:
-                    repair = _mend(manifest, entry, store, others, wrong)
-                _tell(repair, emit)
-                found.append(repair)
-        if held.manifest is None and not any(r.store == store.name and r.why for r in found):
-            found.append(_mend_manifest(manifest, store, emit, dry_run=dry_run))
-    return tuple(found)
+        files_read += 1
+        bytes_read += read
+        if wrong:
+            repair = WeightsRepair(store.name, entry.path, wrong, why="nothing was changed")
+            if not dry_run:
+                repair = _mend(manifest, entry, store, others, wrong)
+            _tell(repair, emit)
+            found.append(repair)
+    if held.manifest is None and not any(repair.why for repair in found):
+        found.append(_mend_manifest(manifest, store, emit, dry_run=dry_run))
+    return MirrorCheck(store.name, files, files_read, bytes_read, tuple(found), answered)
 
 
 def damaged_spans(entry: FileEntry, store: Store, name: str) -> tuple[Span, ...]:
@@ -88,17 +131,24 @@ def damaged_spans(entry: FileEntry, store: Store, name: str) -> tuple[Span, ...]
     return hit or _between(entry)
 
 
-def _wrong(manifest: Manifest, entry: FileEntry, store: Store) -> str:
-    """What is wrong with the file in `store`, in words; empty when it is sound."""
+def _wrong(manifest: Manifest, entry: FileEntry, store: Store) -> tuple[str, int]:
+    """What is wrong with the file in `store`, in words; empty when it is sound. And how many bytes
+    were read to know that.
+    """
     name = manifest.folder + entry.path
+    bytes_read = 0
+
+    def read(offset: int, length: int) -> bytes:
+        nonlocal bytes_read
+        data = store.get(name, offset=offset, length=length)
+        bytes_read += len(data)
+        return data
+
     try:
-        size_bytes = store.stat(name).size_bytes
+        difference = compare(entry, store.stat(name).size_bytes, read)
     except ObjectMissing:
-        return "is missing"
-    difference = compare(
-        entry, size_bytes, lambda offset, length: store.get(name, offset=offset, length=length)
-    )
-    return difference.what if difference else ""
+        return "is missing", bytes_read
+    return difference.what if difference else "", bytes_read
 
 
 def _mend(

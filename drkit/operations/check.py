@@ -5,23 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import date
 from pathlib import Path
-
-import orjson
 
 from drkit.errors import PlaceError
 from drkit.events import Emit, Note
+from drkit.operations.reading_log import packs_log, read_logs, write_logs
 from drkit.repository.check.check import check_repository
 from drkit.repository.check.read_turns import ReadLog, after_reading, due_turns, log_of
-from drkit.repository.check.reading_choice import Reading, ReadTurns
+from drkit.repository.check.reading_choice import Reading, ReadTurns, turn_of
 from drkit.repository.check.values import CheckReport
+from drkit.repository.format.layout import DATA
 from drkit.repository.heal.heal import Healed, heal
 from drkit.repository.locks.locks import take_locks
 from drkit.repository.repository import Repository
-from drkit.stores.durable import write_file
-
-_LOG_FILE = "check/reads.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +68,11 @@ def run_due_check(
     emit: Emit,
 ) -> CheckOutcome:
     """Reads the turns that are due today: each store's packs once in so many `days` (by store
-    name; a store that is not named is not read). Packs are told apart by their names alone.
+    name; a store that is not named is not read). Packs are told apart by their names alone. A turn
+    in which a pack stays damaged is due again the next day.
     """
     today = repository.clock.now().date()
-    path = state_dir / _LOG_FILE
+    path = packs_log(state_dir)
     former = read_logs(path)
     logs = {name: log_of(former.get(name), of, today) for name, of in days.items()}
     due = {name: due_turns(log, today) for name, log in logs.items()}
@@ -85,37 +82,14 @@ def run_due_check(
     for name, turns in due.items():
         checked = outcome.found.stores.get(name)
         if checked is not None and checked.read_whole:
-            logs[name] = after_reading(logs[name], turns, today)
-    write_file(path, _as_bytes(logs))
+            stay = {
+                turn_of(finding.name.rpartition("/")[2], days[name])
+                for finding in outcome.report.stores[name].findings
+                if finding.name.startswith(DATA)
+            }
+            logs[name] = after_reading(logs[name], turns - stay, today)
+    write_logs(path, logs)
     return CheckOutcome(outcome.found, outcome.report, outcome.healed, logs)
-
-
-def read_logs(path: Path) -> dict[str, ReadLog]:
-    """What the file remembers, by store; nothing where it is gone or cannot be understood."""
-    try:
-        entries = orjson.loads(path.read_bytes())["stores"]
-        return {
-            name: ReadLog(
-                int(entry["of"]),
-                date.fromisoformat(entry["since"]),
-                {int(turn): date.fromisoformat(day) for turn, day in entry["read"].items()},
-            )
-            for name, entry in entries.items()
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
-
-
-def _as_bytes(logs: Mapping[str, ReadLog]) -> bytes:
-    stores = {
-        name: {
-            "of": log.of,
-            "since": log.since.isoformat(),
-            "read": {str(turn): day.isoformat() for turn, day in sorted(log.read.items())},
-        }
-        for name, log in logs.items()
-    }
-    return orjson.dumps({"drkit": 1, "stores": stores}, option=orjson.OPT_INDENT_2)
 
 
 def _with_what_stayed(after: CheckReport, found: CheckReport, healed: Healed) -> CheckReport:

@@ -83,7 +83,7 @@ def monthly_cost(config: Config) -> CostReport:
     }
     sizes = _sizes(config)
     stored = {name: _stored_bytes(config, name, sizes, prices[name]) for name in config.stores}
-    counts = _requests(config, sizes, stored, prices)
+    counts = _requests(config, sizes, prices)
     bills = tuple(_bill(name, prices[name], stored[name], counts[name]) for name in config.stores)
     return CostReport(bills, tuple(_notes(config, sizes, bills)))
 
@@ -179,30 +179,39 @@ def _repository_bytes(config: Config, store: str, sizes: Sequence[Size]) -> floa
 
 
 def _requests(
-    config: Config, sizes: Sequence[Size], stored: Mapping[str, float], prices: Mapping[str, Price]
+    config: Config, sizes: Sequence[Size], prices: Mapping[str, Price]
 ) -> dict[str, Counts]:
     """All that a month asks of each store."""
     counts = dict.fromkeys(config.stores, Counts())
     backups, checks = _jobs(config, "backup"), _runs(config, "check")
     for store, configured in config.stores.items():
         snapshots = _snapshots(config, configured.keep)
+        held = _repository_bytes(config, store, sizes)
         for job, runs in backups:
             new_bytes = _new_bytes(config, job, sizes)
-            once = requests.backup_requests(new_bytes, snapshots, stored[store])
+            once = requests.backup_requests(new_bytes, snapshots, held)
             counts[store] += once.times(runs)
             for size in sizes:
                 if store in (size.stores or ()) and size.name in (job.sources or (size.name,)):
                     counts[store] += requests.mirror_requests(_WEIGHT_FILES, 0).times(runs)
-        counts[store] += requests.check_requests(snapshots, stored[store]).times(checks)
-        repacked = stored[store] * _REPACKED_SHARE
+        counts[store] += requests.check_requests(snapshots, held).times(checks)
+        repacked = held * _REPACKED_SHARE
         prunes = _runs(config, "prune")
-        counts[store] += requests.prune_requests(snapshots, stored[store], 0).times(prunes)
+        counts[store] += requests.prune_requests(snapshots, held, 0).times(prunes)
         written_anew = requests.prune_requests(0, 0, repacked)
         counts[store] += written_anew.times(min(prunes, DAYS_A_MONTH / _PRUNE_CYCLE_DAYS))
     cheapest = sorted(config.stores, key=lambda name: prices[name].egress_usd_per_gb)
     for store, days in config.check.days(cheapest).items() if checks else ():
         whole = requests.read_requests(_repository_bytes(config, store, sizes))
         counts[store] += whole.times(DAYS_A_MONTH / days)
+    for size in sizes if checks else ():
+        mirrors = [store for store in cheapest if store in (size.stores or ())]
+        days_of = config.check.days(mirrors)
+        for store in mirrors:
+            counts[store] += requests.mirror_check_requests(_WEIGHT_FILES).times(checks)
+            if store in days_of:
+                whole = requests.mirror_read_requests(_WEIGHT_FILES, size.held)
+                counts[store] += whole.times(DAYS_A_MONTH / days_of[store])
     for size in sizes:
         holders = size.stores or tuple(config.stores)
         least = requests.LEAST_RANGE_BYTES if size.stores else requests.LEAST_READ_BYTES
@@ -268,9 +277,12 @@ def _notes(config: Config, sizes: Sequence[Size], bills: Sequence[StoreCost]) ->
         cheapest = sorted(bills, key=lambda bill: bill.price.egress_usd_per_gb)
         turns = config.check.days([bill.store for bill in cheapest])
         read = ", ".join(f"{store} once in {days} days" for store, days in turns.items())
-        mirrored = any(size.stores is not None for size in sizes)
-        but = "; none that is scheduled reads weights" if mirrored else ""
-        notes.append(f"checks read packs by turns: {read}{but}")
+        notes.append(f"checks read packs by turns: {read}")
+        for size in sizes:
+            turns = config.check.days([b.store for b in cheapest if b.store in (size.stores or ())])
+            read = ", ".join(f"{store} once in {days} days" for store, days in turns.items())
+            if turns:
+                notes.append(f"and {size.name}: {read}")
     if _runs(config, "run-drill"):
         notes.append("a drill reads all content once, from the first store")
     notes.append(

@@ -16,6 +16,7 @@ _INDEX_SHARE = 0.001
 # Small files of a pack are read a few at a time, weights by ranges.
 LEAST_READ_BYTES = 64 << 10
 LEAST_RANGE_BYTES = 1 << 20
+_MIRROR_READ_BYTES = 8 << 20  # what a check reads of a mirrored file at once
 
 
 def objects(snapshots: float, stored_bytes: float) -> float:
@@ -49,6 +50,17 @@ def mirror_requests(files: int, new_bytes: float) -> Counts:
         sent_bytes=int(new_bytes),
         read_bytes=1 << 20,
     )
+
+
+def mirror_check_requests(files: int) -> Counts:
+    """One look at a mirror's listing and manifest, before any of its files is read."""
+    return Counts(gets=2, lists=2 + files // PAGE, read_bytes=2 << 20)
+
+
+def mirror_read_requests(files: int, size_bytes: float) -> Counts:
+    """So many mirrored files read back and hashed."""
+    ranges = files + ceil(size_bytes / _MIRROR_READ_BYTES)
+    return Counts(gets=ranges, stats=files, read_bytes=int(size_bytes))
 
 
 def check_requests(snapshots: float, stored_bytes: float) -> Counts:

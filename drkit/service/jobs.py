@@ -52,6 +52,8 @@ def plan_jobs(schedules: Mapping[str, Job]) -> tuple[tuple[PlannedJob, ...], tup
         arguments: list[str] = [job.run]
         if job.run in ("check", "probe"):
             arguments.append("--due")
+        if job.repair:
+            arguments.append("--repair")
         if job.run == "prune":
             arguments.append("--forget")
         for source in job.sources:

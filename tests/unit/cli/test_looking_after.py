@@ -27,7 +27,10 @@ stores:
 repository: {password: "file:password"}
 sources:
   notes: {kind: tree, path: notes}
-check: {read_all_within: 2d, elsewhere_within: null}
+  model: {kind: weights, path: model, model: tiny, revision: r1, stores: [disk, copy]}
+check: {read_all_within: 2d, elsewhere_within: 4d}
+schedules:
+  check: {run: check, every: 1d, repair: true}
 """
 
 
@@ -37,6 +40,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "notes").mkdir()
     (place / "notes" / "a.md").write_text("first")
     (place / "notes" / "b.bin").write_bytes(bytes(range(256)) * 2000)
+    (place / "model").mkdir()
+    for number in range(8):
+        (place / "model" / f"part-{number}.bin").write_bytes(bytes([number]) * 5000)
     (place / "password").write_text("correct horse")
     (place / "schedules.yaml").write_text(CONFIG)
     return place
@@ -113,21 +119,55 @@ def test_damage_in_one_store_is_found_and_put_back(run: Any, place: Path) -> Non
     whole = victim.read_bytes()
     victim.write_bytes(whole[:99] + bytes([whole[99] ^ 1]) + whole[100:])
     rows = run("check", "--read-data", status=22)
-    assert {row["store"]: row["sound"] for row in rows} == {"disk": True, "copy": False}
+    assert {row["store"]: row["sound"] for row in rows[:2]} == {"disk": True, "copy": False}
     assert victim.name in rows[1]["problems"][0]
     run("check", "--store", "disk", "--read-data")
     rows = run("check", "--read-data", "--repair")
-    assert [row["object"].rpartition("/")[2] for row in rows[2:]] == [victim.name]
+    restored = [row["object"] for row in rows if row["message_type"] == "restored"]
+    assert [name.rpartition("/")[2] for name in restored] == [victim.name]
     assert victim.read_bytes() == whole
 
     (place / "copy" / "repository" / "config").unlink()
     assert run("check", "--repair", status=3)
     run("repair", "config", "copy")
     run("check")
-    turns = run("check", "--due")[-1]
-    assert (turns["store"], turns["days"], turns["turns_read"]) == ("disk", 2, 1)
+    due = run("check", "--due")
+    said = [row for row in due if row["message_type"] == "read_turns"]
+    assert [(row["source"], row["store"], row["days"], row["turns_read"]) for row in said] == [
+        (None, "disk", 2, 1),
+        (None, "copy", 4, 1),
+        ("model", "disk", 2, 1),
+        ("model", "copy", 4, 1),
+    ]
+    status = [row for row in run("status") if row["message_type"] == "read_turns"]
+    assert status == said
     run("check", "--read-data-subset", "0/3", status=2)
     run("check", "--read-data", "--due", status=2)
+
+
+def test_weights_are_read_by_turns_and_put_back_from_the_other_mirror(
+    run: Any, place: Path
+) -> None:
+    victim = place / "disk" / "weights" / "tiny" / "r1" / "part-3.bin"
+    whole = victim.read_bytes()
+    victim.write_bytes(whole[:99] + bytes([whole[99] ^ 1]) + whole[100:])
+    shutil.rmtree(place / ".drkit" / "check", ignore_errors=True)
+    config = place / "schedules.yaml"
+    config.write_text(CONFIG.replace("read_all_within: 2d", "read_all_within: 1d"))
+    try:
+        rows = run("check", "--due", status=22)
+        (found,) = [row for row in rows if row["message_type"] == "weights_file"]
+        assert (found["store"], found["path"], found["healed_from"]) == ("disk", "part-3.bin", "")
+        rows = run("check", "--due", "--repair")
+    finally:
+        config.write_text(CONFIG)
+    (mended,) = [row for row in rows if row["message_type"] == "weights_file"]
+    assert (mended["path"], mended["healed_from"]) == ("part-3.bin", "copy")
+    (disk, _) = [row for row in rows if row["message_type"] == "weights_check"]
+    assert (disk["files"], disk["files_read"], disk["bytes_read"]) == (8, 8, 40_000)
+    assert victim.read_bytes() == whole
+    (turns, *_) = [row for row in rows if row.get("source") == "model" and "days" in row]
+    assert (turns["store"], turns["turns_read"]) == ("disk", 1)
 
 
 def test_losses_are_named_and_left_out(run: Any, place: Path) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from drkit.operations.check import read_logs, run_check, run_due_check
+from drkit.operations.check import run_check, run_due_check
+from drkit.operations.reading_log import read_logs
 from drkit.repository.backup import blob_writer
 from drkit.repository.check.reading_choice import ReadAll, ReadNothing
 from drkit.repository.format.layout import CONFIG, DATA, KEYS
@@ -68,11 +69,16 @@ def test_what_a_turn_reads_is_damaged_and_found_in_time(two: Any, tmp_path: Path
     name = sorted(packs(b2))[3]
     b2.damage(name, at=40)
     days = []
-    for day in range(10):
+    for day in range(20):
         outcome = run_due_check(two.open(), DAYS, tmp_path, cheapest=ORDER, emit=two.emit)
         days += [day] if any(f.name == name for f in outcome.report.findings) else []
         two.clock.advance(86400)
-    assert days, "within the ten days it was read, and found"
+    assert days[0] < 10, "within the ten days it was read, and found"
+    assert days == list(range(days[0], 20)), "and told every day, as long as nobody mends it"
+    run_due_check(two.open(), DAYS, tmp_path, repair=True, cheapest=ORDER, emit=two.emit)
+    two.clock.advance(86400)
+    outcome = run_due_check(two.open(), DAYS, tmp_path, cheapest=ORDER, emit=two.emit)
+    assert outcome.found.sound
 
 
 def test_a_store_that_was_away_on_its_day_is_read_on_the_next(two: Any, tmp_path: Path) -> None:

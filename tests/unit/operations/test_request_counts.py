@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from drkit.clock import ManualClock
+from drkit.config.sources import WeightsSource
 from drkit.coordination.memory import MemoryArbiter
 from drkit.events import discard
 from drkit.mirror.write import mirror_weights
 from drkit.operations import requests
 from drkit.operations.backup import back_up
+from drkit.operations.check_weights import check_weights
 from drkit.operations.cutting import Due
 from drkit.points.find import choose_point, list_points
 from drkit.repository.check.check import check_repository
@@ -177,6 +179,27 @@ def test_a_mirror_that_is_looked_at_and_one_that_is_sent(deployment: Deployment)
     for counted in looked[:2]:
         within(counted, requests.mirror_requests(3, 0) + opening)
         assert counted.puts == 0
+
+
+def test_a_mirror_that_is_read_back(deployment: Deployment) -> None:
+    folder = deployment.folder / "large"
+    folder.mkdir()
+    sizes = (17 << 20, 100, 0)
+    for number, size in enumerate(sizes):
+        (folder / f"{number}.bin").write_bytes(deployment.rng.randbytes(size))
+    stores = deployment.stores[1:]
+    cache = folder.with_suffix(".json")
+    mirror_weights(folder, model="l", revision="1", stores=stores, cache=cache, emit=discard)
+    names = ("s3", "b2")
+    source = WeightsSource(kind="weights", path="/l", model="l", revision="1", stores=names)
+    before = [store.counts for store in stores]
+    check_weights({"w": source}, stores, repair=False, emit=discard)
+    reckoned = requests.mirror_check_requests(3) + requests.mirror_read_requests(3, sum(sizes))
+    for store, then in zip(stores, before, strict=True):
+        counted = store.counts - then
+        assert counted.read_bytes >= sum(sizes)
+        within(counted, reckoned)
+        assert reckoned.requests <= 2 * counted.requests
 
 
 def test_a_list_of_many_objects_is_one_request_a_page() -> None:

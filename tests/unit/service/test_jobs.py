@@ -30,6 +30,15 @@ def test_a_prune_forgets_by_the_keep_rules_first() -> None:
     assert left_out == ()
 
 
+def test_a_check_reads_what_is_due_and_puts_back_where_that_is_said() -> None:
+    jobs, _ = plan_jobs(
+        {"look": Job(run="check", every="1d"), "mend": Job(run="check", every="1d", repair=True)}
+    )
+    assert [job.arguments for job in jobs] == [("check", "--due"), ("check", "--due", "--repair")]
+    with pytest.raises(ValueError, match="belongs to a check"):
+        Job(run="prune", every="1d", repair=True)
+
+
 def test_a_command_that_this_version_lacks_is_left_out_and_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

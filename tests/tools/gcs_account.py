@@ -50,9 +50,6 @@ class Account:
             }
         )
 
-    def revoke(self) -> None:
-        self._tokens.clear()
-
     def token(self, body: bytes) -> Json:
         """A token for a signed assertion."""
         assertion = parse_qs(body.decode())["assertion"][0]

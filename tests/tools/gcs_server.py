@@ -1,7 +1,7 @@
 """Cloud Storage on loopback: the emulator of PyPI behind a filter that does what it leaves out.
 
 The emulator (gcp-storage-emulator) keeps objects, checks checksums and lists. It ignores generation
-preconditions, versions, holds, retention, page sizes, tokens and signatures; the filter enforces
+preconditions, holds, retention, page sizes, tokens and signatures; the filter enforces
 them as the JSON API's reference describes, one request at a time. What is proved against it is
 proved against this stand-in, not against Google.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import functools
-import http.client
 import json
 import threading
 import time
@@ -18,12 +17,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
-from gcp_storage_emulator.server import RequestHandler, create_server
 from gcs_account import EMAIL, Account, Json, Refusal
+from gcs_emulator import Answer, Emulator
 
 from drkit.clock import SystemClock
 from drkit.config.stores import GcsStore as GcsConfig
@@ -35,14 +35,11 @@ from drkit.stores.gcs import GcsStore, settings_of
 _KEPT = ("retention", "temporaryHold", "eventBasedHold", "kmsKeyName", "metadata")
 BRISK = Retry(tries=6, first_s=0.01, most_s=0.05)
 
-RequestHandler.disable_nagle_algorithm = True  # 40 ms an answer otherwise
-
 
 @dataclass
 class Rules:
     """What a test may set. `extra` is laid over the bucket's own metadata."""
 
-    needs_token: bool = False
     permissions: set[str] = field(default_factory=set)
     extra: Json = field(default_factory=dict)
     date_off_s: float = 0
@@ -59,12 +56,8 @@ class GcsServer:
         self.account = Account()
         self._lock = threading.RLock()
         self._objects: dict[str, Json] = {}
-        self._versions: dict[tuple[str, str], tuple[Json, bytes]] = {}
         self._uploads: dict[str, tuple[str, str | None, Json]] = {}
-        self._inner = create_server("127.0.0.1", 0, in_memory=True, default_bucket=bucket)
-        self._inner._api.daemon = True
-        self._inner.start()
-        self._inner_port = self._inner._api._httpd.server_address[1]
+        self._inner = Emulator(bucket)
         handler = type("Handler", (_Handler,), {"server_": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
@@ -74,7 +67,7 @@ class GcsServer:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
-        self._inner.stop()
+        self._inner.close()
 
     def key_file(self) -> str:
         """The text of a service account's key that this server takes."""
@@ -105,17 +98,7 @@ class GcsServer:
         """Changes the bucket's settings: versioning, lifecycle, ..."""
         self.rules.extra.update(settings)
 
-    def revoke(self) -> None:
-        """No token that was given out is good any more."""
-        self.account.revoke()
-
-    def versions(self, name: str) -> list[str]:
-        """The generations of `name` that are not current any more."""
-        return [generation for found, generation in self._versions if found == name]
-
-    def answer(
-        self, method: str, target: str, headers: http.client.HTTPMessage, body: bytes
-    ) -> tuple[int, dict[str, str], bytes]:
+    def answer(self, method: str, target: str, headers: HTTPMessage, body: bytes) -> Answer:
         with self._lock:
             self.requests.append((method, target))
             try:
@@ -125,9 +108,7 @@ class GcsServer:
             except (ValueError, IndexError, KeyError):
                 return _refused(Refusal(400, "parseError", "The request cannot be parsed."))
 
-    def _answer(
-        self, method: str, target: str, headers: http.client.HTTPMessage, body: bytes
-    ) -> tuple[int, dict[str, str], bytes]:
+    def _answer(self, method: str, target: str, headers: HTTPMessage, body: bytes) -> Answer:
         parts = urlsplit(target)
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         if parts.path == "/token":
@@ -136,15 +117,14 @@ class GcsServer:
             self.account.check_signature(
                 method, parts.path, parts.query, headers["Host"], self.rules.clock_ahead_s
             )
-            return self._read(unquote(parts.path).split("/", 2)[2], target, headers, query)
-        if self.rules.needs_token:
-            self.account.check_token(headers.get("Authorization", ""))
+            return self._read(unquote(parts.path).split("/", 2)[2], headers)
+        self.account.check_token(headers.get("Authorization", ""))
         path = parts.path.removeprefix("/upload").removeprefix("/storage/v1")
         bucket, _, rest = path.removeprefix("/b/").partition("/")
         if bucket != self.bucket:
             raise Refusal(404, "notFound", "The specified bucket does not exist.")
         if not rest:
-            return self._bucket(method, target, headers, body)
+            return self._bucket()
         if rest == "iam/testPermissions":
             asked = parse_qs(parts.query).get("permissions", [])
             return _json({"permissions": [one for one in asked if one in self.rules.permissions]})
@@ -154,35 +134,27 @@ class GcsServer:
             return self._upload(method, target, headers, body, query)
         name = unquote(rest.removeprefix("o/"))
         if method == "DELETE":
-            return self._delete(name, target, headers, query)
+            return self._delete(name, query)
         if method == "PATCH":
             return self._patch(name, json.loads(body))
         if query.get("alt") == "media":
-            return self._read(name, target, headers, query)
+            return self._read(name, headers)
         return _json(self._current(name))
 
     # Objects
 
-    def _read(
-        self, name: str, target: str, headers: http.client.HTTPMessage, query: dict[str, str]
-    ) -> tuple[int, dict[str, str], bytes]:
+    def _read(self, name: str, headers: HTTPMessage) -> Answer:
         found = self._current(name)
-        if query.get("generation", found["generation"]) != found["generation"]:
-            old = self._versions.get((name, query["generation"]))
-            if old is None:
-                raise Refusal(404, "notFound", f"No such object: {self.bucket}/{name}")
-            return 200, {"X-Goog-Generation": query["generation"]}, old[1]
         wanted = headers.get("Range", "").removeprefix("bytes=")
         first = wanted.partition("-")[0]
         if first.isdigit() and int(first) >= int(found["size"]):
             raise Refusal(416, "requestedRangeNotSatisfiable", "The range is past the end.")
-        inner = f"/storage/v1/b/{self.bucket}/o/{quote(name, safe='')}?alt=media"
-        status, answered, data = self._ask("GET", inner, headers, b"")
+        status, answered, data = self._inner.content(name, headers)
         return status, {**answered, "X-Goog-Generation": found["generation"]}, data
 
-    def _list(self, query: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+    def _list(self, query: dict[str, str]) -> Answer:
         inner = f"/storage/v1/b/{self.bucket}/o?" + urlencode({"prefix": query.get("prefix", "")})
-        _, _, data = self._ask("GET", inner, {}, b"")
+        _, _, data = self._inner.ask("GET", inner, {}, b"")
         items = sorted(json.loads(data)["items"], key=lambda item: str(item["name"]))
         after = base64.b64decode(query.get("pageToken", "")).decode()
         items = [item for item in items if item["name"] > after]
@@ -194,22 +166,15 @@ class GcsServer:
             page["nextPageToken"] = base64.b64encode(items[most - 1]["name"].encode()).decode()
         return _json(page)
 
-    def _delete(
-        self, name: str, target: str, headers: http.client.HTTPMessage, query: dict[str, str]
-    ) -> tuple[int, dict[str, str], bytes]:
-        if (name, query.get("generation", "")) in self._versions:
-            del self._versions[(name, query["generation"])]
-            return 204, {}, b""
+    def _delete(self, name: str, query: dict[str, str]) -> Answer:
         self._current(name)
         self._check_generation(name, query.get("ifGenerationMatch"))
         self._check_free(name)
-        self._keep_version(name)
-        inner = f"/storage/v1/b/{self.bucket}/o/{quote(name, safe='')}"
-        self._ask("DELETE", inner, {}, b"")
+        self._inner.delete(name)
         self._objects.pop(name, None)
         return 204, {}, b""
 
-    def _patch(self, name: str, values: Json) -> tuple[int, dict[str, str], bytes]:
+    def _patch(self, name: str, values: Json) -> Answer:
         self._current(name)
         self._objects.setdefault(name, {}).update(
             {key: values[key] for key in _KEPT if key in values}
@@ -220,10 +185,10 @@ class GcsServer:
         self,
         method: str,
         target: str,
-        headers: http.client.HTTPMessage,
+        headers: HTTPMessage,
         body: bytes,
         query: dict[str, str],
-    ) -> tuple[int, dict[str, str], bytes]:
+    ) -> Answer:
         session = query.get("upload_id")
         if session is not None:
             return self._part(method, session, target, headers, body)
@@ -233,21 +198,20 @@ class GcsServer:
         self._check_generation(name, wanted)
         self._check_free(name)
         if kind == "resumable":
-            status, answered, data = self._ask("POST", target, headers, body)
+            status, answered, data = self._inner.ask("POST", target, headers, body)
             location = answered["Location"]
             upload = parse_qs(urlsplit(location).query)["upload_id"][0]
             self._uploads[upload] = (name, wanted, resource)
             return status, answered, data
-        self._keep_version(name)
-        status, answered, data = self._ask("POST", target, headers, body)
+        status, answered, data = self._inner.ask("POST", target, headers, body)
         if status == 200:
             self._remember(name, resource)
             data = json.dumps(self._current(name)).encode()
         return status, answered, data
 
     def _part(
-        self, method: str, session: str, target: str, headers: http.client.HTTPMessage, body: bytes
-    ) -> tuple[int, dict[str, str], bytes]:
+        self, method: str, session: str, target: str, headers: HTTPMessage, body: bytes
+    ) -> Answer:
         if session not in self._uploads:
             raise Refusal(410, "gone", "The upload session is gone.")
         if method == "DELETE":
@@ -255,7 +219,7 @@ class GcsServer:
             return 499, {}, b""
         name, wanted, resource = self._uploads[session]
         self._check_generation(name, wanted)
-        status, answered, data = self._ask("PUT", target, headers, body)
+        status, answered, data = self._inner.ask("PUT", target, headers, body)
         if status == 308 and answered.get("Range") == "bytes=0-0":
             answered.pop("Range")  # what the emulator says for nothing at all
         if status != 200:
@@ -263,8 +227,7 @@ class GcsServer:
         del self._uploads[session]
         said = headers.get("X-Goog-Hash", "")
         if said and said != f"crc32c={json.loads(data)['crc32c']}":
-            inner = f"/storage/v1/b/{self.bucket}/o/{quote(name, safe='')}"
-            self._ask("DELETE", inner, {}, b"")
+            self._inner.delete(name)
             raise Refusal(400, "invalid", "Provided CRC32C does not match the content.")
         self._remember(name, resource)
         return status, answered, json.dumps(self._current(name)).encode()
@@ -273,8 +236,7 @@ class GcsServer:
         self._objects[name] = {key: resource[key] for key in _KEPT if key in resource}
 
     def _current(self, name: str) -> Json:
-        inner = f"/storage/v1/b/{self.bucket}/o/{quote(name, safe='')}"
-        status, _, data = self._ask("GET", inner, {}, b"")
+        status, _, data = self._inner.about(name)
         if status != 200:
             raise Refusal(404, "notFound", f"No such object: {self.bucket}/{name}")
         item: Json = json.loads(data)
@@ -302,50 +264,14 @@ class GcsServer:
             said = f"Object '{name}' is subject to bucket's retention policy or object retention"
             raise Refusal(403, "retentionPolicyNotMet", said)
 
-    def _keep_version(self, name: str) -> None:
-        if not (self.rules.extra.get("versioning") or {}).get("enabled"):
-            return
-        try:
-            found = self._current(name)
-        except Refusal:
-            return
-        inner = f"/storage/v1/b/{self.bucket}/o/{quote(name, safe='')}?alt=media"
-        self._versions[(name, found["generation"])] = (found, self._ask("GET", inner, {}, b"")[2])
-
-    def _bucket(
-        self, method: str, target: str, headers: http.client.HTTPMessage, body: bytes
-    ) -> tuple[int, dict[str, str], bytes]:
+    def _bucket(self) -> Answer:
         if self.rules.permissions and "storage.buckets.get" not in self.rules.permissions:
             raise Refusal(403, "forbidden", f"{EMAIL} does not have storage.buckets.get access.")
-        _, _, data = self._ask("GET", f"/storage/v1/b/{self.bucket}", {}, b"")
+        _, _, data = self._inner.ask("GET", f"/storage/v1/b/{self.bucket}", {}, b"")
         return _json({**json.loads(data), **self.rules.extra})
 
-    # The emulator
 
-    def _ask(
-        self, method: str, target: str, headers: Any, body: bytes
-    ) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self._inner_port, timeout=30)
-        passed = {
-            name: value
-            for name, value in dict(headers).items()
-            if name.lower() not in ("connection", "authorization", "content-length")
-        }
-        try:
-            connection.request(method, target, body or None, passed)
-            reply = connection.getresponse()
-            data = reply.read()
-            kept = {
-                name: value
-                for name, value in reply.getheaders()
-                if name.lower() not in ("content-length", "date", "server", "connection")
-            }
-            return reply.status, kept, data
-        finally:
-            connection.close()
-
-
-def _refused(refusal: Refusal) -> tuple[int, dict[str, str], bytes]:
+def _refused(refusal: Refusal) -> Answer:
     error = {
         "code": refusal.status,
         "message": refusal.said,
@@ -355,11 +281,11 @@ def _refused(refusal: Refusal) -> tuple[int, dict[str, str], bytes]:
     return refusal.status, headers, data
 
 
-def _json(values: Json) -> tuple[int, dict[str, str], bytes]:
+def _json(values: Json) -> Answer:
     return 200, {"Content-Type": "application/json"}, json.dumps(values).encode()
 
 
-def _resource_of(headers: http.client.HTTPMessage, body: bytes) -> Json:
+def _resource_of(headers: HTTPMessage, body: bytes) -> Json:
     """The JSON part of a multipart/related upload."""
     boundary = headers["Content-Type"].partition("boundary=")[2].strip("'\"").encode()
     part = body.split(b"--" + boundary, 2)[1]

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+
+from decision_facts import OUTAGE
 
 from drkit.clock import ManualClock
 from drkit.config.decide import Decide
 from drkit.config.places import Probe
-from drkit.coordination.decision import Decision, DecisionEvent, DecisionState, Facts, decide
+from drkit.coordination.decision import Decision, DecisionEvent, DecisionState, decide
 from drkit.health.interface import Observation, ProbeResult, ServiceHealth, ServiceState, Verdict
 from drkit.health.memory import observation
 from drkit.health.sentry import word_of
@@ -180,22 +182,14 @@ class World:
             self.decision = None
             return None
         witness = word_of(self.witness)
-        facts = Facts(
-            down=True,
+        facts = replace(
+            OUTAGE,
             ever_healthy=self.health.ever_healthy,
             answers=self.health.good_rounds > 0,
             blind=self.health.blind,
             flapping=self.health.flapping,
             seen_down=self.health.down_now + (witness is Word.DOWN),
             seeing=1 + (witness is not Word.NOT_KNOWN),
-            leads=True,
-            arbiter_reachable=True,
-            paused=False,
-            open_run=False,
-            cooldown_left_s=0,
-            unattended_last_day=0,
-            unattended_last_week=0,
-            standby_proof_age_s=60,
         )
         self.decision = decide(
             self.decision or Decision(), DecisionEvent.WEIGHED, facts, self.now_s, self.decide

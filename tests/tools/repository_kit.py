@@ -11,6 +11,7 @@ from pathlib import Path
 
 from drkit.clock import Clock, ManualClock
 from drkit.events import Event, Note, Progress
+from drkit.repository.backup.ahead import Ahead
 from drkit.repository.backup.archive import FormerTree, FreshTree, WriteReport, write_point
 from drkit.repository.backup.scan import BY_ALL, Compare
 from drkit.repository.format.keys import ScryptCost
@@ -37,6 +38,7 @@ class Kit:
     stores: Sequence[Store]
     clock: Clock = field(default_factory=ManualClock)
     events: list[Event] = field(default_factory=list)
+    cache_dir: Path | None = None
 
     def emit(self, event: Event) -> None:
         if not isinstance(event, Progress):
@@ -54,13 +56,14 @@ class Kit:
         init_repository(self.stores, PASSWORD, clock=self.clock, hostname=HOSTNAME, cost=CHEAP)
         return self
 
-    def open(self, stores: Sequence[Store] | None = None) -> Repository:
+    def open(self, stores: Sequence[Store] | None = None, *, remembers: bool = True) -> Repository:
         return open_repository(
             self.stores if stores is None else stores,
             PASSWORD,
             clock=self.clock,
             emit=self.emit,
             hostname=HOSTNAME,
+            cache_dir=self.cache_dir if remembers else None,
         )
 
     def latest(self, repository: Repository) -> ListedSnapshot:
@@ -76,6 +79,7 @@ class Kit:
         compare: Compare = BY_ALL,
         min_copies: int = 1,
         keep: bool = False,
+        ahead: Ahead | None = None,
     ) -> WriteReport:
         """Writes a point with `source` as /sncp, on top of the last one (`keep`: its tree)."""
         opened = repository or self.open()
@@ -87,7 +91,7 @@ class Kit:
         root = (
             FormerTree(former)
             if keep and former
-            else FreshTree(source, excludes or Excludes(exclude), former)
+            else FreshTree(source, excludes or Excludes(exclude), former, ahead)
         )
         self.clock.sleep(1)
         return write_point(

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from decision_facts import OUTAGE
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,23 +21,6 @@ from drkit.coordination.decision import (
 )
 
 S, E = DecisionState, DecisionEvent
-OUTAGE = Facts(
-    down=True,
-    ever_healthy=True,
-    answers=False,
-    blind=False,
-    flapping=False,
-    seen_down=2,
-    seeing=3,
-    leads=True,
-    arbiter_reachable=True,
-    paused=False,
-    open_run=False,
-    cooldown_left_s=0,
-    unattended_last_day=0,
-    unattended_last_week=0,
-    standby_proof_age_s=60,
-)
 AUTO, APPROVE, OBSERVE = (Decide(mode=mode) for mode in ("auto", "approve", "observe"))
 
 

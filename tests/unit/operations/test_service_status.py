@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from decision_facts import OUTAGE
 
 from drkit.config.decide import Decide
-from drkit.coordination.decision import Facts
 from drkit.coordination.hold import HoldNote, Phase
 from drkit.coordination.interface import ArbiterProof, Holding, RoleRecord
 from drkit.health.interface import ServiceHealth, ServiceState
@@ -22,23 +22,7 @@ from drkit.state.health_log import HealthChange
 
 NOW = datetime(2026, 1, 4, 12, tzinfo=UTC)
 ROLE = RoleRecord("chat", 3, "vast", "http://192.0.2.9:8000", NOW - timedelta(days=2), "run-7")
-CALM = Facts(
-    down=False,
-    ever_healthy=True,
-    answers=True,
-    blind=False,
-    flapping=False,
-    seen_down=0,
-    seeing=2,
-    leads=True,
-    arbiter_reachable=True,
-    paused=False,
-    open_run=False,
-    cooldown_left_s=0,
-    unattended_last_day=0,
-    unattended_last_week=0,
-    standby_proof_age_s=20,
-)
+CALM = replace(OUTAGE, down=False, answers=True, seen_down=0, seeing=2, standby_proof_age_s=20)
 STATUS = ServiceStatus(
     service="chat",
     site="vast",

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from drkit.repository.backup.ahead import Ahead, look_ahead
-from drkit.repository.backup.archive import FreshTree, WriteReport, write_point
+from drkit.repository.backup.archive import WriteReport
 from drkit.repository.backup.look import BY_ALL, Compare, Looker
 from drkit.repository.format.tree import decode_tree
-from drkit.repository.repository import Repository, open_repository
+from drkit.repository.repository import Repository
 from drkit.sources.interface import NOTHING_EXCLUDED, Excludes
 from drkit.stores.interface import StoreUnreachable
 from drkit.stores.memory import MemoryStore
@@ -37,20 +37,11 @@ class Machine:
 
     def __init__(self, kit: ModuleType, folder: Path) -> None:
         self.store = Far("gcs")
-        self.kit = kit.Kit([self.store]).init()
-        self.password = kit.PASSWORD
+        self.kit = kit.Kit([self.store], cache_dir=folder / "cache").init()
         self.source = kit.make_plain_tree(folder / "source")
-        self.cache = folder / "cache"
 
     def open(self) -> Repository:
-        return open_repository(
-            [self.store],
-            self.password,
-            clock=self.kit.clock,
-            emit=self.kit.emit,
-            hostname="h",
-            cache_dir=self.cache,
-        )
+        return self.kit.open()
 
     def look(
         self, repository: Repository, *, excludes: Excludes = NOTHING_EXCLUDED, folders: int = 99
@@ -71,19 +62,7 @@ class Machine:
         )
 
     def back_up(self, repository: Repository, ahead: Ahead | None = None) -> WriteReport:
-        self.kit.clock.sleep(1)
-        parent = next(iter(repository.snapshots()[-1:]), None)
-        former = repository.find_node(parent.snapshot, "/sncp") if parent else None
-        return write_point(
-            repository,
-            {"sncp": FreshTree(self.source, NOTHING_EXCLUDED, former, ahead)},
-            finish=lambda _reports: {},
-            tags=("drkit",),
-            time=self.kit.clock.now(),
-            parent=parent,
-            min_copies=1,
-            emit=self.kit.emit,
-        )
+        return self.kit.backup(self.source, repository=repository, ahead=ahead)
 
 
 @pytest.fixture
@@ -171,7 +150,7 @@ def test_a_snapshot_that_is_gone_is_expected_once(machine: Machine) -> None:
 
 
 def test_a_tree_that_this_machine_does_not_have_is_left_to_the_scan(machine: Machine) -> None:
-    for path in (machine.cache / machine.open().id[:16] / "trees").rglob("*-*"):
+    for path in (machine.kit.cache_dir / machine.open().id[:16] / "trees").rglob("*-*"):
         path.unlink()
     repository = machine.open()
     snapshot = repository.expected()[-1]
@@ -189,7 +168,7 @@ def test_a_tree_that_this_machine_does_not_have_is_left_to_the_scan(machine: Mac
 
 
 def test_without_a_cache_nothing_is_expected(machine: Machine) -> None:
-    machine.cache = machine.cache / "new"
+    machine.kit.cache_dir /= "new"
     assert machine.open().expected() == ()
     with pytest.raises(IndexError):
         machine.look(machine.open())

@@ -15,11 +15,10 @@ from typing import Any
 
 import pytest
 
-from drkit.repository.backup.archive import FreshTree, WriteReport, write_point
-from drkit.repository.backup.look import BY_ALL, Compare, Looker
+from drkit.repository.backup.archive import WriteReport
+from drkit.repository.backup.look import Compare, Looker
 from drkit.repository.cache.resting import digest_of
-from drkit.repository.repository import Repository, open_repository
-from drkit.sources.interface import NOTHING_EXCLUDED, Excludes
+from drkit.sources.interface import Excludes
 from drkit.stores.memory import MemoryStore
 
 
@@ -28,43 +27,12 @@ class Machine:
 
     def __init__(self, kit: ModuleType, folder: Path) -> None:
         self.store = MemoryStore("gcs")
-        self.kit = kit.Kit([self.store]).init()
-        self.password = kit.PASSWORD
+        self.kit = kit.Kit([self.store], cache_dir=folder / "cache").init()
         self.source = kit.make_odd_tree(folder / "source")
-        self.cache = folder / "cache"
 
-    def open(self, *, remembers: bool = True) -> Repository:
-        return open_repository(
-            [self.store],
-            self.password,
-            clock=self.kit.clock,
-            emit=self.kit.emit,
-            hostname="h",
-            cache_dir=self.cache if remembers else None,
-        )
-
-    def back_up(
-        self,
-        *,
-        remembers: bool = True,
-        compare: Compare = BY_ALL,
-        excludes: Excludes = NOTHING_EXCLUDED,
-    ) -> WriteReport:
-        repository = self.open(remembers=remembers)
-        self.kit.clock.sleep(1)
-        parent = next(iter(repository.snapshots()[-1:]), None)
-        former = repository.find_node(parent.snapshot, "/sncp") if parent else None
-        return write_point(
-            repository,
-            {"sncp": FreshTree(self.source, excludes, former)},
-            finish=lambda _reports: {},
-            tags=("drkit",),
-            time=self.kit.clock.now(),
-            parent=parent,
-            min_copies=1,
-            emit=self.kit.emit,
-            compare=compare,
-        )
+    def back_up(self, *, remembers: bool = True, **options: Any) -> WriteReport:
+        repository = self.kit.open(remembers=remembers)
+        return self.kit.backup(self.source, repository=repository, **options)
 
 
 @pytest.fixture
@@ -137,7 +105,7 @@ def test_a_folder_whose_files_changed_before_they_were_read_does_not_rest(
     with monkeypatch.context() as patched:
         patched.setattr(Looker, "look", look)
         machine.back_up()
-    repository = machine.open()
+    repository = machine.kit.open()
     snapshot = repository.snapshots()[-1].snapshot
     assert repository.resting
     kept = repository.resting.load(os.fsencode(machine.source.resolve()))
@@ -244,9 +212,9 @@ def test_what_the_repository_has_lost_is_read_again(machine: Machine) -> None:
 
 
 def test_what_rests_is_forgotten_with_what_folders_held(machine: Machine) -> None:
-    assert [path for path in machine.cache.rglob("resting/*/*") if path.is_file()]
-    machine.open().drop_cached()
-    assert not [path for path in machine.cache.rglob("resting/*/*") if path.is_file()]
+    assert [path for path in machine.kit.cache_dir.rglob("resting/*/*") if path.is_file()]
+    machine.kit.open().drop_cached()
+    assert not [path for path in machine.kit.cache_dir.rglob("resting/*/*") if path.is_file()]
 
 
 def test_force_reads_every_file_though_all_rests(machine: Machine) -> None:
@@ -264,7 +232,7 @@ def test_an_exclude_that_is_new_takes_out_what_rests(machine: Machine) -> None:
 def test_a_memory_that_is_damaged_is_as_none(
     machine: Machine, compared: list[Any], damage: str
 ) -> None:
-    (kept,) = [path for path in (machine.cache).rglob("resting/*/*") if path.is_file()]
+    (kept,) = [path for path in machine.kit.cache_dir.rglob("resting/*/*") if path.is_file()]
     content = bytearray(kept.read_bytes())
     if damage == "another root's":
         moved = machine.source.with_name("elsewhere")

@@ -30,6 +30,7 @@ from drkit.runs.states import (
     owes_a_wait,
     replay,
     run_after,
+    unanswered,
     under_way,
 )
 from drkit.runs.steering.retarget import begin_anew
@@ -333,6 +334,8 @@ class _Execution:
                 self._lease.outwait_requests()
         if self._lease.wait_s() > 0:
             self._journal.append(self._run_id, "note", payload={"former_holder": True})
+        for step_id in unanswered(entries):
+            self._lease.unanswered(step_id)
 
     def _catch_up(self) -> None:
         """Passes the milestones of steps that are done: a crash may have come between the two."""

@@ -8,9 +8,10 @@ from drkit.compute.interface import ComputeError, EffectUnknown, Fault
 from drkit.coordination.interface import ArbiterUnreachable, LeaseHeld, LeaseLost
 from drkit.errors import DrkitError, NeedsOperator, OutOfCapacity, PlaceError
 from drkit.runs.actions.interface import ProofsPending
+from drkit.runs.actions.recording import RoleUnknown
 from drkit.runs.journal.journal import ClaimLost
 from drkit.runs.records import JSON
-from drkit.traffic.interface import SwitchMoved
+from drkit.traffic.interface import SwitchMoved, SwitchUnknown
 
 
 class StepStopped(Exception):
@@ -30,6 +31,8 @@ class Meaning(Enum):
 _BY_CLASS: tuple[tuple[type[Exception], Meaning], ...] = (
     (StepStopped, Meaning.STOPPED),
     (EffectUnknown, Meaning.UNKNOWN),
+    (SwitchUnknown, Meaning.UNKNOWN),
+    (RoleUnknown, Meaning.UNKNOWN),
     (ClaimLost, Meaning.YIELD),
     (LeaseLost, Meaning.YIELD),
     (LeaseHeld, Meaning.YIELD),

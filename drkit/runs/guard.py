@@ -39,7 +39,7 @@ class StepGuard:
         self._settled = threading.Lock()
         self._proved_epoch: int | None = epoch
         self.attempt = 0
-        self.began_s = clock.elapsed_s()
+        self.began_s = self._sent_s = clock.elapsed_s()
 
     @property
     def epoch(self) -> int:
@@ -54,6 +54,7 @@ class StepGuard:
             )
         self._lease.prove(self._run_id, self._proved_epoch)
         self._unless_stopped()
+        self._sent_s = self._clock.elapsed_s()  # what is sent now, directly after this
 
     def whoever_serves(self) -> None:
         """From now on only what is this run's own is touched, so that its epoch may be over."""
@@ -66,17 +67,26 @@ class StepGuard:
             self._clock.sleep(min(rest_s, _SLICE_S))
         self._unless_stopped()
 
-    def outwait_former_holder(self, time_scale: float) -> None:
-        """Returns when no effect of a former holder can come between (T3), and says that it waits.
-        Called before each effect that may not be done twice.
+    def outwait_former_holder(self, time_scale: float, *, again: bool = False) -> None:
+        """Returns when no effect of a former holder can come between (T3), and says that it waits;
+        nor anything that this process asked for and got no answer to. `again`: but for the same,
+        which this step asks for once more. Called before each effect that may not be done twice.
         """
-        wait_s = self._lease.wait_s() / time_scale
+        wait_s = self._lease.wait_s(again=self._step_id if again else None) / time_scale
         if wait_s > 0:
-            text = f"waits {wait_s:.0f} s for what another process sent and may still arrive"
+            text = f"waits {wait_s:.0f} s for what another process sent, or got no answer"
             self.note({"text": text})
             self.began_s = self._clock.elapsed_s() + wait_s  # its own time begins after that
             self.pause(wait_s)
-            self.note({"outwaited": True, "text": "nothing of the former holder can arrive now"})
+            said = "nothing of what was sent before can arrive now"
+            self.note({"outwaited": True, "again": again, "text": said})
+
+    def unanswered(self, payload: Mapping[str, JSON]) -> None:
+        """Notes `payload`, and that a request got no answer: what asks for something else waits
+        until it cannot arrive any more, also in another process (T3).
+        """
+        self._lease.unanswered(self._step_id, self._sent_s)
+        self.note({**payload, "unanswered": True})
 
     def note(self, payload: Mapping[str, JSON]) -> None:
         self._journal.append(

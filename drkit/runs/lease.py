@@ -81,6 +81,7 @@ class KeptLease:
         self._patience_s = patience_s
         self._clock = clock
         self._free_from_s = 0.0
+        self._unanswered_s: dict[str, float] = {}
         self._arbiter = arbiter
         self._service = service
         self._holder = holder
@@ -119,11 +120,20 @@ class KeptLease:
         longest_s = self._clock.elapsed_s() + LONGEST_EFFECT_S
         self._free_from_s = max(self._free_from_s, longest_s)
 
-    def wait_s(self) -> float:
-        """Seconds until nothing that a former process sent can still arrive (T3): after a takeover
-        its lease's full time, for it may not know yet, and then its longest request.
+    def unanswered(self, step_id: str, sent_s: float | None = None) -> None:
+        """What that step sent then (None: now) got no answer; it may arrive as late as the longest
+        request does.
         """
-        return max(0.0, self._free_from_s - self._clock.elapsed_s())
+        since_s = self._clock.elapsed_s() if sent_s is None else sent_s
+        self._unanswered_s[step_id] = since_s + LONGEST_EFFECT_S
+
+    def wait_s(self, *, again: str | None = None) -> float:
+        """Seconds until nothing that a former process sent can still arrive (T3): after a takeover
+        its lease's full time, for it may not know yet, and then its longest request; and nothing
+        that got no answer here, but for what step `again` asked for, and asks for again.
+        """
+        ends_s = [end_s for step_id, end_s in self._unanswered_s.items() if step_id != again]
+        return max(0.0, max([self._free_from_s, *ends_s]) - self._clock.elapsed_s())
 
     def prove(self, run_id: str, epoch: int | None) -> Lease:
         """The lease, renewed now; the role record is not of a later epoch than this run's, where

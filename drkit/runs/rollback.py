@@ -97,7 +97,9 @@ class Rollback:
             if meaning_of(error) in (Meaning.YIELD, Meaning.STOPPED):
                 raise
             payload = failure_payload(error)
-            self._note(step.id, {"undo_failed": payload["error"], "hint": payload["hint"]})
+            asked = meaning_of(error) is Meaning.UNKNOWN and step.effect.must_look
+            said = {"undo_failed": payload["error"], "hint": payload["hint"]}
+            (guard.unanswered if asked else guard.note)(said)
             return str(payload["error"])
         self.journal.append(
             self.run_id, "undone", step=step.id, attempt=attempt, payload={"proof": proof}

@@ -143,7 +143,8 @@ STEP_TABLE: Mapping[tuple[StepState, str], StepState] = {
 class StepProgress:
     """Where a step stands. `attempt`: the number of the last one begun; 0 if none was.
 
-    `approved`: an operator let it begin.
+    `approved`: an operator let it begin. `unanswered`: its last request got no answer, and nobody
+    was there since who could have looked.
     """
 
     state: StepState = StepState.PENDING
@@ -152,6 +153,7 @@ class StepProgress:
     done: Mapping[str, JSON] = field(default_factory=dict)
     undo_began: bool = False
     approved: bool = False
+    unanswered: bool = False
 
     @property
     def began(self) -> bool:
@@ -197,7 +199,8 @@ def _advance(step: StepProgress, event: str, entry: Entry) -> StepProgress:
     after = STEP_TABLE.get((step.state, event))
     if after is None:
         raise ValueError(f"entry {entry.seq}: a step in {step.state.name} knows no {event!r}")
-    step = replace(step, state=after)
+    unanswered = event == "unknown" and entry.payload.get("unanswered") is True
+    step = replace(step, state=after, unanswered=unanswered)
     if event == "intent":
         began_seq = entry.seq if step.began_seq is None else step.began_seq
         return replace(step, attempt=entry.attempt, began_seq=began_seq)
@@ -240,6 +243,20 @@ def under_way(entries: Iterable[Entry]) -> bool:
         elif entry.kind in _RESULTS or not _RESULT_NOTES.isdisjoint(entry.payload):
             began.pop(entry.step, None)
     return any(began.values())
+
+
+def unanswered(entries: Iterable[Entry]) -> frozenset[str]:
+    """Ids of the steps of which a request got no answer, and that nobody has waited for since until
+    it could not arrive any more (T3); asking for the same again is no such waiting.
+    """
+    steps: set[str] = set()
+    for entry in entries:
+        if entry.kind == "note" and entry.step is not None:
+            if entry.payload.get("unanswered") is True:
+                steps.add(entry.step)
+            elif entry.payload.get("outwaited") is True:
+                steps &= {entry.step} if entry.payload.get("again") is True else set()
+    return frozenset(steps)
 
 
 def owes_a_wait(entries: Iterable[Entry]) -> bool:

@@ -111,7 +111,7 @@ class Stepper:
         """What is already there is adopted; else it is done now, if this attempt still may."""
         action = self.actions[step.action]
         if step.effect.must_look:
-            guard.outwait_former_holder(self.context.time_scale)
+            guard.outwait_former_holder(self.context.time_scale, again=True)
         call.guard.check()
         if action.look is not None and (unknown or step.effect.must_look):
             if (found := action.look(call, self.context)) is not None:
@@ -127,7 +127,8 @@ class Stepper:
             return StepFailure(step, meaning, error)
         if meaning in (Meaning.UNKNOWN, Meaning.STOPPED):
             why = "told to stop" if meaning is Meaning.STOPPED else failure_payload(error)["error"]
-            guard.note({"effect_unknown": why})
+            asked = meaning is Meaning.UNKNOWN and step.effect.must_look
+            (guard.unanswered if asked else guard.note)({"effect_unknown": why})
         else:
             self.journal.append(
                 self.run_id,

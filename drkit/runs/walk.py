@@ -11,7 +11,7 @@ from time import monotonic
 from drkit.errors import Interrupted, PlaceError
 from drkit.events import Progress
 from drkit.runs.actions.interface import Context
-from drkit.runs.book.graph import finished, ready, unapproved
+from drkit.runs.book.graph import finished, passed, ready, unapproved
 from drkit.runs.book.plan import Plan, PlannedStep
 from drkit.runs.failures import Meaning
 from drkit.runs.guard import StepGuard
@@ -148,7 +148,7 @@ class Walk:
         if failure is None or failure.meaning is Meaning.STOPPED:
             return None
         goes_on = step.on_failure == "continue" and failure.meaning is not Meaning.YIELD
-        if goes_on and self._steps()[step.id].state is StepState.FAILED:
+        if goes_on and passed(step, self._steps()[step.id]):
             return None
         return failure
 

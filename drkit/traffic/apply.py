@@ -12,6 +12,7 @@ from drkit.traffic.interface import (
     SwitchFailed,
     SwitchMoved,
     SwitchPlan,
+    SwitchUnknown,
 )
 
 
@@ -26,7 +27,8 @@ def apply_plan(
     """Applies exactly `plan` to `switch` by `set_`, and reads it back.
 
     `passing` are settings between before and after that an interrupted `set_` can have left.
-    `settled(after)` waits until the authority shows it; by default one reading has to.
+    `settled(after)` waits until it is shown; by default one reading has to do. `set_` raises
+    `SwitchUnknown` where no answer comes; what the switch shows then decides.
     """
     if (plan.switch, plan.record) != (switch.name, switch.record):
         raise GuardRefused(
@@ -39,13 +41,21 @@ def apply_plan(
         return
     if now != plan.before and now not in passing:
         raise moved(switch, plan, now)
-    set_(plan)
-    if not (settled or (lambda wanted: switch.read() == wanted))(plan.after):
-        raise SwitchFailed(
-            f"{switch.name}: {switch.record} was set to {shown(plan.after)} and shows "
-            f"{shown(switch.read())}",
-            hint="see the switch's own log; run the command again once it takes changes",
-        )
+    unanswered: SwitchUnknown | None = None
+    try:
+        set_(plan)
+    except SwitchUnknown as error:
+        unanswered = error
+    try:
+        if (settled or (lambda wanted: switch.read() == wanted))(plan.after):
+            return
+        seen = f"shows {shown(switch.read())}"
+    except SwitchFailed as error:
+        seen = f"cannot be read since: {error.message}"
+    raise unanswered or SwitchUnknown(
+        f"{switch.name}: {switch.record} was set to {shown(plan.after)} and {seen}",
+        hint="see the switch's own log; run the command again once it takes changes",
+    )
 
 
 def moved(switch: Switch, plan: SwitchPlan, now: Setting) -> SwitchMoved:

@@ -18,6 +18,7 @@ from drkit.traffic.interface import (
     Setting,
     SwitchFailed,
     SwitchPlan,
+    SwitchUnknown,
     ToExternal,
     ToSite,
 )
@@ -91,18 +92,34 @@ class HttpGateway:
             self._call(self._hold, None)
             return
         if self._route and plan.before.value != plan.after.value:
-            self._call(self._route, plan.after.value)
+            self._lead(self._route, plan.after.value)
         if plan.before.held:
             self._call(self._resume, plan.after.value)
+
+    def _lead(self, route: GatewayCall, url: str | None) -> None:
+        """Its upstream is `url`, and shows it: else its tier would come on with the old one."""
+        unanswered: SwitchUnknown | None = None
+        try:
+            self._call(route, url)
+        except SwitchUnknown as error:
+            unanswered = error
+        try:
+            seen = self.read().value
+        except SwitchFailed as error:
+            raise unanswered or SwitchUnknown(error.message, hint=error.hint) from None
+        if seen != url:
+            failed = self._failed(f"its upstream was set to {url} and shows {seen}")
+            raise unanswered or SwitchUnknown(failed.message, hint=failed.hint)
 
     def _call(self, call: GatewayCall, url: str | None) -> None:
         params = {name: text.replace("{url}", url or "") for name, text in call.params.items()}
         try:
             self._ask(call.method, call.path, params)
         except NoAnswer as error:
-            if not error.sent:
-                raise self._failed(error.message) from None
-            # It may have been taken: the reading afterwards decides.
+            failed = self._failed(error.message)
+            if error.sent:
+                raise SwitchUnknown(failed.message, hint=failed.hint) from None
+            raise failed from None
 
     def _ask(self, method: str, path: str, params: dict[str, str]) -> Any:
         """The JSON of a 2xx answer (None: it is none). Raises `SwitchFailed`; `NoAnswer` only
@@ -119,7 +136,10 @@ class HttpGateway:
         if not answer.is_success:
             refused = answer.status_code in (401, 403)
             why = " (the token is not taken)" if refused else ""
-            raise self._failed(f"{method} {path} answers {answer.status_code}{why}")
+            failed = self._failed(f"{method} {path} answers {answer.status_code}{why}")
+            if answer.is_server_error and path != self._read.path:  # it may be done half, or later
+                raise SwitchUnknown(failed.message, hint=failed.hint)
+            raise failed
         try:
             return answer.json()
         except ValueError:

@@ -58,6 +58,10 @@ class SwitchFailed(PlaceError):
     """The switch could not be read or set, or does not show what it was set to."""
 
 
+class SwitchUnknown(SwitchFailed):
+    """It was told to change and gave no answer, or does not show it: it may still do so (R5)."""
+
+
 Namespace = Literal["production", "drill"]
 
 
@@ -88,6 +92,7 @@ class Switch(Protocol):
 
     def apply(self, plan: SwitchPlan) -> None:
         """Applies exactly `plan` and reads it back. MUST raise `SwitchMoved`, changing nothing,
-        when it no longer stands at `plan.before`; one that stands at `plan.after` is done.
+        when it no longer stands at `plan.before`; one that stands at `plan.after` is done. From the
+        request on, whatever is no clear refusal and is not shown MUST raise `SwitchUnknown`.
         """
         ...

@@ -8,6 +8,7 @@ from drkit.traffic.interface import (
     Setting,
     SwitchFailed,
     SwitchPlan,
+    SwitchUnknown,
     ToExternal,
     ToSite,
 )
@@ -16,8 +17,9 @@ from drkit.traffic.interface import (
 class MemorySwitch:
     """A setting in a variable.
 
-    `down`: it neither reads nor sets. `deaf`: it accepts settings and keeps the old one. `history`
-    holds every setting it ever had, oldest first.
+    `down`: it neither reads nor sets. `deaf`: it accepts settings and keeps the old one. `mute`: of
+    so many settings no answer comes, and they lie in `late` until `arrive`. `history` holds every
+    setting it ever had, oldest first.
     """
 
     def __init__(
@@ -34,6 +36,8 @@ class MemorySwitch:
         self.history = [setting or Setting(held=False, value=None)]
         self.down = False
         self.deaf = False
+        self.mute = 0
+        self.late: list[Setting] = []
 
     @property
     def name(self) -> str:
@@ -68,6 +72,15 @@ class MemorySwitch:
         """Somebody else moves it behind drkit's back."""
         self.history.append(setting)
 
+    def arrive(self) -> None:
+        """What got no answer takes effect now, as requests that were long on their way do."""
+        self.history += self.late
+        self.late.clear()
+
     def _set(self, plan: SwitchPlan) -> None:
+        if self.mute:
+            self.mute -= 1
+            self.late.append(plan.after)
+            raise SwitchUnknown(f"{self._name}: gave no answer", hint="a test asked so")
         if not self.deaf:
             self.history.append(plan.after)

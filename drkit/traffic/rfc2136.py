@@ -32,6 +32,7 @@ from drkit.traffic.interface import (
     Setting,
     SwitchFailed,
     SwitchPlan,
+    SwitchUnknown,
     ToExternal,
     ToSite,
 )
@@ -101,7 +102,10 @@ class Rfc2136Record:
         """All addresses of the record, joined by commas, as the authority gives them."""
         question = dns.message.make_query(self._record, "A")
         question.flags &= ~dns.flags.RD
-        answer = self._exchange(question)
+        try:
+            answer = self._exchange(question)
+        except SwitchUnknown as error:  # a question changes nothing
+            raise SwitchFailed(error.message, hint=error.hint) from None
         if answer.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
             raise self._failed(f"answers {dns.rcode.to_text(answer.rcode())} for {self.record}")
         if not answer.flags & dns.flags.AA:
@@ -137,13 +141,7 @@ class Rfc2136Record:
         for address in (plan.after.value or "").split(","):
             if address:
                 update.add(self._record, self._ttl_s, "A", address)
-        try:
-            answer = self._exchange(update)
-        except SwitchFailed:
-            # It may have been taken all the same: what the authority shows now decides.
-            if self.read() == plan.after:
-                return
-            raise
+        answer = self._exchange(update)
         if answer.rcode() in _KEPT_BY_OTHERS:
             if (now := self.read()) != plan.after:
                 raise moved(self, plan, now)
@@ -160,17 +158,22 @@ class Rfc2136Record:
         return True
 
     def _exchange(self, message: dns.message.Message) -> dns.message.Message:
+        """Raises `SwitchFailed`; for what may have arrived, and got no answer, `SwitchUnknown`."""
         try:
             where = self._server
             if not dns.inet.is_address(where):
                 where = socket.gethostbyname(where)
             return dns.query.tcp(message, where, timeout=DNS_QUERY.total_s, port=self._port)
         except dns.exception.Timeout:
-            raise self._failed("did not answer in time") from None
+            failed = self._failed("did not answer in time")
+            raise SwitchUnknown(failed.message, hint=failed.hint) from None
         except (dns.tsig.PeerError, dns.tsig.BadSignature) as error:
             raise self._failed(f"does not take the key {self._key.name}: {error}") from None
+        except (ConnectionRefusedError, socket.gaierror) as error:
+            raise self._failed(f"cannot be reached: {error}") from None
         except (OSError, EOFError, dns.exception.DNSException) as error:
-            raise self._failed(f"gave no answer: {error}") from None
+            failed = self._failed(f"gave no answer: {error}")
+            raise SwitchUnknown(failed.message, hint=failed.hint) from None
 
     def _failed(self, what: str) -> SwitchFailed:
         return SwitchFailed(

@@ -22,6 +22,7 @@ from drkit.runs.actions.pointing import (
     unset,
 )
 from drkit.runs.actions.proving import prove_target
+from drkit.runs.actions.recording import record_role
 from drkit.runs.records import JSON, Effect
 from drkit.traffic.interface import Switch, ToExternal, ToSite
 from drkit.verify.proof import Proof
@@ -110,8 +111,7 @@ def _record_role(call: StepCall, context: Context, there: Destination) -> None:
         snapshots=listed,
     )
     note_home(call, context, role)
-    call.guard.check()
-    context.arbiter.record_role(call.guard.lease(), record)
+    record_role(call, context, record)
 
 
 def _undo(call: StepCall, _done: Done | None, context: Context) -> str:
@@ -153,8 +153,7 @@ def _give_role_back(
         run_id=call.run_id,
         snapshots=listed_ids(context.repository()),
     )
-    call.guard.check()
-    context.arbiter.record_role(call.guard.lease(), record)
+    record_role(call, context, record)
 
 
 ACTION = Action("cutover", 1, Effect.TRAFFIC, _run, look=_look, undo=_undo, to_site=True)

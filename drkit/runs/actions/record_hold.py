@@ -9,6 +9,7 @@ from drkit.coordination.interface import RoleRecord
 from drkit.points.find import listed_ids
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
 from drkit.runs.actions.pointing import alive_home, note_home, noted_home
+from drkit.runs.actions.recording import record_role
 from drkit.runs.records import EXTERNAL, JSON, Effect
 
 
@@ -57,8 +58,7 @@ def _record(
         run_id=call.run_id,
         snapshots=listed_ids(context.repository()),
     )
-    call.guard.check()
-    context.arbiter.record_role(call.guard.lease(), record)
+    record_role(call, context, record)
 
 
 ACTION = Action("record_hold", 1, Effect.TRAFFIC, _run, look=_look, undo=_undo)

@@ -13,12 +13,11 @@ _STARTABLE = frozenset({StepState.PENDING, StepState.EFFECT_UNKNOWN, StepState.F
 
 
 def passed(step: PlannedStep, progress: StepProgress) -> bool:
-    """Whether what waits for `step` may go on: it is done, skipped for a reason, or it failed and
-    the runbook goes on without it.
+    """Whether what waits for `step` may go on: it is done, skipped for a reason, or it failed, or
+    gave no answer, and the runbook goes on without it.
     """
-    return progress.state in _OVER or (
-        progress.state is StepState.FAILED and step.on_failure == "continue"
-    )
+    in_vain = progress.state is StepState.FAILED or progress.unanswered
+    return progress.state in _OVER or (in_vain and step.on_failure == "continue")
 
 
 def ready(plan: Plan, steps: Mapping[str, StepProgress], busy: Set[str]) -> list[PlannedStep]:

@@ -60,7 +60,7 @@ def no_look(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_outwaiting(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(StepGuard, "outwait_former_holder", lambda _self, _scale: None)
+    patch.setattr(StepGuard, "outwait_former_holder", lambda _self, _scale, **_: None)
 
 
 def nothing_under_way(patch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,14 @@ from drkit.io_policy import Deadline
 from drkit.secrets.interface import Secret
 from drkit.traffic import http_gateway
 from drkit.traffic.http_gateway import HttpGateway
-from drkit.traffic.interface import Setting, SwitchFailed, SwitchMoved, ToExternal, ToSite
+from drkit.traffic.interface import (
+    Setting,
+    SwitchFailed,
+    SwitchMoved,
+    SwitchUnknown,
+    ToExternal,
+    ToSite,
+)
 
 TARGET = ToSite("coreweave", Endpoint("http", "192.0.2.1", 33526, stable=False))
 OLD = "http://192.0.2.9:8000"
@@ -30,6 +37,7 @@ class Gateway:
         self.url: object = OLD
         self.calls: list[str] = []
         self.status = 200
+        self.call_status = 0
         self.deaf: set[str] = set()
         self.drop: set[str] = set()
 
@@ -43,7 +51,7 @@ class Gateway:
                 handler.connection.close()
                 return
         body = json.dumps({"tiers": {"1": {"enabled": self.enabled, "url": self.url}}}).encode()
-        handler.send_response(self.status)
+        handler.send_response((handler.command == "POST" and self.call_status) or self.status)
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
         handler.wfile.write(body)
@@ -109,10 +117,24 @@ def test_the_address_is_set_before_the_tier_is_on_again(switch, gateway) -> None
 
 
 @pytest.mark.parametrize("deaf", ["/api/admin/upstream", "/api/admin/toggle-tier"])
-def test_a_gateway_that_says_yes_and_does_nothing_is_found_out(switch, gateway, deaf) -> None:
+def test_R5_a_gateway_that_says_yes_and_shows_nothing_of_it_may_still_follow(
+    switch, gateway, deaf
+) -> None:
     gateway.deaf = {deaf}
-    with pytest.raises(SwitchFailed, match="and shows"):
+    with pytest.raises(SwitchUnknown, match="and shows"):
         switch.apply(switch.plan(switch.read(), TARGET))
+
+
+@pytest.mark.parametrize("answer", ["yes", "none"])
+def test_R8_a_tier_is_not_turned_on_while_it_would_lead_to_the_old_address(
+    switch, gateway, answer
+) -> None:
+    gateway.deaf = {"/api/admin/upstream"}
+    gateway.drop = gateway.deaf if answer == "none" else set()
+    with pytest.raises(SwitchUnknown):
+        switch.apply(switch.plan(switch.read(), TARGET))
+    assert not [call for call in gateway.calls if "toggle-tier" in call]
+    assert gateway.enabled is False
 
 
 def test_a_plan_that_stopped_half_way_is_gone_on_with(switch, gateway) -> None:
@@ -131,8 +153,26 @@ def test_a_call_whose_answer_was_lost_is_judged_by_what_is_shown(switch, gateway
     switch.apply(plan)
     assert len([call for call in gateway.calls if "toggle" in call]) == 1
     gateway.deaf = gateway.drop = {"/api/admin/emergency-rollback"}
-    with pytest.raises(SwitchFailed):
+    with pytest.raises(SwitchUnknown):
         switch.apply(switch.plan(switch.read(), ToExternal()))
+
+
+def test_R5_a_call_that_ends_in_a_server_error_may_have_been_taken(switch, gateway) -> None:
+    plan = switch.plan(switch.read(), TARGET)
+    gateway.call_status = 504
+    switch.apply(plan)
+    assert switch.read() == plan.after
+    gateway.deaf = {"/api/admin/emergency-rollback"}
+    with pytest.raises(SwitchUnknown, match="504"):
+        switch.apply(switch.plan(switch.read(), ToExternal()))
+
+
+def test_a_call_that_is_refused_is_known_to_have_changed_nothing(switch, gateway) -> None:
+    plan = switch.plan(switch.read(), TARGET)
+    gateway.call_status, gateway.deaf = 403, {"/api/admin/upstream"}
+    with pytest.raises(SwitchFailed) as caught:
+        switch.apply(plan)
+    assert not isinstance(caught.value, SwitchUnknown)
 
 
 def test_a_gateway_that_was_moved_is_left_alone(switch, gateway) -> None:

@@ -31,66 +31,66 @@ class Guard:
 GUARDS = [
     Guard(
         "S1",
-        "repository/copying.py",
+        "repository/copies/copying.py",
         "if hashlib.sha256(content).hexdigest() == wanted:",
         "if True:",
-        f"{UNIT}/test_stores_in_one_pass.py",
+        f"{UNIT}/backup/test_stores_in_one_pass.py",
     ),
     Guard(
         "S2",
-        "repository/archive.py",
+        "repository/backup/archive.py",
         "if len(complete) < min_copies:",
         "if False:",
-        f"{UNIT}/test_stores_in_one_pass.py",
+        f"{UNIT}/backup/test_stores_in_one_pass.py",
     ),
     Guard(
         "S3",
-        "repository/upload.py",
+        "repository/copies/upload.py",
         "if self.queue and not (self.queue[0].after_all and self.sending):",
         "if self.queue:",
-        f"{UNIT}/test_fan_out.py",
+        f"{UNIT}/copies/test_fan_out.py",
     ),
     Guard(
         "S4",
-        "repository/catch_up.py",
+        "repository/levels/catch_up.py",
         "            continue\n        if copied:",
         "            copied = 0\n        if copied:",
-        f"{UNIT}/test_stores_in_one_pass.py",
+        f"{UNIT}/backup/test_stores_in_one_pass.py",
     ),
     Guard(
         "S5",
-        "repository/catch_up.py",
+        "repository/levels/catch_up.py",
         'and not tombstones.covers("snapshot", snapshot, store.name)\n        and (snapshot',
         "and (snapshot",
-        f"{UNIT}/test_deletions.py",
+        f"{UNIT}/forget/test_deletions.py",
     ),
     Guard(
         "S6",
-        "repository/prune.py",
+        "repository/prune/prune.py",
         "if missing := {name: why for name, why in reasons.items() if name not in evicted}:",
         "if missing := dict[str, str]():",
-        f"{UNIT}/test_pruning_in_turns.py",
+        f"{UNIT}/prune/test_pruning_in_turns.py",
     ),
     Guard(
         "S7",
-        "repository/levelling.py",
+        "repository/levels/levelling.py",
         "elif gone and own and others:",
         "elif False:",
-        f"{UNIT}/test_reconciling.py",
+        f"{UNIT}/heal/test_reconciling.py",
     ),
     Guard(
         "S8",
         "repository/create.py",
         "    if present:\n        return _complete",
         "    if False:\n        return _complete",
-        f"{UNIT}/test_stores_in_one_pass.py",
+        f"{UNIT}/backup/test_stores_in_one_pass.py",
     ),
     Guard(
         "S9",
-        "repository/archive.py",
+        "repository/backup/archive.py",
         "        _drop_unlocked(locks, fan_out)",
         "        pass",
-        f"{UNIT}/test_locking.py",
+        f"{UNIT}/locks/test_locking.py",
     ),
     Guard(
         "S10",
@@ -101,7 +101,7 @@ GUARDS = [
     ),
     Guard(
         "S11",
-        "repository/objects.py",
+        "repository/index/objects.py",
         "if hashlib.sha256(content).digest() != blob_id:",
         "if False:",
         f"{UNIT}/test_reading.py",
@@ -115,10 +115,10 @@ GUARDS = [
     ),
     Guard(
         "S13",
-        "repository/retaining.py",
+        "repository/forget/retaining.py",
         "if until is not None and until - now >= period / 2:",
         "if until is not None:",
-        f"{UNIT}/test_retaining.py",
+        f"{UNIT}/forget/test_retaining.py",
     ),
     Guard(
         "S14",
@@ -129,17 +129,17 @@ GUARDS = [
     ),
     Guard(
         "K6",
-        "repository/prune_decision.py",
+        "repository/prune/decision.py",
         "for pack in kept.keys() & must_go:",
         "for pack in set[str]():",
-        f"{UNIT}/test_erasing.py",
+        f"{UNIT}/erase/test_erasing.py",
     ),
     Guard(
         "K6",
-        "repository/erasure.py",
+        "repository/records/erased.py",
         "    if not erased:\n        return wanted\n",
         "    return wanted\n",
-        f"{UNIT}/test_erasing.py",
+        f"{UNIT}/erase/test_erasing.py",
     ),
 ]
 
@@ -155,13 +155,18 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: f"{guard.rule}-{Path(guard.file).stem}")
+def test_every_guard_is_where_it_is_taken_out_and_its_tests_are_there(guard: Guard) -> None:
+    assert (PROJECT / "drkit" / guard.file).read_text().count(guard.text) >= 1
+    assert f"def test_{guard.rule}_" in (PROJECT / guard.tests).read_text()
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: f"{guard.rule}-{Path(guard.file).stem}")
 def test_without_its_guard_the_tests_of_a_rule_fail(guard: Guard, copy: Path) -> None:
     file = copy / "drkit" / guard.file
     whole = file.read_text()
-    assert guard.text in whole, "the guard moved"
     file.write_text(whole.replace(guard.text, guard.without, 1))
     try:
         said = run_tests(guard, copy)

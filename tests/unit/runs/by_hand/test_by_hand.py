@@ -17,7 +17,7 @@ from drkit.runs.by_hand.steps import _WRITERS, SNAPSHOT, by_hand
 from drkit.runs.by_hand.words import secret, secret_file
 from drkit.runs.records import EXTERNAL
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 PROVIDERS = {
     "lambda": {"kind": "lambda", "api_key": "env:LAMBDA_API_KEY", "ssh_key_name": "drkit"},
     "kubernetes": {"kind": "kubernetes", "kubeconfig": "file:/etc/kube config"},

@@ -18,7 +18,7 @@ from drkit.runs.records import EXTERNAL
 if TYPE_CHECKING:
     from conftest import World
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 SHIPPED = ROOT / "runbooks" / "primary-gpu-down.yaml"
 STEP = "  - {id: hold, phase: dns, action: hold}\n"
 HEAD = "drkit: 1\nname: test\nkind: failover\nlost: [lambda]\n"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PRIMARY, STANDBY, OTHER = (f"http://{host}:8000" for host in ("203.0.113.10", "a", "b"))
 MODEL = "Qwen3-4B"
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 BOOK = load_runbook(ROOT / "runbooks" / "switch-to-standby.yaml")
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PRIMARY = "http://203.0.113.10:8000"
 TARGET = "http://192.0.2.1:8000"
 MODEL, API = "Qwen3-4B", "claude-sonnet-4-5"
-BOOK = load_runbook(Path(__file__).parents[3] / "runbooks" / "emergency-rollback.yaml")
+BOOK = load_runbook(Path(__file__).parents[4] / "runbooks" / "emergency-rollback.yaml")
 STEPS = ["hold", "verify_held", "record"]
 
 

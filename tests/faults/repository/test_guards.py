@@ -136,7 +136,7 @@ GUARDS = [
     ),
     Guard(
         "K6",
-        "repository/records/erased.py",
+        "repository/restore/lawful.py",
         "    if not erased:\n        return wanted\n",
         "    return wanted\n",
         f"{UNIT}/erase/test_erasing.py",

@@ -18,6 +18,7 @@ from troubled_stores import ROLES, Clock, TroubledStore
 
 from drkit.errors import DrkitError
 from drkit.repository.check.structure import check_structure
+from drkit.repository.copies.listing import take_listing
 from drkit.repository.copy import copy_snapshots
 from drkit.repository.erase.erase import erase, plan_erase
 from drkit.repository.forget.forget import forget_snapshots
@@ -87,9 +88,10 @@ class World:
             assert complete == set(ROLES), self.kit.warnings[-5:]
         level = [s for s in self.stores if s.name in complete and s.stale is None]
         alive = set().union(*map(self.raw, level))
+        told = self.told()
         for store in level:  # all that took part hold the same, but for what was removed there
             held = self.raw(store)
-            assert not held & self.deleted, f"{store.name}: resurrected {held & self.deleted}"
+            assert not held & told, f"{store.name}: resurrected {held & told}"
             lacks = {s for s in alive - held if (store.name, s) not in self.removed_there}
             lacks = {s for s in lacks if not self.shows_erased(s)}  # `drkit erase` is not through
             assert not lacks, f"{store.name} lacks {lacks}"
@@ -274,6 +276,14 @@ class World:
         with self.all_up():
             known = self.known_tombstones()
         self.deleted |= {identity for kind, identity in known.deletions if kind == "snapshot"}
+
+    def told(self) -> set[str]:
+        """Snapshots whose deletion is on record where it can be read now: what only a store knows
+        that is away, the others may hold as yet.
+        """
+        listings = {s: take_listing(s) for s in self.stores if not s.down and s.stale is None}
+        known = read_tombstones(self.key, listings, self.kit.emit)
+        return {identity for kind, identity in known.deletions if kind == "snapshot"}
 
     def known_tombstones(self) -> Tombstones:
         repository = self.kit.open()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drkit.cli.following import Detached
+from drkit.cli.errors import Detached
 from drkit.cli.session import Session
 
 if TYPE_CHECKING:

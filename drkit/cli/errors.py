@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from drkit.cli.printable import printable
-from drkit.errors import ConfigError, DrkitError
+from drkit.errors import ConfigError, DrkitError, Interrupted
 
 if TYPE_CHECKING:
     from drkit.cli.session import Session
@@ -43,6 +43,10 @@ class SeveralCauses(DrkitError):
         first = self.causes[0]
         super().__init__("\n".join(cause.message for cause in self.causes), hint=first.hint)
         self.status = first.exit_status
+
+
+class Detached(Interrupted):
+    """Whoever looked on at a run does not any more. The run goes on."""
 
 
 def raise_causes(causes: Sequence[DrkitError]) -> None:

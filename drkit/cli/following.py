@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drkit.cli.errors import in_sandbox
+from drkit.cli.errors import Detached, in_sandbox
 from drkit.cli.session import Session
-from drkit.errors import Interrupted
 
 if TYPE_CHECKING:
     from drkit.runs.journal.journal import Journal
@@ -20,10 +19,6 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.1
 _SECOND_THOUGHTS_S = 3.0
-
-
-class Detached(Interrupted):
-    """Whoever looked on does not any more. The run goes on."""
 
 
 def start_process(app: App, config_path: Path, run_id: str, *words: str) -> subprocess.Popen[bytes]:

@@ -18,6 +18,7 @@ from drkit.cli import (
     inspect,
     keys,
     measure,
+    probe,
     recovery,
     repair,
     restore,
@@ -50,7 +51,8 @@ deletion.repair_app.add_typer(repair.app)
 _add("Keep", data.app, backup.app, restore.app, soundness.app, deletion.app, erase.app)
 _add("Keep", repair=deletion.repair_app, key=keys.app)
 _add("Look into the repository", inspect.app, measure.app, keys.tags_app)
-_add("Bring the service back", recovery.app, failback.app, runs=runs.app, runbook=runbook.app)
+_add("Bring the service back", recovery.app, probe.app, failback.app)
+_add("Bring the service back", runs=runs.app, runbook=runbook.app)
 _add("Bring the service back", sandbox=sandbox.app)
 _add(
     "Watch and decide", status.app, watching.app, daemon.app, witness.app, audit=watching.audit_app

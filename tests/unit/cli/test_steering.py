@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from drkit.cli import following, open_run, steering
-from drkit.cli.following import Detached, _look_on
+from drkit.cli.errors import Detached
+from drkit.cli.following import _look_on
 from drkit.cli.output import TextTerminal
 from drkit.cli.running import plan_run
 from drkit.coordination.interface import ArbiterUnreachable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
@@ -139,7 +140,7 @@ def approve_steps(session: Session, app: App, selector: str, step_id: str | None
 def abort_run(session: Session, app: App, selector: str) -> int:
     from drkit.runs.steering.stopping import stop_where_it_is
     from drkit.state.audit import this_user
-    from drkit.wiring.run import open_journal
+    from drkit.wiring.run import lease_of, open_journal
 
     journal = open_journal(app)
     run = _open_run(journal, selector)
@@ -156,7 +157,7 @@ def abort_run(session: Session, app: App, selector: str) -> int:
         ask_for(journal, run.id, "abort")
         attach(session, app, journal, run.id)
     else:
-        stop_where_it_is(journal, run.id, who=this_user())
+        stop_where_it_is(journal, run.id, partial(lease_of, app), who=this_user())
     run = journal.run(run.id)
     session.terminal.result(
         "run_aborted",
@@ -176,7 +177,7 @@ def _ways(run_id: str) -> str:
 def skip_named(session: Session, app: App, selector: str, step_id: str, reason: str) -> None:
     from drkit.runs.steering.skip import may_skip, skip_step
     from drkit.state.audit import this_user
-    from drkit.wiring.run import open_journal
+    from drkit.wiring.run import lease_of, open_journal
 
     if not reason.strip():
         raise ConfigError("a step is skipped for a reason", hint="add --reason 'WHY'")
@@ -187,7 +188,7 @@ def skip_named(session: Session, app: App, selector: str, step_id: str, reason: 
         may_skip(run, plan, steps, step_id)
         session.terminal.say(f"would go on without {step_id}")
         return
-    skip_step(journal, run.id, step_id, reason=reason, who=this_user())
+    skip_step(journal, run.id, step_id, partial(lease_of, app), reason=reason, who=this_user())
     _audit(app, "step skipped", run.id, {"step": step_id, "reason": reason})
     session.terminal.result(
         "step_skipped",

@@ -80,6 +80,11 @@ RUN_TABLE: Mapping[tuple[RunState, RunEvent], RunState] = {
     (_S.TEARDOWN, _E.GIVE_WAY): _S.INTERRUPTED,
 }
 
+AFTER: Mapping[RunState, frozenset[RunState]] = {
+    state: frozenset(after for (before, _), after in RUN_TABLE.items() if before is state)
+    for state in RunState
+}
+
 # Passed once on the way; a run that was resumed, or that skips the step, stays where it is.
 MILESTONES = frozenset({_E.CHECKED, _E.PROVED, _E.MOVE, _E.WATCH})
 

@@ -26,7 +26,7 @@ from drkit.runs.evidence.build import build_evidence
 from drkit.runs.evidence.values import Evidence
 from drkit.runs.journal.journal import Journal
 from drkit.runs.journal.sealed import SealedRun, sealed_run, sealed_runs
-from drkit.runs.lease import LEASE_TTL_S, ttl_of, unless_owned_by_another
+from drkit.runs.lease import LEASE_TTL_S, KeptLease, ttl_of, unless_owned_by_another
 from drkit.runs.records import Entry, RunRecord
 from drkit.runs.steering.break_glass import BrokenGlass, tell_arbiter
 from drkit.runs.steering.takeover import take_over
@@ -123,6 +123,18 @@ def take_over_run(app: App, journal: Journal, run_id: str, *, shared: bool = Fal
 def unless_taken_over(app: App, run_id: str) -> None:
     """Raises `TakenOver` when the run is another machine's now."""
     unless_owned_by_another(app.arbiter, run_id, _holder(app, run_id))
+
+
+def lease_of(app: App, run_id: str) -> KeptLease:
+    """The lease of the run's service, as whoever executes the run on this machine holds it."""
+    return KeptLease(
+        app.arbiter,
+        open_journal(app).plan(run_id).service_key,
+        _holder(app, run_id),
+        app.clock,
+        run_id=run_id,
+        ttl_s=ttl_of(SANDBOX_PACE.time_scale if app.sandbox else 1.0),
+    )
 
 
 def _holder(app: App, run_id: str) -> str:

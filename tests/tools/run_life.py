@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from run_drkit import Drkit
 from run_inhabited import inhabited
@@ -13,6 +16,7 @@ from run_world import World
 from drkit.errors import DrkitError
 from drkit.health.witness import Voice
 from drkit.runs.journal.journal import Journal
+from drkit.runs.lease import LEASE_TTL_S
 from drkit.runs.records import Ask, RunRecord, StepState
 from drkit.runs.states import replay
 from drkit.runs.steering.retarget import may_retarget
@@ -79,7 +83,8 @@ class Life:
         if what == "skip":
             for step in plan.steps:
                 if steps[step.id].state in (StepState.FAILED, StepState.PENDING):
-                    skip_step(journal, run.id, step.id, reason="it hurts", who="somebody")
+                    why = {"reason": "it hurts", "who": "somebody"}
+                    skip_step(journal, run.id, step.id, self._leased, **why)
                     return
         elif what == "retarget":
             target = "coreweave" if run.target == "runpod" else "runpod"
@@ -88,6 +93,16 @@ class Life:
             journal.ask(run.id, Ask("retarget", "somebody", new.to_json()), who="somebody")
         else:
             journal.ask(run.id, Ask(what, "somebody"), who="somebody")  # type: ignore[arg-type]
+
+    @contextmanager
+    def _leased(self, run_id: str) -> Iterator[Any]:
+        """The service's lease, for as short as no simulated thread needs to keep it."""
+        drkit = self.world.current()
+        arbiter, holder = self.world.arbiter(drkit), f"{drkit.machine.name}/{run_id}"
+        lease = arbiter.acquire(self.world.service, holder, ttl_s=LEASE_TTL_S)
+        yield SimpleNamespace(wait_s=lambda: LEASE_TTL_S if lease.taken_over else 0.0)
+        if not lease.taken_over:
+            arbiter.release(lease)
 
     def _try(self, what: str, do: Callable[[], object]) -> None:
         try:

@@ -35,7 +35,7 @@ from drkit.runs.journal.sealed import SealedRun
 from drkit.runs.journal.sealing import Copy, Sealing, must_be_sealed
 from drkit.runs.process import lives, own_mark
 from drkit.runs.records import JSON, Ask, Entry, EntryKind, RunRecord, RunState
-from drkit.runs.states import RUN_TABLE
+from drkit.runs.states import AFTER
 from drkit.state.database import Database, again_on_conflict
 from drkit.state.schema import RUN_ENTRIES, RUNS
 
@@ -147,12 +147,21 @@ class Journal(ReadableJournal):
             _unless_executed(row_of(connection, run_id))
 
     @again_on_conflict
-    def claim(self, run_id: str) -> RunRecord:
-        """The run, which from now on only this process writes to. Raises `ClaimLost`, as above."""
+    def claim(self, run_id: str, *, only_free: bool = False) -> RunRecord:
+        """The run, which from now on only this process writes to. Raises `ClaimLost`, as above.
+
+        Who does not hold the lease of the service MUST say `only_free`: a claim that was not given
+        back may be that of a process on another machine.
+        """
         pid, mark = own_mark()
         with self._database.write() as connection:
             row = row_of(connection, run_id)
             _unless_executed(row)
+            if only_free and row.pid is not None:
+                raise ClaimLost(
+                    f"run {run_id} was taken up by another process just now",
+                    hint=f"look on: drkit runs attach {run_id}",
+                )
             values = {"pid": pid, "pid_started": mark, "claim": row.claim + 1}
             if row.started_at is None:
                 values["started_at"] = self._clock.now()
@@ -212,7 +221,7 @@ class Journal(ReadableJournal):
         with self._lock, self._database.write() as connection:
             row = self._held(connection, run_id)
             before = RunState(row.state)
-            if state is not before and state not in _AFTER.get(before, frozenset()):
+            if state is not before and state not in AFTER[before]:
                 raise ValueError(f"a run does not go from {before.name} to {state.name}")
             text = payload_text({**payload, "from": before.value, "to": state.value})
             entry = self._lines.insert(connection, row, "state", None, 0, text)
@@ -380,16 +389,6 @@ class Journal(ReadableJournal):
     def _mark_local_only(self, run_id: str) -> None:
         with self._lock, self._database.write() as connection:
             connection.execute(RUNS.update().where(RUNS.c.id == run_id).values(local_only=True))
-
-
-def _after_table() -> dict[RunState, frozenset[RunState]]:
-    return {
-        state: frozenset(after for (before, _), after in RUN_TABLE.items() if before is state)
-        for state in RunState
-    }
-
-
-_AFTER = _after_table()
 
 
 def _unless_executed(row: Row[Any]) -> None:

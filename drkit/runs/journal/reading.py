@@ -75,6 +75,11 @@ class ReadableJournal:
             row = row_of(connection, run_id)
         return lives(row.pid, row.pid_started)
 
+    def is_free(self, run_id: str) -> bool:
+        """Whether whoever executed the run last gave it back; else it died, or lives somewhere."""
+        with self._database.read() as connection:
+            return row_of(connection, run_id).pid is None
+
     def open_run_of(self, service: str, namespace: str) -> RunRecord | None:
         """The run that is open, if one is."""
         query = select(RUNS).where(

@@ -11,6 +11,7 @@ from drkit.runs.book.references import REFERENCE, upstream
 from drkit.runs.journal.journal import Journal
 from drkit.runs.records import Effect, Entry, RunRecord, RunState, StepState
 from drkit.runs.states import StepProgress, replay
+from drkit.runs.steering.claiming import LeaseOf, claimed
 
 _WALKS = frozenset(
     {
@@ -26,14 +27,15 @@ _WALKS = frozenset(
 _SKIPPABLE = frozenset({StepState.PENDING, StepState.FAILED, StepState.EFFECT_UNKNOWN})
 
 
-def skip_step(journal: Journal, run_id: str, step_id: str, *, reason: str, who: str) -> Entry:
+def skip_step(
+    journal: Journal, run_id: str, step_id: str, lease_of: LeaseOf, *, reason: str, who: str
+) -> Entry:
     """The journal's line of it: the run goes on without the step when it is resumed.
 
-    Raises `ClaimLost` while a process executes the run, `ConfigError` and `GuardRefused`; then
-    nothing was written.
+    Raises `ClaimLost` or `LeaseHeld` while a process executes the run, on whichever machine,
+    `ConfigError` and `GuardRefused`; then nothing was written.
     """
-    journal.claim(run_id)
-    try:
+    with claimed(journal, run_id, lease_of):
         run, plan = journal.run(run_id), journal.plan(run_id)
         steps = replay(journal.entries(run_id), [step.id for step in plan.steps])
         # Whoever executed it last has died: what it had begun is unknown.
@@ -43,8 +45,6 @@ def skip_step(journal: Journal, run_id: str, step_id: str, *, reason: str, who: 
         may_skip(run, plan, steps, step_id)
         payload = {"reason": reason, "who": who}
         return journal.append(run_id, "skipped", step=step_id, payload=payload)
-    finally:
-        journal.release(run_id)
 
 
 def may_skip(run: RunRecord, plan: Plan, steps: Mapping[str, StepProgress], step_id: str) -> None:

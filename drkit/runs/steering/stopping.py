@@ -6,15 +6,16 @@ from drkit.errors import GuardRefused
 from drkit.runs.journal.journal import Journal
 from drkit.runs.records import RunRecord, RunState
 from drkit.runs.states import RUN_TABLE, RunEvent
+from drkit.runs.steering.claiming import LeaseOf, claimed
 
 
-def stop_where_it_is(journal: Journal, run_id: str, *, who: str) -> RunRecord:
+def stop_where_it_is(journal: Journal, run_id: str, lease_of: LeaseOf, *, who: str) -> RunRecord:
     """The run in NEEDS_OPERATOR: nothing goes on by itself, and nothing was undone.
 
-    Raises `ClaimLost` when a process executes it, `GuardRefused` when it may not be left so.
+    Raises `ClaimLost` or `LeaseHeld` when a process executes it, on whichever machine,
+    `GuardRefused` when it may not be left so.
     """
-    journal.claim(run_id)
-    try:
+    with claimed(journal, run_id, lease_of):
         run = journal.run(run_id)
         if (run.state, RunEvent.ASK) not in RUN_TABLE:
             raise GuardRefused(
@@ -28,6 +29,4 @@ def stop_where_it_is(journal: Journal, run_id: str, *, who: str) -> RunRecord:
             reason=f"{who} stopped it",
             hint=f"`drkit runs resume {run_id}` goes on where it stands",
         )
-    finally:
-        journal.release(run_id)
     return journal.run(run_id)

@@ -37,6 +37,7 @@ from drkit.runs.book.schema import Runbook, load_runbook
 from drkit.runs.engine import execute
 from drkit.runs.journal.journal import Journal
 from drkit.runs.journal.sealed import SealedRun, sealed_run
+from drkit.runs.lease import KeptLease
 from drkit.runs.records import JSON, RunRecord
 from drkit.runs.states import StepProgress, replay
 from drkit.state.database import Database, open_database
@@ -261,6 +262,10 @@ class World:
             write_evidence=report,
         )
         return replace(context, **changes)
+
+    def lease_of(self, run_id: str) -> KeptLease:
+        """The service's lease, as a command on this machine takes it for the run."""
+        return KeptLease(self.arbiter, "assistant", self.machine, self.clock, run_id=run_id)
 
     def start(self, kind: str = "failover", **changes: Any) -> RunRecord:
         """Opens a run and executes it with the fake actions."""

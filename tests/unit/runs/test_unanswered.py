@@ -139,7 +139,7 @@ def test_R5_a_step_without_an_answer_is_not_skipped(world: World) -> None:
     run = world.start()
     assert run.state is RunState.NEEDS_OPERATOR
     with pytest.raises(GuardRefused, match="not known whether hold took effect"):
-        skip_step(world.journal(), run.id, "hold", reason="in a hurry", who="ada")
+        skip_step(world.journal(), run.id, "hold", world.lease_of, reason="in a hurry", who="ada")
 
 
 def test_R5_a_role_whose_record_got_no_answer_is_read_before_it_is_recorded_again(

@@ -58,7 +58,7 @@ def test_a_drill_that_is_rolled_back_is_torn_down_and_counts_for_nothing(world: 
 def test_a_run_that_nobody_executes_is_stopped_where_it_is(world: World) -> None:
     journal = world.journal()
     run = journal.open_run(world.plan(), sandbox=False)
-    stopped = stop_where_it_is(world.journal(), run.id, who=WHO)
+    stopped = stop_where_it_is(world.journal(), run.id, world.lease_of, who=WHO)
     assert (stopped.state, stopped.pid) == (RunState.NEEDS_OPERATOR, None)
     assert not world.marks.count
     assert world.resume(run.id).state is RunState.COMMITTED
@@ -70,7 +70,7 @@ def test_what_is_being_undone_is_not_left_half_done(world: World) -> None:
     run = world.start()
     assert run.state is RunState.ROLLBACK_FAILED
     with pytest.raises(GuardRefused, match="half done"):
-        stop_where_it_is(world.journal(), run.id, who=WHO)
+        stop_where_it_is(world.journal(), run.id, world.lease_of, who=WHO)
     assert world.resume(run.id).state is RunState.ROLLED_BACK
 
 
@@ -139,7 +139,14 @@ def test_an_approved_step_begins_and_who_approved_is_in_the_journal(world: World
 def test_R12_a_skip_is_in_the_journal_with_who_and_why(world: World) -> None:
     world.marks.fail["verify_public"] = [NeedsOperator("odd", hint="look")]
     run = world.start()
-    skip_step(world.journal(), run.id, "verify_public", reason="the resolver is down", who=WHO)
+    skip_step(
+        world.journal(),
+        run.id,
+        "verify_public",
+        world.lease_of,
+        reason="the resolver is down",
+        who=WHO,
+    )
     run = world.resume(run.id)
     assert run.state is RunState.COMMITTED
     (line,) = [e for e in world.journal().entries(run.id) if e.kind == "skipped"]
@@ -150,7 +157,9 @@ def test_R12_a_skip_is_in_the_journal_with_who_and_why(world: World) -> None:
 def test_a_run_whose_checks_were_skipped_comes_to_its_end(world: World) -> None:
     world.marks.fail["preflight"] = [NeedsOperator("odd", hint="look")]
     run = world.start()
-    skip_step(world.journal(), run.id, "preflight", reason="its provider is slow", who=WHO)
+    skip_step(
+        world.journal(), run.id, "preflight", world.lease_of, reason="its provider is slow", who=WHO
+    )
     with world.database.write() as connection:  # as a run that died in PREFLIGHT
         connection.execute(RUNS.update().values(state=RunState.PREFLIGHT.value))
     assert world.resume(run.id).state is RunState.COMMITTED
@@ -164,7 +173,7 @@ def test_R12_R8_no_step_is_skipped_that_gives_a_traffic_step_its_proof(
     run = world.start()
     count = len(world.journal().entries(run.id))
     with pytest.raises(GuardRefused, match="cutover would lead traffic"):
-        skip_step(world.journal(), run.id, step, reason="in a hurry", who=WHO)
+        skip_step(world.journal(), run.id, step, world.lease_of, reason="in a hurry", who=WHO)
     assert len(world.journal().entries(run.id)) == count
 
 
@@ -178,13 +187,15 @@ def test_R12_R8_a_verification_is_not_skipped_though_nothing_names_its_output(
     world.runbook = world.runbook.model_copy(update={"steps": steps})
     run = waiting_at_verify(world)
     with pytest.raises(GuardRefused, match="cutover would lead traffic"):
-        skip_step(world.journal(), run.id, "verify", reason="in a hurry", who=WHO)
+        skip_step(world.journal(), run.id, "verify", world.lease_of, reason="in a hurry", who=WHO)
 
 
 def test_R12_the_step_that_records_who_serves_is_not_skipped(world: World) -> None:
     run = waiting_at_verify(world)
     with pytest.raises(GuardRefused, match="records who serves"):
-        skip_step(world.journal(), run.id, "cutover", reason="done by hand", who=WHO)
+        skip_step(
+            world.journal(), run.id, "cutover", world.lease_of, reason="done by hand", who=WHO
+        )
 
 
 def test_R5_a_paid_step_of_unknown_effect_is_looked_for_and_not_skipped(
@@ -194,7 +205,7 @@ def test_R5_a_paid_step_of_unknown_effect_is_looked_for_and_not_skipped(
         world.start(breakpoint=world.crash_at("hold", "after-intent"))
     run = world.journal().run("latest")
     with pytest.raises(GuardRefused, match="not known whether hold took effect"):
-        skip_step(world.journal(), run.id, "hold", reason="never mind", who=WHO)
+        skip_step(world.journal(), run.id, "hold", world.lease_of, reason="never mind", who=WHO)
     assert world.resume(run.id).state is RunState.COMMITTED
 
 
@@ -205,10 +216,10 @@ def test_nothing_is_skipped_under_a_process_that_executes_the_run(world: World) 
         journal = world.journal()
         journal.claim = _held  # type: ignore[method-assign]
         with pytest.raises(ClaimLost):
-            skip_step(journal, call.run_id, "verify_public", reason="x", who=WHO)
+            skip_step(journal, call.run_id, "verify_public", world.lease_of, reason="x", who=WHO)
         seen.append(call.step_id)
 
-    def _held(_run_id):
+    def _held(_run_id, **_how):
         raise ClaimLost("another process", hint="wait")
 
     world.marks.during["deploy"] = skips
@@ -219,4 +230,4 @@ def test_nothing_is_skipped_under_a_process_that_executes_the_run(world: World) 
 def test_a_step_that_is_done_is_not_skipped(world: World) -> None:
     run = waiting_at_verify(world)
     with pytest.raises(ConfigError, match="fence is DONE"):
-        skip_step(world.journal(), run.id, "fence", reason="x", who=WHO)
+        skip_step(world.journal(), run.id, "fence", world.lease_of, reason="x", who=WHO)

@@ -85,15 +85,17 @@ def test_R12_a_skip_that_was_killed_anywhere_is_there_whole_or_not_at_all(
     run = world.start()
     dies_before(world, write)
     with pytest.raises(crash):
-        skip_step(world.journal(), run.id, "verify_public", reason="why", who=WHO)
+        skip_step(world.journal(), run.id, "verify_public", world.lease_of, reason="why", who=WHO)
     world.mortal.dies_before = None
     skipped = world.steps(run.id)["verify_public"].state is StepState.SKIPPED
     assert skipped is (write == 2)
     if skipped:
         with pytest.raises(ConfigError, match="is SKIPPED"):
-            skip_step(world.journal(), run.id, "verify_public", reason="again", who=WHO)
+            skip_step(
+                world.journal(), run.id, "verify_public", world.lease_of, reason="again", who=WHO
+            )
     else:
-        skip_step(world.journal(), run.id, "verify_public", reason="why", who=WHO)
+        skip_step(world.journal(), run.id, "verify_public", world.lease_of, reason="why", who=WHO)
     assert world.resume(run.id).state is RunState.COMMITTED
     assert [e.kind for e in world.journal().entries(run.id)].count("skipped") == 1
 
@@ -105,9 +107,9 @@ def test_an_abort_that_was_killed_anywhere_is_repeated(
     run = world.journal().open_run(world.plan(), sandbox=False)
     dies_before(world, write)
     with pytest.raises(crash):
-        stop_where_it_is(world.journal(), run.id, who=WHO)
+        stop_where_it_is(world.journal(), run.id, world.lease_of, who=WHO)
     world.mortal.dies_before = None
-    stopped = stop_where_it_is(world.journal(), run.id, who=WHO)
+    stopped = stop_where_it_is(world.journal(), run.id, world.lease_of, who=WHO)
     assert (stopped.state, stopped.pid) == (RunState.NEEDS_OPERATOR, None)
     assert world.resume(run.id).state is RunState.COMMITTED
 

@@ -18,26 +18,23 @@ if TYPE_CHECKING:
 def plan_named(app: App, name: str, *, to: str | None = None) -> Plan:
     """The frozen plan of the runbook, by its own kind.
 
-    A failback leaves who serves now; one that leads to a standby leads to `to`, or the one that a
-    decision would lead to; any other that rents nothing to the external API; all others to `to`,
-    or the first target. ConfigError where `to` does not fit.
+    A failback leaves who serves now; one that neither leads to a standby nor rents anything goes to
+    the external API; all others to `to`, or where a decision would lead. ConfigError where `to` does not fit.
     """
-    from drkit.operations.decide import decided_target
     from drkit.runs.actions.catalog import ACTIONS
     from drkit.runs.book.plan import buys, leads_to_standby, make_plan
     from drkit.runs.book.schema import load_runbook
     from drkit.runs.records import EXTERNAL
     from drkit.wiring.failback import serving_now
     from drkit.wiring.run import open_journal
+    from drkit.wiring.watch import decided_target
 
     book = load_runbook(Path(app.config.runbooks) / f"{name}.yaml")
     serving, target = None, to
     if book.kind == "failback":
         serving = serving_now(app, open_journal(app))
         target = serving.site
-    elif leads_to_standby(book):
-        target = to or decided_target(app.config, name)
-    elif not buys(book, ACTIONS):
+    elif not (leads_to_standby(book) or buys(book, ACTIONS)):
         target = EXTERNAL
     if to not in (None, target):
         raise ConfigError(
@@ -45,11 +42,13 @@ def plan_named(app: App, name: str, *, to: str | None = None) -> Plan:
             + (f"home from {target}" if serving else f"to the {target}"),
             hint="leave --to out",
         )
-    target = target or app.config.decide.to or next(iter(app.config.targets), None)
-    if target is None:
-        raise ConfigError("schedules.yaml has no target", hint="add one to `targets`")
     return make_plan(
-        book, config=app.config, kind=book.kind, target=target, actions=ACTIONS, serving=serving
+        book,
+        config=app.config,
+        kind=book.kind,
+        target=target or decided_target(app, name),
+        actions=ACTIONS,
+        serving=serving,
     )
 
 

@@ -129,12 +129,18 @@ def decided_runbook(config: Config) -> str:
     return TO_STANDBY if warm else COLD
 
 
-def decided_target(config: Config, runbook: str | None = None) -> str | None:
-    """Where a decision leads by that runbook (default: the decided one); None without a target."""
-    first = next(iter(config.targets), None)
-    if (runbook or decided_runbook(config)) == TO_STANDBY:
-        first = next(iter(standbys(config)), first)
-    return config.decide.to or first
+def decided_target(
+    config: Config, runbook: str | None = None, *, serving: str | None = None
+) -> str | None:
+    """Where a decision leads by that runbook (default: the decided one); None without a target.
+
+    Not to the target that is `serving`, which is what has failed, unless there is no other.
+    """
+    to_standby = (runbook or decided_runbook(config)) == TO_STANDBY
+    names = (standbys(config) if to_standby else ()) or tuple(config.targets)
+    if config.decide.to is not None:
+        names = (config.decide.to, *names)
+    return next((name for name in names if name != serving), next(iter(names), None))
 
 
 def standbys(config: Config) -> tuple[str, ...]:

@@ -51,6 +51,12 @@ def read_role(arbiter: Arbiter, service: str, memory: Memory, clock: Clock) -> S
     return SeenRole(role, now)
 
 
+def last_site(service: str, memory: Memory) -> str | None:
+    """Where the service lived when this machine last read the role record; None: it never did."""
+    role = _kept(service, memory, "").role
+    return role.site if role else None
+
+
 def _kept(service: str, memory: Memory, why: str) -> SeenRole:
     """A note that cannot be read is as none. Which snapshots were listed is not kept."""
     kept = memory.recall(f"role/{service}")

@@ -18,7 +18,7 @@ from drkit.health.reference import reach
 from drkit.health.witness import Heard
 from drkit.operations import decide
 from drkit.operations.decide import Elsewhere, facts_now
-from drkit.operations.roles import SeenRole, machine_memory, read_role
+from drkit.operations.roles import SeenRole, last_site, machine_memory, read_role
 from drkit.operations.standby import StandbyProof, last_proof, verify_standby
 from drkit.operations.telling import tell_runs
 from drkit.operations.watch import Watch, Watched
@@ -142,10 +142,14 @@ def decided_target(app: App, runbook: str | None = None) -> str:
     """Where a decision leads by that runbook (default: the decided one). ConfigError without a
     target.
     """
-    name = decide.decided_target(app.config, runbook)
+    name = decide.decided_target(app.config, runbook, serving=_last_site(app))
     if name is None:
         raise ConfigError("schedules.yaml has no target", hint="add one to `targets`")
     return name
+
+
+def _last_site(app: App) -> str | None:
+    return last_site(service_of(app).name, own_memory(app))
 
 
 def asks_a_person(app: App) -> tuple[str, ...]:
@@ -162,7 +166,8 @@ def asks_a_person(app: App) -> tuple[str, ...]:
 def decided_standby(app: App) -> StandbyProof | None:
     """What is known of the target that mode auto would lead to, if it is a warm standby."""
     auto = app.config.decide.model_copy(update={"mode": "auto"})
-    name = decide.decided_target(app.config.model_copy(update={"decide": auto}))
+    config = app.config.model_copy(update={"decide": auto})
+    name = decide.decided_target(config, serving=_last_site(app))
     target = app.config.targets.get(name) if name is not None else None
     if name is None or target is None or not target.standby:
         return None

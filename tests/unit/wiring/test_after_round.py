@@ -50,6 +50,18 @@ def test_what_a_decision_carries_out_depends_on_the_mode_and_on_a_standby(scene:
     assert decided({"mode": "auto", "runbook": "mine"}) == ("mine", "spare")
 
 
+def test_a_decision_leads_away_from_the_target_that_has_failed(scene: Make) -> None:
+    config = scene({"reference_hosts": ["127.0.0.1:1"]}).app.config
+    (spare,) = config.targets.values()
+    two = config.model_copy(update={"targets": {"spare": spare, "other": spare}})
+    preferred = two.model_copy(update={"decide": two.decide.model_copy(update={"to": "other"})})
+    assert decided_target(two, serving="gpu") == "spare"
+    assert decided_target(two, serving="spare") == "other"
+    assert decided_target(preferred, serving="gpu") == "other"
+    assert decided_target(preferred, serving="other") == "spare"
+    assert decided_target(config, serving="spare") == "spare"  # another machine of the only one
+
+
 def test_what_auto_can_never_do_without_is_said_of_the_configuration(scene: Make) -> None:
     witnesses = {
         "far": {

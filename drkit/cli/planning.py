@@ -19,7 +19,8 @@ def plan_named(app: App, name: str, *, to: str | None = None) -> Plan:
     """The frozen plan of the runbook, by its own kind.
 
     A failback leaves who serves now; one that neither leads to a standby nor rents anything goes to
-    the external API; all others to `to`, or where a decision would lead. ConfigError where `to` does not fit.
+    the external API; all others to `to`, or where a decision would lead. ConfigError where
+    `to` does not fit.
     """
     from drkit.runs.actions.catalog import ACTIONS
     from drkit.runs.book.plan import buys, leads_to_standby, make_plan

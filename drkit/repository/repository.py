@@ -216,6 +216,13 @@ class Repository:
             return self._index
 
     @property
+    def index_is_whole(self) -> bool:
+        """Whether every index file that a store lists could be read; of what others say, the index
+        knows nothing.
+        """
+        return self.index is not None and self._known is not None
+
+    @property
     def chunker(self) -> Chunker:
         """Cuts as drkit.json pins it; asked for at first use. Without one: as new repositories."""
         with self._lock:

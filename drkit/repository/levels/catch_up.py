@@ -68,7 +68,8 @@ def catch_up(repository: Repository, listings: Mapping[Store, Listing], emit: Em
         }
         _drop_erased(repository, wanted, seen.tombstones, emit)
         broken: frozenset[str] = frozenset()
-        if (forgotten or plan.marked) and any(wanted.values()):
+        unsure = forgotten or plan.marked or not repository.index_is_whole
+        if unsure and any(wanted.values()):
             every = {snapshot for names in wanted.values() for snapshot in names}
             reach = reach_of(repository, sorted(every), trusted, plan.marked)
             repository.forget_index()

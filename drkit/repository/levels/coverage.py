@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from drkit.errors import DamagedData
+from drkit.errors import DamagedData, PlaceError
 from drkit.repository.copies.copying import copy_object
 from drkit.repository.copies.listing import Listing
 from drkit.repository.format.layout import INDEX
@@ -28,7 +28,8 @@ def cover_packs(
     """Makes the indexes of `store` name all `trusted` packs, which it holds; how many were put.
 
     An index file is copied when it names trusted packs only, and none that is named there already
-    (restic calls a pack in two index files damage). What is left is written as a new one.
+    (restic calls a pack in two index files damage). What is left is written as a new one. Raises
+    `PlaceError` when no index file can be read that says what is in some of them.
     """
     own = listings[store]
     every = {name for listing in listings.values() for name in listing.indexes}
@@ -48,6 +49,11 @@ def cover_packs(
         put += 1
     if rest := trusted.keys() - covered:
         blobs = {pack: found for packs in contents.values() for pack, found in packs.items()}
+        if unread := rest - blobs.keys():  # read a moment ago; without them a snapshot hangs (S3)
+            raise PlaceError(
+                f"the index files that name {len(unread)} packs cannot be read any more",
+                hint="run it again; if it stays so: drkit check",
+            )
         sealed_packs = [
             SealedPack(p, blobs[p], (), trusted[p]) for p in sorted(rest & blobs.keys())
         ]

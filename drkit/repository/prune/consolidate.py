@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from drkit.errors import GuardRefused
 from drkit.events import Emit, Note
 from drkit.repository.format.layout import INDEX
 from drkit.repository.format.pack import PackedBlob, SealedPack
@@ -53,9 +54,19 @@ def tidy_indexes(repository: Repository, level: Levelled, emit: Emit) -> None:
 
 
 def read_all(repository: Repository, level: Levelled) -> dict[str, PackBlobs]:
-    """What each index file of the level stores names."""
+    """What each index file of the level stores names. Raises `GuardRefused` when one cannot be
+    read, now or when the index was loaded: what it names would be taken for nobody's.
+    """
     every = {name for store in level.stores for name in level.listings[store].indexes}
-    return dict(load_index_files(repository, every))
+    found = dict(load_index_files(repository, every))
+    unread = sorted(every - found.keys())
+    if unread or not repository.index_is_whole:
+        which = f"index {unread[0][:8]}" if unread else "an index file"
+        raise GuardRefused(
+            f"{which} could not be read; nothing was deleted",
+            hint="run it again; if it stays so: drkit repair index makes it anew from the packs",
+        )
+    return found
 
 
 def packs_of(contents: Mapping[str, PackBlobs]) -> dict[str, tuple[PackedBlob, ...]]:

@@ -58,7 +58,7 @@ def read_all(repository: Repository, level: Levelled) -> dict[str, PackBlobs]:
     read, now or when the index was loaded: what it names would be taken for nobody's.
     """
     every = {name for store in level.stores for name in level.listings[store].indexes}
-    found = dict(load_index_files(repository, every))
+    found: dict[str, PackBlobs] = {**load_index_files(repository, every)}
     unread = sorted(every - found.keys())
     if unread or not repository.index_is_whole:
         which = f"index {unread[0][:8]}" if unread else "an index file"

@@ -16,7 +16,7 @@ from drkit.runs.book.plan import Plan, PlannedStep
 from drkit.runs.failures import Meaning
 from drkit.runs.guard import StepGuard
 from drkit.runs.journal.journal import Journal
-from drkit.runs.records import JSON, Ask, StepState
+from drkit.runs.records import JSON, Ask, Entry, StepState
 from drkit.runs.signals import StopRequest
 from drkit.runs.states import StepProgress, replay
 from drkit.runs.stepper import StepFailure, Stepper
@@ -73,6 +73,8 @@ class Walk:
     _began: int = 0
     _results: queue.Queue[Ended] = field(default_factory=queue.Queue)
     _running: dict[str, StepGuard] = field(default_factory=dict)
+    _entries: list[Entry] = field(default_factory=list)
+    _stand: dict[str, StepProgress] = field(default_factory=dict)
 
     def run(self) -> StepFailure | None:
         """None when every step is done; else the failure that the run stops for.
@@ -219,7 +221,15 @@ class Walk:
             guard.leave("it did not stop when it was told to")
 
     def _steps(self) -> dict[str, StepProgress]:
-        return replay(self.journal.entries(self.run_id), [step.id for step in self.plan.steps])
+        """Where every step stands now. Only what was added is read: whoever lost the run, so that
+        another could change what was written, finds that out at its next line.
+        """
+        last_seq = self._entries[-1].seq if self._entries else 0
+        added = self.journal.entries(self.run_id, last_seq)
+        if added or not self._stand:
+            self._entries += added
+            self._stand = replay(self._entries, [step.id for step in self.plan.steps])
+        return self._stand
 
     def _tell(self, steps: Mapping[str, StepProgress]) -> None:
         over = sum(

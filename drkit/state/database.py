@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, text
+from sqlalchemy import Connection, Engine, bindparam, create_engine, event, inspect, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
@@ -31,6 +31,8 @@ from drkit.state.schema import REMEMBERED
 
 BUSY_TIMEOUT_S = 15.0
 _WRITES = "drkit_writes"
+_KEPT = select(REMEMBERED.c.value).where(REMEMBERED.c.name == bindparam("kept"))
+_FORGET = REMEMBERED.delete().where(REMEMBERED.c.name == bindparam("kept"))
 _MIGRATING = 0x64726B6974  # any number that nothing else locks
 _CONFLICTS = {"40001", "40P01"}  # serialisation failure, deadlock
 
@@ -102,7 +104,7 @@ class Database:
     def remember(self, name: str, value: Any) -> None:
         """Keeps a JSON value under `name`, in place of the former one."""
         with self.write() as connection:
-            connection.execute(REMEMBERED.delete().where(REMEMBERED.c.name == name))
+            connection.execute(_FORGET, {"kept": name})
             connection.execute(
                 REMEMBERED.insert().values(
                     name=name, at=self._clock.now(), value=json.dumps(value, sort_keys=True)
@@ -113,9 +115,7 @@ class Database:
         """The JSON value kept under `name`, or None. Raises `StateUnavailable`."""
         try:
             with self.read() as connection:
-                row = connection.execute(
-                    select(REMEMBERED.c.value).where(REMEMBERED.c.name == name)
-                ).first()
+                row = connection.execute(_KEPT, {"kept": name}).first()
         except SQLAlchemyError as error:
             raise _explained(error) from error
         return None if row is None else json.loads(row.value)
@@ -124,7 +124,7 @@ class Database:
     def forget(self, name: str) -> None:
         """Keeps nothing under `name`; what is not there is no error."""
         with self.write() as connection:
-            connection.execute(REMEMBERED.delete().where(REMEMBERED.c.name == name))
+            connection.execute(_FORGET, {"kept": name})
 
     def server_now(self) -> datetime | None:
         """What the database's server takes the time for; None: it has no clock of its own.
@@ -147,8 +147,7 @@ class Database:
         """
         try:
             with self.write() as connection:
-                kept = select(REMEMBERED.c.value).where(REMEMBERED.c.name == name)
-                row = connection.execute(kept.with_for_update()).first()
+                row = connection.execute(_KEPT.with_for_update(), {"kept": name}).first()
                 before = None if row is None else json.loads(row.value)
                 exchanged = Remembered(before)
                 yield exchanged

@@ -26,6 +26,7 @@ from drkit.runs.journal.opening import Opener, Right, RunOpen, may_open, open_al
 from drkit.runs.journal.reading import ReadableJournal, row_of
 from drkit.runs.journal.rows import (
     ask_text,
+    change_run,
     entry_values,
     payload_text,
     run_from,
@@ -165,7 +166,7 @@ class Journal(ReadableJournal):
             values = {"pid": pid, "pid_started": mark, "claim": row.claim + 1}
             if row.started_at is None:
                 values["started_at"] = self._clock.now()
-            connection.execute(RUNS.update().where(RUNS.c.id == run_id).values(values))
+            change_run(connection, run_id, **values)
             self._claims[run_id] = row.claim + 1
         return self.run(run_id)
 
@@ -230,7 +231,7 @@ class Journal(ReadableJournal):
                 values |= {"ended_at": entry.at, "pid": None, "pid_started": None}
             if answers or state.ended:
                 values |= {"asked": None}
-            connection.execute(RUNS.update().where(RUNS.c.id == run_id).values(values))
+            change_run(connection, run_id, **values)
         return entry
 
     @again_on_conflict
@@ -247,7 +248,7 @@ class Journal(ReadableJournal):
         values = {name: value for name, value in known.items() if value is not None}
         with self._lock, self._database.write() as connection:
             self._held(connection, run_id)
-            connection.execute(RUNS.update().where(RUNS.c.id == run_id).values(values))
+            change_run(connection, run_id, **values)
         return self.run(run_id)
 
     @again_on_conflict
@@ -269,7 +270,7 @@ class Journal(ReadableJournal):
             said["text"] = f"{who} asks for {ask.what}" if ask else f"{who} withdrew what was asked"
             self._lines.insert(connection, row, "note", None, 0, payload_text(said))
             values = {"asked": ask_text(ask)}
-            connection.execute(RUNS.update().where(RUNS.c.id == run_id).values(values))
+            change_run(connection, run_id, **values)
         return self.run(run_id)
 
     def approve(self, run_id: str, step: str, *, who: str) -> Entry:
@@ -300,7 +301,7 @@ class Journal(ReadableJournal):
                 "target": plan.target,
                 "asked": None,
             }
-            connection.execute(RUNS.update().where(RUNS.c.id == run_id).values(values))
+            change_run(connection, run_id, **values)
             return entry
 
     def adopt(
@@ -388,7 +389,7 @@ class Journal(ReadableJournal):
     @again_on_conflict
     def _mark_local_only(self, run_id: str) -> None:
         with self._lock, self._database.write() as connection:
-            connection.execute(RUNS.update().where(RUNS.c.id == run_id).values(local_only=True))
+            change_run(connection, run_id, local_only=True)
 
 
 def _unless_executed(row: Row[Any]) -> None:

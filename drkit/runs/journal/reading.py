@@ -22,6 +22,12 @@ _ENTRIES = (
     .where(RUN_ENTRIES.c.run_id == bindparam("run_id"), RUN_ENTRIES.c.seq > bindparam("after_seq"))
     .order_by(RUN_ENTRIES.c.seq)
 )
+_RUNS = select(RUNS).order_by(RUNS.c.created_at.desc(), RUNS.c.id.desc())
+_OPEN = select(RUNS).where(
+    RUNS.c.service == bindparam("service"),
+    RUNS.c.namespace == bindparam("namespace"),
+    RUNS.c.ended_at.is_(None),
+)
 
 
 class ReadableJournal:
@@ -32,9 +38,8 @@ class ReadableJournal:
 
     def runs(self) -> list[RunRecord]:
         """All runs, the newest first."""
-        query = select(RUNS).order_by(RUNS.c.created_at.desc(), RUNS.c.id.desc())
         with self._database.read() as connection:
-            return [run_from(row) for row in connection.execute(query)]
+            return [run_from(row) for row in connection.execute(_RUNS)]
 
     def run(self, selector: str) -> RunRecord:
         """The run with that id or unique prefix of one, or "latest". Raises `ConfigError`."""
@@ -82,11 +87,9 @@ class ReadableJournal:
 
     def open_run_of(self, service: str, namespace: str) -> RunRecord | None:
         """The run that is open, if one is."""
-        query = select(RUNS).where(
-            RUNS.c.service == service, RUNS.c.namespace == namespace, RUNS.c.ended_at.is_(None)
-        )
+        of_service = {"service": service, "namespace": namespace}
         with self._database.read() as connection:
-            row = connection.execute(query).first()
+            row = connection.execute(_OPEN, of_service).first()
         return None if row is None else run_from(row)
 
 

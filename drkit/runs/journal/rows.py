@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row, bindparam
 
 from drkit.runs.records import JSON, Ask, Entry, RunRecord, RunState
+from drkit.state.schema import RUNS
+
+_CHANGE = RUNS.update().where(RUNS.c.id == bindparam("of_run"))
 
 
 def run_from(row: Row[Any]) -> RunRecord:
@@ -73,3 +76,8 @@ def run_values(run: RunRecord) -> dict[str, Any]:
 def entry_values(run_id: str, entry: Entry) -> dict[str, Any]:
     values = {field.name: getattr(entry, field.name) for field in fields(entry)}
     return {"run_id": run_id} | values | {"payload": payload_text(entry.payload)}
+
+
+def change_run(connection: Connection, run_id: str, **values: Any) -> None:
+    """These columns of the run have these values now."""
+    connection.execute(_CHANGE, {"of_run": run_id, **values})

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 def context_of(world: World, drkit: Drkit, plan: Plan) -> Context:
     drill = plan.namespace == "drill"
     switches = world.drill_switches if drill else world.switches
-    (listed,) = world.stack.repository.snapshots()
     known: dict[str, Any] = {
         "plan": plan,
         "config": world.config,
@@ -44,7 +43,7 @@ def context_of(world: World, drkit: Drkit, plan: Plan) -> Context:
         "settle_s": 30.0,
         "breakpoint": lambda step, point: world.breakpoint(drkit, step, point),
         "write_evidence": dict,
-        "back_up": lambda _brought: listed.id,
+        "back_up": lambda _brought: world.stack.snapshot,
     }
     names = {each.name for each in fields(Context)}
     return Context(**{name: value for name, value in known.items() if name in names})

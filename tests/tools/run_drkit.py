@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from simulated_threads import Dead, MachineClock, Process, Task
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 
 from drkit.health.witness import Voice
 from drkit.runs.book.plan import Plan
@@ -71,7 +71,8 @@ class ProcessDatabase(Database):
     """The state in the hands of one process, which may die before any of its writes."""
 
     def __init__(self, world: World, drkit: Drkit, clock: MachineClock) -> None:
-        super().__init__(world.databases[drkit.machine.name]._engine, clock)
+        self._state = world.databases[drkit.machine.name]
+        super().__init__(self._state._engine, clock)
         self._world = world
         self._drkit = drkit
 
@@ -82,7 +83,7 @@ class ProcessDatabase(Database):
             self._world.sim.kill(drkit)
         if drkit.dead:
             raise Dead
-        with super().write() as connection:
+        with self._state.write() as connection:
             yield connection
         drkit.writes += 1
 
@@ -90,20 +91,5 @@ class ProcessDatabase(Database):
     def read(self) -> Iterator[Connection]:
         if self._drkit.dead:
             raise Dead
-        with super().read() as connection:
+        with self._state.read() as connection:
             yield connection
-
-
-_COMPILED: dict[Any, Any] = {}  # statements are the same in every world
-
-
-def fast(database: Database) -> Database:
-    """No test here cuts the power."""
-    database.close()
-    database._engine.update_execution_options(compiled_cache=_COMPILED)
-    event.listen(
-        database._engine,
-        "connect",
-        lambda connection, _record: connection.execute("PRAGMA synchronous = OFF"),
-    )
-    return database

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import SimpleNamespace
+from functools import lru_cache
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from run_world import World
 from simulated_threads import simulated_queue, simulated_threading
 
 from drkit.cli import following, running
+from drkit.repository.copies import reading
 from drkit.runs import engine, guard, lease, stepper, walk
 from drkit.runs.book.plan import Plan
 from drkit.runs.signals import StopRequest
@@ -42,16 +44,23 @@ def inhabited(world: World) -> Iterator[World]:
         patch.setattr(engine, "Walk", make_walk)
         patch.setattr(engine, "stop_requests", lambda: _told(world))
         patch.setattr(stepper, "random", SimpleNamespace(Random=lambda *_seed: world.random))
+        patch.setattr(reading, "_threads", SimpleNamespace(start=lambda work: work()))
         for module, name, stand_in in _asked_late(world):
             patch.setattr(module, name, stand_in)
-        for module in [each for name, each in sys.modules.items() if name.startswith("drkit.")]:
-            for name, stand_in in _stand_ins(world).items():
-                if hasattr(module, name):
-                    patch.setattr(module, name, stand_in(getattr(module, name)))
+        stand_ins = _stand_ins(world)
+        for module, name in _imported(len(sys.modules), tuple(stand_ins)):
+            patch.setattr(module, name, stand_ins[name](getattr(module, name)))
         try:
             yield world
         finally:
             world.end()
+
+
+@lru_cache(maxsize=1)
+def _imported(_modules: int, names: tuple[str, ...]) -> list[tuple[ModuleType, str]]:
+    """Where drkit has one of these names; looked up again when more was imported."""
+    modules = [each for name, each in sys.modules.items() if name.startswith("drkit.")]
+    return [(module, name) for module in modules for name in names if hasattr(module, name)]
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from run_state import content_of
 from simulated_threads import START
 
 from drkit.clock import ManualClock
@@ -95,11 +96,13 @@ class Stack:
             emit=lambda _event: None,
         )
         self.repository = self._open(clock)
+        (listed,) = self.repository.snapshots()
+        self.snapshot = listed.id
         self.runbooks: dict[str, Runbook] = {
             path.stem: load_runbook(path) for path in sorted((PROJECT / "runbooks").glob("*.yaml"))
         }
-        self.state = folder / "state.sqlite"
-        open_database(self.state, clock=clock).close()
+        open_database(folder / "state.sqlite", clock=clock).close()
+        self.state = content_of(folder / "state.sqlite")
 
     def config_of(self, home: Path, mode: str = "approve") -> Config:
         """The deployment with trees of its own in `home`, which are made there."""

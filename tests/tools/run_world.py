@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from run_context import context_of
-from run_drkit import Drkit, JudgedJournal, ProcessDatabase, fast
+from run_drkit import Drkit, JudgedJournal, ProcessDatabase
 from run_places import (
     Done,
     ProcessPlace,
@@ -26,6 +26,7 @@ from run_places import (
 from run_probe import Watching
 from run_rules import Rules
 from run_stack import DRILL_GATEWAY, GATEWAY, SERVICE, STANDBY, Stack
+from run_state import SeenJournal, State
 from simulated_threads import Dead, Machine, MachineClock, Simulation
 
 from drkit.compute.interface import Endpoint
@@ -44,7 +45,6 @@ from drkit.runs.journal.sealed import sealed_run, sealed_runs
 from drkit.runs.lease import owner_key
 from drkit.runs.records import EXTERNAL, Ask, Entry, RunRecord
 from drkit.runs.steering.takeover import take_over
-from drkit.state.database import Database, open_database
 from drkit.stores.memory import MemoryStore
 from drkit.traffic.interface import Setting
 from drkit.traffic.memory import MemorySwitch
@@ -87,6 +87,8 @@ class World:
         self._sightings = {name: MemorySightings() for name in self.machines}
         self.shared = shared
         self.databases = self._open_databases()
+        databases = {id(each): (name, each) for name, each in self.databases.items()}
+        self._seen = [(name, SeenJournal(each)) for name, each in databases.values()]
         self.journals = MemoryStore("journals")
         self.place = MemoryPlace()
         self.provider = Provider(self.true_clock, tuple(self.config.targets))
@@ -115,6 +117,7 @@ class World:
         self.watching = Watching(self)
         self._acting: Drkit | None = None
         self.frozen = False
+        self.left: dict[str, bytes] = {}
         if like is not None:
             self._begin_like(like)
 
@@ -155,10 +158,9 @@ class World:
         run, journal = max(found, key=lambda each: each[0].generation)
         return Known(run, journal.plan(run_id), journal.entries(run_id))
 
-    def readable(self) -> list[tuple[str, ReadableJournal]]:
+    def readable(self) -> list[tuple[str, SeenJournal]]:
         """The journals, one for each database."""
-        databases = {id(each): (name, each) for name, each in self.databases.items()}
-        return [(name, ReadableJournal(each)) for name, each in databases.values()]
+        return self._seen
 
     def run(self, run_id: str) -> RunRecord:
         return self.known(run_id).run
@@ -344,13 +346,11 @@ class World:
     def _readable(self, machine: str) -> ReadableJournal:
         return ReadableJournal(self.databases[machine])
 
-    def state_of(self, machine: str) -> Path:
-        return self.folder / f"{machine}.sqlite"
-
     def freeze(self) -> None:
         """Nothing happens here any more, and others may begin like it."""
         self.sim.end()
         self.frozen = True
+        self.left = {name: database.content() for name, database in self.databases.items()}
         for database in self.databases.values():
             database.close()
 
@@ -378,15 +378,13 @@ class World:
         if drkit.dead:
             raise Dead
 
-    def _open_databases(self) -> dict[str, Database]:
+    def _open_databases(self) -> dict[str, State]:
         self.folder.mkdir(parents=True, exist_ok=True)
-        opened: dict[str, Database] = {}
+        opened: dict[str, State] = {}
         for name in self.machines:
             if self.shared and opened:
                 opened[name] = next(iter(opened.values()))
                 continue
-            state = self.stack.state if self.like is None else self.like.state_of(name)
-            shutil.copyfile(state, self.folder / f"{name}.sqlite")
-            database = open_database(self.folder / f"{name}.sqlite", clock=self.true_clock)
-            opened[name] = fast(database)
+            content = self.stack.state if self.like is None else self.like.left[name]
+            opened[name] = State(content, self.true_clock)
         return opened

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,7 @@ from drkit.cli.options import command
 from drkit.cli.session import Session
 
 if TYPE_CHECKING:
+    from drkit.operations.erase_leaves import Left
     from drkit.repository.erase.erase import ErasePlan, Match
     from drkit.repository.erase.standing import ErasureStanding
     from drkit.repository.repository import ListedSnapshot
@@ -36,8 +38,8 @@ def erase(
 ) -> int:
     """Erases paths, or whole points, from every store and every snapshot, for good.
 
-    Shows the plan; --apply PLAN does exactly that. Without paths: goes on with earlier erasures,
-    and says how far each store is. Mirrored weights are not touched.
+    Shows the plan, and what it leaves; --apply PLAN does exactly that. Without paths: goes on with
+    earlier erasures, and says how far each store is. Mirrored weights and evidence are not touched.
     """
     from drkit.repository.erase.erase import erase as run_erase
     from drkit.repository.erase.erase import plan_erase
@@ -106,6 +108,8 @@ def _show(session: Session, app: App, plan: ErasePlan, paths: list[str] | tuple[
     head = f"erases {plan.files} files ({format_bytes(plan.bytes)} in all their versions)"
     if plan.empty:
         head = f"no snapshot holds {' or '.join(paths) or 'that'}"
+    stays = _left(app, plan)
+    lines += ["not erased by this:", *(f"  {each}" for each in stays)]
     session.terminal.result(
         "erase_plan",
         {
@@ -115,11 +119,26 @@ def _show(session: Session, app: App, plan: ErasePlan, paths: list[str] | tuple[
             "removed": list(plan.removed),
             "files": plan.files,
             "bytes": plan.bytes,
+            "not_erased": [asdict(each) for each in stays],
         },
         "\n".join([head, *lines]),
     )
     for path in plan.paths[:1000]:
         _warn_of_source(app, path)
+
+
+def _left(app: App, plan: ErasePlan) -> tuple[Left, ...]:
+    from drkit.operations.erase_leaves import left_by_erasing
+    from drkit.points.find import list_points
+    from drkit.runs.journal.reading import ReadableJournal
+
+    return left_by_erasing(
+        plan.paths,
+        plan.removed,
+        points=list_points(app.repository),
+        sources=app.config.sources,
+        runs=len(ReadableJournal(app.database).runs()),
+    )
 
 
 def _warn_of_source(app: App, path: str) -> None:

@@ -163,6 +163,8 @@ def test_K6_erase_shows_its_plan_does_exactly_that_and_says_until_when(
     (plan,) = here.rows("erase", "/sncp/users/42")
     assert (plan["paths"], plan["files"]) == (["/sncp/users/42"], 1)
     assert len(plan["rewritten"]) == 1
+    assert {left["kind"] for left in plan["not_erased"]} == {"point.json", "here"}
+    assert "not erased by this:" in here.run("erase", "/sncp/users/42")
     assert here.snapshots("gcs") == before, "a plan changes nothing"
     wrong = here.ask("erase", "/sncp/users/42", "--apply", "0123456789ab")
     assert (wrong.returncode, here.snapshots("gcs")) == (24, before)

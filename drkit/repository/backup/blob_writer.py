@@ -71,16 +71,20 @@ class BlobWriter:
     def save_all(self, contents: Sequence[bytes]) -> list[bytes]:
         """The ids of many small data blobs, as `save` gives them, in few calls."""
         ids = [hashlib.sha256(content).digest() for content in contents]
-        new = [pair for pair in zip(ids, contents, strict=True) if self.index.claim(pair[0])]
+        self.store_all(BlobKind.DATA, list(zip(ids, contents, strict=True)))
+        return ids
+
+    def store_all(self, kind: BlobKind, blobs: Sequence[tuple[bytes, bytes]]) -> None:
+        """Stores what of many small blobs is new, each given with its id, which is its hash."""
+        new = [pair for pair in blobs if self.index.claim(pair[0])]
         frames = compress_all([content for _, content in new])
         raw_bytes = dense_bytes = 0
         for (blob_id, content), frame in zip(new, frames, strict=True):
-            self._store(BlobKind.DATA, blob_id, content, frame)
+            self._store(kind, blob_id, content, frame)
             raw_bytes += len(content)
             dense_bytes += 0 if frame else len(content)
         if new:
-            self._count(BlobKind.DATA, raw_bytes, dense_bytes)
-        return ids
+            self._count(kind, raw_bytes, dense_bytes)
 
     def flush(self) -> None:
         """Sends every open pack, then the index of what is not listed yet. Saving has ended."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import orjson
@@ -16,13 +17,15 @@ import orjson
 from drkit.errors import DamagedData
 from drkit.repository.backup.excludes import Rules
 from drkit.repository.backup.file_reader import SeenFile
-from drkit.repository.cache.resting import Resting, RestingTrees, digest_of
+from drkit.repository.backup.pieces import Pieces, entry_in, pieces_of
+from drkit.repository.cache.resting import Resting, RestingTrees, facts_of
 from drkit.repository.format.metadata import Entry, describes, is_unchanged
 from drkit.repository.format.quoting import quote
 from drkit.sources.interface import Excludes
 from drkit.sources.patterns import BadPattern
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 LoadBlob = Callable[[bytes], bytes]
 Seen = tuple[bytes, os.stat_result, Entry | None]
 """A name, what the system says of it, and its former entry."""
@@ -45,8 +48,11 @@ class Looked:
     """What one folder holds. `former`: its former tree could be read, and had `held` entries.
 
     `same` files are as they were, those with True down to the last bit of metadata; `unknown` ones
-    are to be read. `rules` are those of the folder. `digest` is that of
-    all that was seen. `resting`: it is that of the former tree, and only `folders` are told.
+    are to be read. `rules` are those of the folder. `digest` is that of all that was seen, `marks`
+    are those of each thing.
+
+    `resting`: what is not told, because it is as in the former tree. With `pieces` of that tree, it
+    is what these say, and all else is told; without, it is all of the folder but the `folders`.
     """
 
     rules: Rules
@@ -59,7 +65,9 @@ class Looked:
     unknown: list[SeenFile] = field(default_factory=list)
     unreadable: list[tuple[bytes, Exception]] = field(default_factory=list)
     digest: bytes | None = None
+    marks: bytes | memoryview = b""
     resting: Resting | None = None
+    pieces: Pieces | None = None
 
 
 class Looker:
@@ -98,13 +106,30 @@ class Looker:
         """
         found = Looked(rules)
         names = self._names(path, status, found)
-        if self._resting is not None:
-            found.digest = digest_of(names)
+        if self._resting is not None and (facts := facts_of(names)) is not None:
+            found.digest = facts.digest()
             tree = former.get("subtree") if former and not compared_anew else None
-            kept = self._resting.get(tree) if tree else None
-            if kept is not None and kept.digest == found.digest and not found.unreadable:
-                return _as_it_rests(found, names, kept)
-        entries = self._former_entries(former, found)
+            kept = self._resting.get(tree) if tree and not found.unreadable else None
+            if kept is not None and kept.digest == found.digest:
+                return _as_it_rests(found, names, facts.folders, kept)
+            marks = facts.marks()
+            found.marks = b"".join(marks.values())
+            if tree and kept is not None:
+                told = self._resting_in_part(found, names, marks, tree, kept)
+                if told is not None:
+                    self._tell(found, path, *told)
+                    return found
+        self._tell(found, path, names, self._former_entries(former, found))
+        return found
+
+    def _tell(
+        self,
+        found: Looked,
+        path: bytes,
+        names: Mapping[bytes, os.stat_result],
+        entries: Mapping[str, Entry],
+    ) -> None:
+        """Notes in `found` of each name what became of its former entry."""
         below = path + b"/"
         force = self._compare.force
         for name, about in names.items():
@@ -126,13 +151,43 @@ class Looker:
                 found.folders.append((name, about, earlier))
             elif kind != stat.S_IFSOCK:  # as restic: a socket is nothing without its program
                 found.special.append((name, about, earlier))
-        return found
+
+    def _resting_in_part(
+        self,
+        found: Looked,
+        names: dict[bytes, os.stat_result],
+        marks: Mapping[bytes, bytes],
+        tree: str,
+        kept: Resting,
+    ) -> tuple[dict[bytes, os.stat_result], dict[str, Entry]] | None:
+        """What is left to be told: names, and former entries; the rest is noted as resting. None
+        when that cannot be said without comparing all.
+        """
+        known = kept.known_marks()
+        told = {name: about for name, about in names.items() if marks.get(name) not in known}
+        try:
+            pieces = pieces_of(self._load_blob(bytes.fromhex(tree)))
+            if pieces is None:
+                return None
+            resting = names.keys() - told.keys()
+            gone = {name: entry_in(pieces[name]) for name in pieces.keys() - resting}
+            left = kept.without(gone.values())
+        except (DamagedData, ValueError, KeyError, TypeError):
+            return None
+        if left is None or left.files > len(resting) or len(pieces) != len(resting) + len(gone):
+            return None
+        found.former, found.held = True, len(pieces)
+        for name in gone:
+            del pieces[name]
+        found.resting, found.pieces = left, pieces
+        return told, {entry["name"]: entry for entry in gone.values()}
 
     def _names(
         self, path: bytes, status: os.stat_result, found: Looked
     ) -> dict[bytes, os.stat_result]:
         """What the folder holds and is not left out; notes its rules and what is unreadable."""
         names: dict[bytes, os.stat_result] = {}
+        about = os.stat
         if path != self.resolved and not found.rules.enters(status):
             return names
         try:
@@ -142,9 +197,10 @@ class Looker:
             found.unreadable.append((path, error))
             return names
         try:
-            for name in map(os.fsencode, os.listdir(handle)):  # noqa: PTH208  (cheaper than scandir)
+            for shown_name in os.listdir(handle):  # noqa: PTH208  (cheaper than scandir)
+                name = shown_name.encode(_CODING, _ERRORS)
                 try:
-                    names[name] = os.stat(name, dir_fd=handle, follow_symlinks=False)
+                    names[name] = about(name, dir_fd=handle, follow_symlinks=False)
                 except OSError as error:
                     found.unreadable.append((path + b"/" + name, error))
             shown = self._shown + os.fsdecode(path[len(self.resolved) :])
@@ -184,16 +240,14 @@ class Looker:
             return False
 
 
-def _as_it_rests(found: Looked, names: dict[bytes, os.stat_result], kept: Resting) -> Looked:
+def _as_it_rests(
+    found: Looked, names: Mapping[bytes, os.stat_result], folders: Iterable[bytes], kept: Resting
+) -> Looked:
     """What is told of a folder whose digest is as it was."""
     entries = {entry["name"]: entry for entry in kept.folders}
-    found.folders = [
-        (name, about, entries.get(quote(name)))
-        for name, about in names.items()
-        if stat.S_ISDIR(about.st_mode)
-    ]
+    found.folders = [(name, names[name], entries.get(quote(name))) for name in folders]
     found.former, found.held = True, len(kept.folders)
-    found.resting = kept
+    found.resting, found.marks = kept, kept.marks
     return found
 
 

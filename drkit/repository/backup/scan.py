@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from drkit.errors import DamagedData
 from drkit.events import Emit, Progress
 from drkit.repository.backup.ahead import Ahead
 from drkit.repository.backup.blob_writer import BlobWriter
@@ -21,15 +22,17 @@ from drkit.repository.backup.file_reader import FileReader, ReadFiles, SeenFile
 from drkit.repository.backup.look import BY_ALL as BY_ALL
 from drkit.repository.backup.look import Compare as Compare
 from drkit.repository.backup.look import LoadBlob, Looked, Looker, is_described
-from drkit.repository.cache.resting import Resting, RestingMemory, blobs_of
+from drkit.repository.backup.pieces import Pieces, pieces_of, tree_with
+from drkit.repository.backup.tree_writer import TreeWriter
+from drkit.repository.cache.resting import NOTHING, Resting, RestingMemory, RestingTrees
 from drkit.repository.format.metadata import Entry, entry_of
-from drkit.repository.format.pack import BlobKind
 from drkit.repository.format.tree import Node, decode_node, encode_entries
 from drkit.sources.interface import NOTHING_EXCLUDED, Excludes
 
 _BATCH = 128
 _BATCH_BYTES = 4 << 20
 _PENDING_FOLDERS = 512
+_LOOKED_UP_BYTES = 2 << 20  # ids at once
 
 
 @dataclass
@@ -49,9 +52,9 @@ class ScanCount:
 @dataclass(eq=False, slots=True)
 class _Folder:
     """A folder on its way: `former` is its entry in the former tree, `kept` whether all that was
-    found so far is what `former` holds, of which there are `held`. Of one that is `resting` only
-    folders are among the `entries` and counted. `digest`: of all that was seen in it, as long as
-    that is what the entries say.
+    found so far is what `former` holds, of which there are `held`. What is `resting` in it is not
+    among the `entries` and not counted: all but its folders, or what `pieces` of the former tree
+    say. `digest` and `marks`: of all that was seen in it, as long as that is what the entries say.
     """
 
     path: bytes
@@ -66,7 +69,14 @@ class _Folder:
     held: int = 0
     readable: bool = True
     digest: bytes | None = None
+    marks: bytes | memoryview = b""
     resting: Resting | None = None
+    pieces: Pieces | None = None
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether its tree is the former one."""
+        return self.kept and self.held == len(self.entries)
 
     def add(self, name: bytes, entry: Entry, former: Entry | None) -> None:
         self.entries.append((name, entry))
@@ -89,7 +99,9 @@ class Scanner:
         """`memory`: where is kept which folders rest, if it is."""
         self._memory = memory
         self._resting: dict[str, Resting] = {}
+        self._sound: frozenset[str] = frozenset()
         self._writer = writer
+        self._trees = TreeWriter(writer, pool)
         self._reader = reader
         self._pool = pool
         self._load_blob = load_blob
@@ -121,6 +133,7 @@ class Scanner:
         known = memory.load(resolved) if memory else None
         looker = Looker(resolved, excludes, shown, load_blob=load, compare=compare, resting=known)
         self._resting = {}
+        self._sound = frozenset(self._sound_among(known or {}))
         entry: Entry = {"type": "dir", "subtree": former} if former else {}
         name = os.fsencode(root.name)
         top = _Folder(resolved, name, looker.status, None, looker.rules, entry or None)
@@ -138,6 +151,7 @@ class Scanner:
                 entry = self._close(pending.popleft(), looker)
         while pending:
             entry = self._close(pending.popleft(), looker)
+        self._trees.finish()
         if memory and self._resting != known:
             memory.keep(resolved, self._resting)
         return decode_node(entry), self._count
@@ -148,15 +162,15 @@ class Scanner:
         looked = self._seen.pop((folder.path, former.get("subtree", "")), None) if former else None
         if looked is None:
             looked = looker.look(folder.path, folder.status, folder.rules, former)
-        if looked.resting and not self._rests(looked.resting, former):
+        if looked.resting and (not former or former["subtree"] not in self._sound):
             looked = looker.look(
                 folder.path, folder.status, folder.rules, former, compared_anew=True
             )
         folder.rules, folder.readable = looked.rules, looked.readable
         if not looked.former:
             folder.former = None
-        folder.kept, folder.held = looked.former, looked.held
-        folder.resting = looked.resting
+        folder.resting, folder.pieces = looked.resting, looked.pieces
+        folder.kept, folder.held = looked.former and looked.pieces is None, looked.held
         for path, error in looked.unreadable:
             self._unreadable(path, error)
         self._take(folder, looked)
@@ -165,17 +179,10 @@ class Scanner:
             for name, status, earlier in looked.folders
         ]
 
-    def _rests(self, resting: Resting, former: Entry | None) -> bool:
-        """Whether the repository still has the tree, and what its files hold."""
-        return (
-            former is not None
-            and bytes.fromhex(former["subtree"]) in self._writer.index
-            and self._has_ids(bytes(resting.blobs))
-        )
-
     def _take(self, folder: _Folder, looked: Looked) -> None:
         """Takes over what is as it was, and sends off what must be read."""
         folder.digest = None if looked.unreadable else looked.digest
+        folder.marks = looked.marks
         for name, status, earlier in looked.special:
             self._add_special(folder, folder.path + b"/" + name, name, status, earlier)
         unknown = looked.unknown + self._keep(folder, looked.same)
@@ -249,13 +256,14 @@ class Scanner:
     def _close(self, folder: _Folder, looker: Looker) -> Entry:
         """The folder's entry, its tree stored; added to the folder that holds it."""
         count = self._count
-        if folder.resting:
-            if folder.kept and folder.held == len(folder.entries):  # else its tree is made anew
-                count.files += folder.resting.files
-                count.unmodified += folder.resting.files
-                count.bytes += folder.resting.size_bytes
-            else:
+        if folder.resting and folder.pieces is None and not folder.is_kept:
+            folder.pieces = self._pieces(folder)  # its tree is made anew
+            if folder.pieces is None:
                 self._wake(folder, looker)
+        if folder.resting:
+            count.files += folder.resting.files
+            count.unmodified += folder.resting.files
+            count.bytes += folder.resting.size_bytes
         for batch in folder.batches:
             read = batch.result()
             folder.entries += read.entries
@@ -271,9 +279,10 @@ class Scanner:
             return {}
         former = folder.former or {}
         tree = former.get("subtree", "")
-        kept = folder.kept and folder.held == len(folder.entries)
-        if not kept or bytes.fromhex(tree) not in self._writer.index:
-            tree = self._writer.save(BlobKind.TREE, encode_entries(folder.entries)).hex()
+        if folder.pieces is not None:
+            tree = self._trees.save(tree_with(folder.pieces, folder.entries))
+        elif not folder.is_kept or not (folder.resting or self._has_ids(bytes.fromhex(tree))):
+            tree = self._trees.save(encode_entries(folder.entries))
         self._note_rest(folder, tree)
         if folder.parent is None or not former or not is_described(former, folder.status):
             entry = entry_of(folder.path, folder.name, folder.status, subtree=tree)
@@ -289,18 +298,47 @@ class Scanner:
 
     def _note_rest(self, folder: _Folder, tree: str) -> None:
         """Keeps what the next scan needs in order not to read `tree`."""
-        if folder.resting is None and folder.digest is not None:
+        resting = folder.resting
+        if resting is None or folder.pieces is not None:
+            if folder.digest is None:
+                return
             entries = [entry for _, entry in folder.entries]
-            files = [entry for entry in entries if entry["type"] == "file"]
             try:
-                blobs = blobs_of(files)
+                resting = (resting or NOTHING).with_entries(entries, folder.digest, folder.marks)
             except (KeyError, TypeError, ValueError):  # former entries that are none of ours
                 return
-            size = sum(entry.get("size", 0) for entry in files)
-            folders = [entry for entry in entries if entry["type"] == "dir"]
-            folder.resting = Resting(folder.digest, len(files), size, blobs, folders)
-        if folder.resting is not None:
-            self._resting[tree] = folder.resting
+        self._resting[tree] = resting
+
+    def _pieces(self, folder: _Folder) -> Pieces | None:
+        """What rests in a folder that rested as a whole, without the folders in it; None when its
+        tree must be read.
+        """
+        assert folder.former and folder.resting
+        try:
+            pieces = pieces_of(self._load_blob(bytes.fromhex(folder.former["subtree"])))
+        except DamagedData:
+            return None
+        if pieces is not None:
+            for entry in folder.resting.folders:
+                pieces.pop(entry["name"].encode(), None)
+        return pieces
+
+    def _sound_among(self, known: RestingTrees) -> Iterator[str]:
+        """Those of `known` trees that the repository has, with all that their files hold."""
+        group: list[tuple[str, bytes]] = []
+        size_bytes = 0
+        for tree, resting in known.items():
+            group.append((tree, bytes.fromhex(tree) + bytes(resting.blobs)))
+            size_bytes += len(group[-1][1])
+            if size_bytes >= _LOOKED_UP_BYTES:
+                yield from self._sound_in(group)
+                group, size_bytes = [], 0
+        yield from self._sound_in(group)
+
+    def _sound_in(self, group: list[tuple[str, bytes]]) -> list[str]:
+        if self._has_ids(b"".join(ids for _, ids in group)):
+            return [tree for tree, _ in group]
+        return [tree for tree, ids in group if self._has_ids(ids)]
 
     def _has_all(self, blobs: list[str]) -> bool:
         """Whether the repository still has every one of `blobs`."""

@@ -3,7 +3,8 @@
 To read and compare a tree of JSON costs three times as much as to ask the system for what it tells.
 So a scan keeps, for each folder whose tree says what the scan saw, a digest over all that was seen,
 with the blobs of its files. Where the digest is the same at the next scan and the former tree is
-that one, the tree is neither read nor compared.
+that one, the tree is neither read nor compared. Where it is another one, marks of what lies in the
+folder, kept beside it, tell what of that is as it was.
 
 What is kept lies sealed in the local cache, one object for each scanned root. Without it, a scan
 compares as it did the first time.
@@ -14,8 +15,12 @@ from __future__ import annotations
 import hashlib
 import stat
 import struct
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import starmap
+from operator import attrgetter
 from os import stat_result
 
 import orjson
@@ -26,16 +31,29 @@ from drkit.repository.format.metadata import Entry, names_of
 from drkit.repository.format.sealing import MasterKey
 
 KIND = "resting"
-_FORMAT = 1
+_FORMAT = 2
 _MOST_FOLDERS = 200_000  # some 1 KB each while they are in memory
 _LENGTH = struct.Struct("<Q")
-_FACTS = struct.Struct("<IQIIqqqQQQ")
+_FACTS = struct.Struct("<IQIIqqqQQ8x")
+_FACTS_OF_LINKED = struct.Struct("<IQIIqqqQQQ")  # a device is told only where there are more links
+_facts_of = attrgetter(
+    *("st_mode", "st_ino", "st_uid", "st_gid", "st_size", "st_mtime_ns", "st_ctime_ns"),
+    *("st_nlink", "st_rdev"),
+)
+_owner_of = attrgetter("st_uid", "st_gid")
+_links_of = attrgetter("st_nlink")
+_mode_of = attrgetter("st_mode")
+_APART = frozenset((stat.S_IFDIR, stat.S_IFSOCK))
+_MARK_BYTES = 8
+_MARK = struct.Struct(f"{_MARK_BYTES}s")
+_BLOB = struct.Struct("32s")
 
 
 @dataclass(frozen=True, slots=True)
 class Resting:
     """One folder. `files` regular files of `size_bytes` have `blobs`, 32 bytes each; `folders` are
-    the entries of those in it. The digest says that everything but these folders is as in its tree.
+    the entries of those in it. The digest says that everything but these folders is as in its tree;
+    `marks` say it of each one, in no order.
     """
 
     digest: bytes
@@ -43,54 +61,106 @@ class Resting:
     size_bytes: int
     blobs: bytes | memoryview
     folders: list[Entry]
+    marks: bytes | memoryview
+
+    def known_marks(self) -> frozenset[bytes]:
+        """The marks of what is in the folder as its tree says."""
+        return frozenset(mark for (mark,) in _MARK.iter_unpack(self.marks))
+
+    def without(self, entries: Iterable[Entry]) -> Resting | None:
+        """What rests when these entries of the tree, and all folders, do not; None when they are
+        not what is kept of the tree. KeyError and the like for entries that are none of ours.
+        """
+        gone = [entry for entry in entries if entry["type"] == "file"]
+        blobs = _without(self.blobs, blobs_of(gone))
+        if blobs is None or len(gone) > self.files:
+            return None
+        size_bytes = self.size_bytes - sum(entry.get("size", 0) for entry in gone)
+        return replace(
+            self, files=self.files - len(gone), size_bytes=size_bytes, blobs=blobs, folders=[]
+        )
+
+    def with_entries(
+        self, entries: Sequence[Entry], digest: bytes, marks: bytes | memoryview
+    ) -> Resting:
+        """As a folder is kept with these entries beside. KeyError and the like as above."""
+        files = [entry for entry in entries if entry["type"] == "file"]
+        return Resting(
+            digest,
+            self.files + len(files),
+            self.size_bytes + sum(entry.get("size", 0) for entry in files),
+            bytes(self.blobs) + blobs_of(files),
+            [entry for entry in entries if entry["type"] == "dir"],
+            marks,
+        )
 
 
+NOTHING = Resting(b"", 0, 0, b"", [], b"")
+"""Of a folder in which nothing rests."""
 RestingTrees = Mapping[str, Resting]
 """By the id of the former tree."""
 
 
-def digest_of(names: Mapping[bytes, stat_result]) -> bytes | None:
-    """The digest of what a folder holds: names, and all of the metadata that a tree speaks of; of
-    folders in it the names alone. None for numbers that no file system gives.
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a folder holds: names, and all of the metadata that a tree speaks of; of the `folders`
+    in it the names alone. Sockets are in no tree, and not here.
     """
-    pack = _FACTS.pack
-    hasher = hashlib.blake2b(digest_size=32, person=b"drkit resting 1")
-    parts: list[bytes] = []
-    owners: set[tuple[int, int]] = set()
+
+    folders: list[bytes]
+    others: list[bytes]
+    statuses: list[stat_result]
+    facts: list[bytes]
+
+    def digest(self) -> bytes:
+        """The digest of all."""
+        folders = sorted(self.folders)
+        hasher = hashlib.blake2b(digest_size=32, person=b"drkit resting 2")
+        hasher.update(b"%d %d\0" % (len(folders), len(self.others)))
+        hasher.update(b"\0".join((*folders, *self.others, b"")))
+        hasher.update(b"".join(self.facts))
+        hasher.update(b"".join(starmap(_owner, sorted(set(map(_owner_of, self.statuses))))))
+        return hasher.digest()
+
+    def marks(self) -> dict[bytes, bytes]:
+        """By name what is to be said of each thing alone, but of folders: a digest of that."""
+        digest = hashlib.blake2b
+        owners = starmap(_owner, map(_owner_of, self.statuses))
+        return {
+            name: digest(b"%b\0%b%b" % told, digest_size=_MARK_BYTES).digest()
+            for told in zip(self.others, self.facts, owners, strict=True)
+            for name in told[:1]
+        }
+
+
+def facts_of(names: Mapping[bytes, stat_result]) -> Facts | None:
+    """The facts of a folder that holds `names`. None for numbers that no file system gives."""
+    folders: list[bytes] = []
+    others = sorted(names)
+    if not _APART.isdisjoint(map(stat.S_IFMT, map(_mode_of, names.values()))):
+        kinds = {name: stat.S_IFMT(about.st_mode) for name, about in names.items()}
+        folders = [name for name, kind in kinds.items() if kind == stat.S_IFDIR]
+        others = [name for name in others if kinds[name] not in _APART]
+    statuses = list(map(names.__getitem__, others))
     try:
-        for name in sorted(names):
-            about = names[name]
-            mode, links = about.st_mode, about.st_nlink
-            kind = stat.S_IFMT(mode)
-            if kind == stat.S_IFDIR:
-                parts += (name, b"/\0")
-                continue
-            if kind == stat.S_IFSOCK:  # not in a tree
-                continue
-            owners.add((about.st_uid, about.st_gid))
-            parts += (
-                name,
-                b"\0",
-                pack(
-                    mode,
-                    about.st_ino,
-                    about.st_uid,
-                    about.st_gid,
-                    about.st_size,
-                    about.st_mtime_ns,
-                    about.st_ctime_ns,
-                    links,
-                    about.st_dev if links > 1 else 0,
-                    about.st_rdev,
-                ),
-            )
+        if max(map(_links_of, statuses), default=0) < 2:
+            facts = list(starmap(_FACTS.pack, map(_facts_of, statuses)))
+        else:
+            facts = [
+                _FACTS.pack(*_facts_of(about))
+                if about.st_nlink < 2
+                else _FACTS_OF_LINKED.pack(*_facts_of(about), about.st_dev)
+                for about in statuses
+            ]
     except struct.error:
         return None
-    for uid, gid in sorted(owners):
-        user, group = names_of(uid, gid)
-        parts.append(f"{uid}={user}\0{gid}={group}\0".encode("utf-8", "surrogateescape"))
-    hasher.update(b"".join(parts))
-    return hasher.digest()
+    return Facts(folders, others, statuses, facts)
+
+
+@lru_cache(maxsize=1024)
+def _owner(uid: int, gid: int) -> bytes:
+    user, group = names_of(uid, gid)
+    return f"{uid}={user}\0{gid}={group}\0".encode("utf-8", "surrogateescape")
 
 
 class RestingMemory:
@@ -119,11 +189,15 @@ class RestingMemory:
 
 def _encode(trees: RestingTrees, root: bytes) -> bytes:
     rows = {
-        tree: [kept.digest.hex(), kept.files, kept.size_bytes, len(kept.blobs), kept.folders]
+        tree: [
+            *(kept.digest.hex(), kept.files, kept.size_bytes, kept.folders),
+            *(len(kept.blobs), len(kept.marks)),
+        ]
         for tree, kept in trees.items()
     }
     head = orjson.dumps({"drkit": _FORMAT, "root": root.hex(), "trees": rows})
-    return b"".join((_LENGTH.pack(len(head)), head, *(kept.blobs for kept in trees.values())))
+    parts = (part for kept in trees.values() for part in (kept.blobs, kept.marks))
+    return b"".join((_LENGTH.pack(len(head)), head, *parts))
 
 
 def _decode(content: memoryview, root: bytes) -> RestingTrees:
@@ -133,18 +207,32 @@ def _decode(content: memoryview, root: bytes) -> RestingTrees:
     if head["drkit"] != _FORMAT or head["root"] != root.hex():
         raise ValueError("kept by another version, or of another root")
     found: dict[str, Resting] = {}
-    for tree, (digest, files, size, length, folders) in head["trees"].items():
-        blobs = content[at : at + length]
-        if len(blobs) != length or length % 32:
+    for tree, (digest, files, size, folders, blobs, marks) in head["trees"].items():
+        middle, end = at + blobs, at + blobs + marks
+        if min(blobs, marks) < 0 or end > len(content) or blobs % 32 or marks % _MARK_BYTES:
             raise ValueError("too short")
-        found[tree] = Resting(bytes.fromhex(digest), files, size, blobs, folders)
-        at += length
+        found[tree] = Resting(
+            bytes.fromhex(digest), files, size, content[at:middle], folders, content[middle:end]
+        )
+        at = end
     return found
 
 
 def blobs_of(entries: Iterable[Entry]) -> bytes:
     """The ids of the content of files, one after the other. ValueError for what is no id."""
     return bytes.fromhex("".join(blob for entry in entries for blob in entry["content"]))
+
+
+def _without(blobs: bytes | memoryview, gone: bytes) -> bytes | None:
+    """`blobs` without `gone`, each as often as it is in there; None when it is not so often."""
+    left = Counter(blob for (blob,) in _BLOB.iter_unpack(gone))
+
+    def stays(blob: bytes) -> bool:
+        left[blob] -= 1
+        return left[blob] < 0
+
+    kept = [b for (b,) in _BLOB.iter_unpack(blobs) if b not in left or stays(b)]
+    return None if any(count > 0 for count in left.values()) else b"".join(kept)
 
 
 def _name(root: bytes) -> str:

@@ -53,6 +53,8 @@ class StepGuard:
                 hint="leave it to that one",
             )
         self._lease.prove(self._run_id, self._proved_epoch)
+        if self._journal.run(self._run_id).local_only:
+            self._lease.say_local_only(self._run_id)
         self._unless_stopped()
         self._sent_s = self._clock.elapsed_s()  # what is sent now, directly after this
 

@@ -46,6 +46,20 @@ def owner_of(arbiter: Arbiter, run_id: str) -> RoleRecord | None:
     return record if record is not None and record.service == owner_key(run_id) else None
 
 
+def local_key(run_id: str) -> str:
+    """Where the arbiter says of which machine alone a run is, because no store has all of it."""
+    return f"run/{run_id}/local-only"
+
+
+def local_to(arbiter: Arbiter, run_id: str) -> str | None:
+    """The holder who did something that no store knew of before; None: a store has all of it (R3).
+
+    Under the lease of the service the answer stays true: it is recorded before each such effect.
+    """
+    record = arbiter.read_role(local_key(run_id))
+    return record.site if record is not None and record.service == local_key(run_id) else None
+
+
 def unless_owned_by_another(arbiter: Arbiter, run_id: str, holder: str) -> None:
     """Raises `TakenOver` when the run is not `holder`'s any more."""
     owner = owner_of(arbiter, run_id)
@@ -82,6 +96,7 @@ class KeptLease:
         self._clock = clock
         self._free_from_s = 0.0
         self._unanswered_s: dict[str, float] = {}
+        self._said_local = False
         self._arbiter = arbiter
         self._service = service
         self._holder = holder
@@ -151,6 +166,23 @@ class KeptLease:
                 hint="traffic was moved by somebody else meanwhile: `drkit status` shows where to",
             )
         return lease
+
+    def say_local_only(self, run_id: str) -> None:
+        """The arbiter knows, when this returns, that nobody else can take the run over: a store
+        that was away cannot say so when it is back.
+        """
+        with self._lock:
+            if self._said_local:
+                return
+            key, holder = local_key(run_id), self._holder
+            if local_to(self._arbiter, run_id) != holder:
+                before = self._arbiter.read_role(key)
+                lease = self._arbiter.acquire(key, holder, ttl_s=self._ttl_s)
+                epoch = (before.epoch if before is not None else 0) + 1
+                record = RoleRecord(key, epoch, holder, None, self._clock.now(), run_id)
+                self._arbiter.record_role(lease, record)
+                self._arbiter.release(lease)
+            self._said_local = True
 
     def _renew(self) -> Lease:
         """A lease that ran out, and that nobody took, is taken again: nothing was sent meanwhile

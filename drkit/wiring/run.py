@@ -29,7 +29,7 @@ from drkit.runs.journal.sealed import SealedRun, sealed_run, sealed_runs
 from drkit.runs.lease import LEASE_TTL_S, KeptLease, ttl_of, unless_owned_by_another
 from drkit.runs.records import Entry, RunRecord
 from drkit.runs.steering.break_glass import BrokenGlass, tell_arbiter
-from drkit.runs.steering.takeover import take_over
+from drkit.runs.steering.takeover import kept_run, take_over
 from drkit.sandbox.overrides import OVERRIDES, SANDBOX_PACE
 from drkit.state.audit import this_user
 from drkit.stores.durable import write_file
@@ -101,17 +101,14 @@ def take_over_run(app: App, journal: Journal, run_id: str, *, shared: bool = Fal
     machine uses too. Raises what `take_over` raises.
     """
 
-    def here() -> SealedRun:
-        entries = tuple(journal.entries(run_id))
-        return SealedRun(journal.run(run_id), journal.plan(run_id), entries)
-
     def in_stores() -> SealedRun | None:
         return sealed_run(app.stores, app.repository.key.open, run_id)
 
     return take_over(
         journal,
-        here if shared else in_stores,
+        partial(kept_run, journal, run_id) if shared else in_stores,
         shared=shared,
+        run_id=run_id,
         arbiter=app.arbiter,
         holder=_holder(app, run_id),
         clock=app.clock,

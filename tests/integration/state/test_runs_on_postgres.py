@@ -10,8 +10,9 @@ import pytest
 RUNS = Path(__file__).resolve().parents[2] / "unit" / "runs"
 
 
-def _module(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"runs_{name}", RUNS / f"{name}.py")
+def _module(place: str) -> ModuleType:
+    file = RUNS / f"{place}.py"
+    spec = importlib.util.spec_from_file_location(f"runs_{file.stem}", file)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
@@ -19,7 +20,8 @@ def _module(name: str) -> ModuleType:
     return module
 
 
-for suite in ("test_journal", "test_engine", "test_opening", "test_takeover"):
+SUITES = ("test_engine", "journal/test_journal", "journal/test_opening", "steering/test_takeover")
+for suite in SUITES:
     found = vars(_module(suite))
     globals().update({name: each for name, each in found.items() if name.startswith("test_")})
 _FIXTURES = _module("conftest")

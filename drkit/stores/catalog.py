@@ -49,7 +49,7 @@ def _open_gcs(name: str, config: configured.StoreConfig, secrets: Credentials) -
     from drkit.clock import SystemClock
     from drkit.http_wire import Route
     from drkit.pace import Throttle
-    from drkit.stores.gcs import GcsStore, settings_of
+    from drkit.stores.gcs.store import GcsStore, settings_of
 
     assert isinstance(config, configured.GcsStore)
     clock = SystemClock()
@@ -69,14 +69,14 @@ def _open_gcs(name: str, config: configured.StoreConfig, secrets: Credentials) -
 
 
 def _open_s3(name: str, config: configured.StoreConfig, secrets: Credentials) -> Store:
-    from drkit.stores.s3_open import open_s3
+    from drkit.stores.s3.opening import open_s3
 
     assert isinstance(config, configured.S3Store)
     return open_s3(name, config, secrets)
 
 
 def _open_b2(name: str, config: configured.StoreConfig, secrets: Credentials) -> Store:
-    from drkit.stores.s3_open import open_b2
+    from drkit.stores.s3.opening import open_b2
 
     assert isinstance(config, configured.B2Store)
     return open_b2(name, config, secrets)

@@ -10,10 +10,10 @@ import pytest
 import s3_servers
 
 from drkit.stores.folder import FolderStore
-from drkit.stores.gcs_inspect import NEEDED, READS_BUCKET, SETS_RETENTION
+from drkit.stores.gcs.inspect import NEEDED, READS_BUCKET, SETS_RETENTION
 from drkit.stores.inspection import Inspection, LifecycleRule
 from drkit.stores.interface import StoreRefused
-from drkit.stores.s3 import S3Store
+from drkit.stores.s3.store import S3Store
 from drkit.stores.server_clock import skew_of
 
 DAY_S = 86400.0

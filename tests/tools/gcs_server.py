@@ -29,7 +29,7 @@ from drkit.clock import SystemClock
 from drkit.config.stores import GcsStore as GcsConfig
 from drkit.http_wire import Route
 from drkit.io_policy import STORE_REQUEST, Deadline, Retry
-from drkit.stores.gcs import GcsStore, settings_of
+from drkit.stores.gcs.store import GcsStore, settings_of
 
 # What the emulator does not keep of an object's metadata.
 _KEPT = ("retention", "temporaryHold", "eventBasedHold", "kmsKeyName", "metadata")

@@ -17,7 +17,7 @@ from drkit.clock import SystemClock
 from drkit.config.stores import GcsStore as GcsConfig
 from drkit.http_wire import Route
 from drkit.io_policy import Deadline, Retry
-from drkit.stores.gcs import GcsStore, settings_of
+from drkit.stores.gcs.store import GcsStore, settings_of
 from drkit.stores.interface import Store
 
 DATA = b"what the store holds" * 1000

@@ -23,7 +23,7 @@ from drkit.config.stores import B2Store, S3Store
 from drkit.io_policy import STORE_REQUEST, Deadline, Retry
 from drkit.secrets.memory import MemorySecrets
 from drkit.stores.interface import Store
-from drkit.stores.s3_open import Pace, open_b2, open_s3
+from drkit.stores.s3.opening import Pace, open_b2, open_s3
 
 SECRETS = MemorySecrets({"env:KEY_ID": "drkit", "env:KEY": "drkit-test-secret"})
 BRISK = Pace(STORE_REQUEST, Retry(tries=6, first_s=0.01, most_s=0.05))

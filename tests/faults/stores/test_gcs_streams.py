@@ -13,7 +13,7 @@ from fault_proxy import LOUD, Fault, FaultProxy, Weather
 
 from drkit.errors import DrkitError
 from drkit.io_policy import Deadline, Retry
-from drkit.stores import gcs_upload
+from drkit.stores.gcs import upload as gcs_upload
 from drkit.stores.interface import ObjectMissing
 
 PART_BYTES = 1 << 18

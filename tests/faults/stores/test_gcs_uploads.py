@@ -11,7 +11,7 @@ import pytest
 from raw_server import Talk
 from raw_stores import GCS, Opened, crc32c, opened_on
 
-from drkit.stores import gcs_upload
+from drkit.stores.gcs import upload as gcs_upload
 from drkit.stores.interface import StoreRefused, StoreUnreachable
 
 

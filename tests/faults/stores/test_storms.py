@@ -23,7 +23,7 @@ from drkit.io_policy import STORE_REQUEST, Deadline, Retry
 from drkit.repository.check.check import check_repository
 from drkit.stores.interface import Store
 from drkit.stores.memory import MemoryStore
-from drkit.stores.s3_open import Pace
+from drkit.stores.s3.opening import Pace
 
 IN_CI_S = 4.0
 SOAK_S = 600.0

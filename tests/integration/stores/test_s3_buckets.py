@@ -26,8 +26,8 @@ from s3_servers import (
 from drkit.errors import GuardRefused
 from drkit.stores.conditional import prove
 from drkit.stores.interface import Conditional, Retained, StoreRefused
-from drkit.stores.s3 import S3Store
-from drkit.stores.s3_upload import abort_abandoned
+from drkit.stores.s3.store import S3Store
+from drkit.stores.s3.upload import abort_abandoned
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,7 @@ def test_a_wrong_secret_is_refused_with_what_to_do(rclone: RcloneServer) -> None
     from s3_servers import s3_config
 
     from drkit.secrets.memory import MemorySecrets
-    from drkit.stores.s3_open import open_s3
+    from drkit.stores.s3.opening import open_s3
 
     bucket = make_bucket(rclone.url)
     wrong = MemorySecrets({"env:KEY_ID": "drkit", "env:KEY": "not-the-secret"})

@@ -18,9 +18,9 @@ from s3_servers import free_port, s3_config, wait_for_port
 
 from drkit.secrets.memory import MemorySecrets
 from drkit.stores.interface import ObjectMissing, Store, StoreRefused
-from drkit.stores.s3 import S3Store
-from drkit.stores.s3_open import open_s3
-from drkit.stores.s3_upload import abort_abandoned
+from drkit.stores.s3.opening import open_s3
+from drkit.stores.s3.store import S3Store
+from drkit.stores.s3.upload import abort_abandoned
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "how-to" / "s3-and-b2.md"
 _CALLS_BEFORE_AUTH = 4

@@ -10,8 +10,8 @@ from drkit.aws import AwsKeys, AwsRefused
 from drkit.config.stores import S3Store
 from drkit.secrets.memory import MemorySecrets
 from drkit.stores.interface import ObjectMissing, StoreRefused, StoreUnreachable, VersionChanged
-from drkit.stores.s3_errors import TryAgain, explained
-from drkit.stores.s3_open import _region_in, open_s3
+from drkit.stores.s3.errors import TryAgain, explained
+from drkit.stores.s3.opening import _region_in, open_s3
 
 
 def error(status: int, code: str, *, again_501: bool = False) -> Exception:

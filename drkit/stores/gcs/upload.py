@@ -17,8 +17,8 @@ import orjson
 
 from drkit.errors import DrkitError
 from drkit.google_cloud import Body
-from drkit.stores.gcs_calls import Answer, AskAgain, Calls, Unmet
-from drkit.stores.gcs_checksum import Crc32c
+from drkit.stores.gcs.calls import Answer, AskAgain, Calls, Unmet
+from drkit.stores.gcs.checksum import Crc32c
 from drkit.stores.interface import Buffer, ObjectMissing, StoreRefused, StoreUnreachable
 
 FIELDS = "name,size,crc32c,md5Hash,generation,metadata"

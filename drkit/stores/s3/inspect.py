@@ -15,7 +15,7 @@ from drkit.http_client import NoAnswer
 from drkit.io_policy import ADMIN_CALL
 from drkit.pace import Allowance
 from drkit.stores.inspection import Action, Inspection, LifecycleRule
-from drkit.stores.s3_bucket import S3Bucket
+from drkit.stores.s3.bucket import S3Bucket
 from drkit.stores.server_clock import skew_of
 
 # A call that drkit never needs, and the permission that it takes.

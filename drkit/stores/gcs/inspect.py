@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 from drkit.clock import Clock
 from drkit.errors import DrkitError
-from drkit.stores.gcs_calls import Calls
+from drkit.stores.gcs.calls import Calls
 from drkit.stores.inspection import Inspection, LifecycleRule
 from drkit.stores.server_clock import skew_of
 

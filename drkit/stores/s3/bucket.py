@@ -14,7 +14,7 @@ from drkit.http_client import NoAnswer
 from drkit.io_policy import Deadline, Retry, retrying
 from drkit.pace import Allowance
 from drkit.stores.names import LOCKED_BELOW, check_name
-from drkit.stores.s3_errors import TryAgain, explained, unanswered
+from drkit.stores.s3.errors import TryAgain, explained, unanswered
 
 T = TypeVar("T")
 

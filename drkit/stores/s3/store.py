@@ -22,10 +22,10 @@ from drkit.stores.interface import (
     StoreUnreachable,
 )
 from drkit.stores.names import check_prefix, is_safe_name
-from drkit.stores.s3_bucket import S3Bucket
-from drkit.stores.s3_errors import PastTheEnd, TryAgain
-from drkit.stores.s3_inspect import inspect_bucket
-from drkit.stores.s3_upload import MOST_STREAMED_BYTES, abort_abandoned, put_object
+from drkit.stores.s3.bucket import S3Bucket
+from drkit.stores.s3.errors import PastTheEnd, TryAgain
+from drkit.stores.s3.inspect import inspect_bucket
+from drkit.stores.s3.upload import MOST_STREAMED_BYTES, abort_abandoned, put_object
 
 MOST_WHOLE_BYTES = 2 * 1024**3
 """What `get` reads without a length: a store may not fill the memory by what it announces."""

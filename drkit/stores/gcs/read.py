@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from drkit.stores.gcs_calls import Answer, AskAgain, Calls
-from drkit.stores.gcs_checksum import Crc32c
+from drkit.stores.gcs.calls import Answer, AskAgain, Calls
+from drkit.stores.gcs.checksum import Crc32c
 from drkit.stores.interface import ObjectInfo, StoreUnreachable
 from drkit.stores.names import is_safe_name
 

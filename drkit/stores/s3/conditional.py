@@ -7,10 +7,10 @@ from typing import Any
 
 from drkit.pace import Allowance
 from drkit.stores.interface import ObjectMissing, StoreRefused, VersionChanged, Versioned
-from drkit.stores.s3 import S3Store
-from drkit.stores.s3_bucket import S3Bucket
-from drkit.stores.s3_errors import TryAgain
-from drkit.stores.s3_upload import WRITER, put_whole, written_under
+from drkit.stores.s3.bucket import S3Bucket
+from drkit.stores.s3.errors import TryAgain
+from drkit.stores.s3.store import S3Store
+from drkit.stores.s3.upload import WRITER, put_whole, written_under
 from drkit.stores.server_clock import skew_of
 
 MOST_CONDITIONAL_BYTES = 1024 * 1024

@@ -12,9 +12,9 @@ from drkit.http_wire import Route, Wire
 from drkit.io_policy import STORE_REQUEST, STORE_RETRY, Deadline, Retry
 from drkit.pace import Throttle
 from drkit.stores.interface import Credentials
-from drkit.stores.s3 import S3Store
-from drkit.stores.s3_bucket import Lock, S3Bucket, Traits
-from drkit.stores.s3_conditional import ConditionalS3Store
+from drkit.stores.s3.bucket import Lock, S3Bucket, Traits
+from drkit.stores.s3.conditional import ConditionalS3Store
+from drkit.stores.s3.store import S3Store
 
 _MIB = 1024 * 1024
 _LOCKS: dict[str, Literal["GOVERNANCE", "COMPLIANCE"]] = {

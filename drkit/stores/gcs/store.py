@@ -25,10 +25,10 @@ from drkit.http_client import is_loopback
 from drkit.http_wire import Route, Wire
 from drkit.io_policy import STORE_REQUEST, STORE_RETRY, Deadline, Retry
 from drkit.pace import Throttle
-from drkit.stores.gcs_calls import Calls, Unmet
-from drkit.stores.gcs_inspect import inspect_bucket, skew_seen
-from drkit.stores.gcs_read import about, pages, read_range, read_whole, size_of, too_short
-from drkit.stores.gcs_upload import FIELDS, upload
+from drkit.stores.gcs.calls import Calls, Unmet
+from drkit.stores.gcs.inspect import inspect_bucket, skew_seen
+from drkit.stores.gcs.read import about, pages, read_range, read_whole, size_of, too_short
+from drkit.stores.gcs.upload import FIELDS, upload
 from drkit.stores.inspection import Inspection
 from drkit.stores.interface import (
     Buffer,

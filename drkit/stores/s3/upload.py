@@ -22,8 +22,8 @@ from drkit.aws import Pieces
 from drkit.errors import DrkitError
 from drkit.pace import Allowance
 from drkit.stores.interface import Buffer, ObjectMissing, StoreRefused
-from drkit.stores.s3_bucket import S3Bucket
-from drkit.stores.s3_errors import TryAgain
+from drkit.stores.s3.bucket import S3Bucket
+from drkit.stores.s3.errors import TryAgain
 
 PART_BYTES = 16 * 1024 * 1024
 MOST_STREAMED_BYTES = PART_BYTES

@@ -1,42 +1,10 @@
 """`drkit init` in an empty folder: by dialogue on a terminal, by an example in a pipe."""
 
-import os
-import pty
-import re
-import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-PROJECT = Path(__file__).resolve().parents[2]
-
-
-def on_a_terminal(answers: list[str], *, cwd: Path) -> tuple[int, str]:
-    """Exit status and all that was shown; each answer is typed when a question waits for it."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(cwd)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores Ctrl-C
-        os.environ |= {"PYTHONPATH": str(PROJECT), "TERM": "dumb", "COLUMNS": "200"}
-        os.execv(sys.executable, [sys.executable, "-m", "drkit", "init"])
-    shown = ""
-    waiting = list(answers)
-    while True:
-        try:
-            part = os.read(terminal, 4096)
-        except OSError:  # the other end is closed
-            break
-        if not part:
-            break
-        shown += part.decode(errors="replace")
-        if waiting and re.search(r": $", shown):
-            os.write(terminal, f"{waiting.pop(0)}\n".encode())
-            shown += "\n"
-    _, status = os.waitpid(pid, 0)
-    os.close(terminal)
-    return os.waitstatus_to_exitcode(status), shown
+from terminal import on_a_terminal
 
 
 @pytest.fixture
@@ -47,7 +15,7 @@ def empty(tmp_path: Path) -> Path:
 
 
 def test_on_a_terminal_it_asks_writes_and_inits_and_a_backup_works(drkit: Any, empty: Path) -> None:
-    status, shown = on_a_terminal(["notes", "copies", "", "", ""], cwd=empty)
+    status, shown = on_a_terminal(["init"], ["notes", "copies", "", "", ""], cwd=empty)
     assert status == 0, shown
     assert "schedules.yaml is written" in shown
     assert "created in copy1" in shown
@@ -63,7 +31,7 @@ def test_on_a_terminal_it_asks_writes_and_inits_and_a_backup_works(drkit: Any, e
 
 @pytest.mark.parametrize("key", ["\x03", "\x04"], ids=["Ctrl-C", "Ctrl-D"])
 def test_whoever_leaves_the_dialogue_leaves_nothing_behind(empty: Path, key: str) -> None:
-    status, shown = on_a_terminal(["notes", key], cwd=empty)
+    status, shown = on_a_terminal(["init"], ["notes", key], cwd=empty)
     assert status == 130, shown
     assert [path.name for path in empty.iterdir()] == ["notes"]
 

@@ -17,7 +17,7 @@ import pytest
 
 from drkit.repository.backup.archive import WriteReport
 from drkit.repository.backup.look import Compare, Looker
-from drkit.repository.cache.resting import digest_of
+from drkit.repository.cache.resting import facts_of
 from drkit.sources.interface import Excludes
 from drkit.stores.memory import MemoryStore
 
@@ -255,6 +255,12 @@ def test_the_digest_tells_names_apart_from_what_follows_them(tmp_path: Path) -> 
     (tmp_path / "b").write_text("")
     about = {name: os.lstat(tmp_path / name) for name in ("a", "b")}
     folder, file = about["a"], about["b"]
+
+    def digest_of(names: dict[bytes, os.stat_result]) -> bytes:
+        found = facts_of(names)
+        assert found
+        return found.digest()
+
     seen = [
         digest_of({b"a": folder, b"b": file}),
         digest_of({b"a": file, b"b": folder}),

@@ -90,7 +90,8 @@ class Desk:
         return self._outcome(enter)
 
     def check(self, epoch: int, claimed: bool) -> Checked:
-        journal = cast(Any, SimpleNamespace(holds=lambda _run: claimed))
+        known = SimpleNamespace(local_only=False)  # stores are not in the model (R3)
+        journal = cast(Any, SimpleNamespace(holds=lambda _run: claimed, run=lambda _run: known))
         run_id = f"run{self.own[1]}"
         guard = guarding.StepGuard(journal, run_id, "step", epoch, self.kept, self.clock)
         return self._outcome(guard.check)

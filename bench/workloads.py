@@ -98,7 +98,7 @@ def back_up_counted(config: str, told: str) -> None:
     """`drkit backup` of the deployment `config`; tells the most that a store was asked for."""
     from concurrent.futures import Future
 
-    from drkit.cli.jobs import run_backup
+    from drkit.cli.repository.backing_up import run_backup
     from drkit.config.load import load_config
     from drkit.repository.locks.locks import Locks, take_locks
     from drkit.wiring import App

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from drkit.cli.printable import printable
+from drkit.cli.terminal.printable import printable
 from drkit.errors import ConfigError, DrkitError, Interrupted
 
 if TYPE_CHECKING:

@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import typer
 
-from drkit.cli import (
+from drkit.cli.deployment import bootstrap, config, cost, doctor, sandbox
+from drkit.cli.repository import (
     backup,
-    bootstrap,
-    config,
-    cost,
-    daemon,
     data,
     deletion,
-    doctor,
     erase,
-    failback,
     inspect,
     keys,
     measure,
-    probe,
-    recovery,
     repair,
     restore,
-    runbook,
-    runs,
-    sandbox,
     soundness,
-    status,
-    watching,
-    witness,
 )
 from drkit.cli.root import new_app
+from drkit.cli.runs import failback, recovery, runbook, runs
+from drkit.cli.watch import daemon, probe, status, watching, witness
 
 app = new_app()
 

@@ -121,7 +121,7 @@ def _signature(body: Body, left_out: set[str]) -> inspect.Signature:
 
 
 def _open_session(shared: dict[str, Any]) -> Session:
-    from drkit.cli.output import open_terminal
+    from drkit.cli.terminal.output import open_terminal
     from drkit.logs import configure
 
     verbosity = -1 if shared["quiet"] else int(shared["verbose"])

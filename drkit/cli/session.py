@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from drkit.cli.output import Terminal
+    from drkit.cli.terminal.output import Terminal
     from drkit.config.models import Config
 
 

@@ -16,7 +16,7 @@ import typer
 from drkit.cli.root import new_app
 
 ALONE: Mapping[str, str] = {"backup": "backup", "restore": "restore"}
-"""Commands that are built without the others, and their modules in drkit.cli, each with `app`."""
+"""Commands that are built without the others, and their modules in drkit.cli.repository."""
 
 
 def app_for(arguments: Sequence[str]) -> typer.Typer:
@@ -27,7 +27,7 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
 
         return app
     app = new_app()
-    app.add_typer(importlib.import_module(f"drkit.cli.{module}").app)
+    app.add_typer(importlib.import_module(f"drkit.cli.repository.{module}").app)
     return app
 
 

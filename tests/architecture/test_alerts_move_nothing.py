@@ -11,7 +11,7 @@ ON_THEIR_WAY = (
     "drkit/operations/measures.py",
     "drkit/observers/tell.py",
     "drkit/wiring/around.py",
-    "drkit/cli/around.py",
+    "drkit/cli/watch/around.py",
 )
 MOVERS = ("drkit.traffic", "drkit.runs", "drkit.coordination", "drkit.operations.decide")
 MOVERS += ("drkit.operations.protect", "drkit.compute.catalog")

@@ -13,8 +13,8 @@ MOST_METHODS = 6
 
 # These decide and compute; the world comes to them as arguments.
 PURE = (
-    "drkit/cli/meter.py",
-    "drkit/cli/printable.py",
+    "drkit/cli/terminal/meter.py",
+    "drkit/cli/terminal/printable.py",
     "drkit/config/cron.py",
     "drkit/config/problems.py",
     "drkit/config/references.py",

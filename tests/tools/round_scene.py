@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from drkit.cli import following
-from drkit.cli.after_round import Followed, follow
-from drkit.cli.running import plan_run
+from drkit.cli.runs import following
+from drkit.cli.runs.running import plan_run
+from drkit.cli.watch.after_round import Followed, follow
 from drkit.coordination.decision import DecisionState
 from drkit.coordination.interface import ArbiterUnreachable
 from drkit.events import Note

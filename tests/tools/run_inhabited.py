@@ -13,7 +13,7 @@ import pytest
 from run_world import World
 from simulated_threads import simulated_queue, simulated_threading
 
-from drkit.cli import following, running
+from drkit.cli.runs import following, running
 from drkit.repository.copies import reading
 from drkit.runs import engine, guard, lease, stepper, walk
 from drkit.runs.book.plan import Plan

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from run_drkit import Drkit, ProcessDatabase
 from run_places import ProcessProber, ProcessSwitch
 
-from drkit.cli import after_round
+from drkit.cli.watch import after_round
 from drkit.health.interface import REFERENCE, ProbeResult, Verdict
 from drkit.health.witness import Heard, Voice
 from drkit.operations.decide import acknowledge, decided_runbook, end_pause, pause

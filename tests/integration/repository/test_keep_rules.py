@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 import pytest
 
-from drkit.cli.keep_rules import typed_rules
+from drkit.cli.repository.keep_rules import typed_rules
 from drkit.clock import SystemClock
 from drkit.repository.forget.retention import PERIODS, judge
 from drkit.repository.format.layout import SNAPSHOTS

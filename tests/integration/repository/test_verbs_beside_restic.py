@@ -99,7 +99,7 @@ def test_ls_lists_what_restic_lists(restic: Path, kit: ModuleType, made: Any) ->
         for e in said
         if e["struct_type"] == "node"
     }
-    from drkit.cli.nodes import node_values
+    from drkit.cli.repository.nodes import node_values
 
     tree = chosen.listed.snapshot.tree
     values = [node_values(entry) for entry in entries(repository, tree)]

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from drkit.cli import dialogue
-from drkit.cli.dialogue import _create, ask_all, write_first_config
+from drkit.cli.repository import dialogue
+from drkit.cli.repository.dialogue import _create, ask_all, write_first_config
 from drkit.config.load import load_config
 from drkit.config.starter import EXAMPLE_ANSWERS, Answers, starter_text
 from drkit.errors import ConfigError, GuardRefused

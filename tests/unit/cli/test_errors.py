@@ -7,8 +7,8 @@ import pytest
 
 from drkit import errors
 from drkit.cli.errors import SeveralCauses, exit_status_of, raise_causes
-from drkit.cli.output import open_terminal
 from drkit.cli.session import Session
+from drkit.cli.terminal.output import open_terminal
 
 
 @pytest.fixture

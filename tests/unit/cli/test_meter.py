@@ -1,6 +1,6 @@
 """Rate and time left, from progress alone."""
 
-from drkit.cli.meter import Meter, describe
+from drkit.cli.terminal.meter import Meter, describe
 from drkit.events import Progress
 
 MIB = 1 << 20

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from drkit.cli.live import LiveDisplay
-from drkit.cli.output import JsonTerminal, TextTerminal
+from drkit.cli.terminal.live import LiveDisplay
+from drkit.cli.terminal.output import JsonTerminal, TextTerminal
 from drkit.clock import ManualClock
 from drkit.events import Note, Progress, StoreLagging
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from drkit.cli.restore import _chosen
+from drkit.cli.repository.restore import _chosen
 from drkit.coordination.interface import ArbiterUnreachable, RoleRecord
 from drkit.points import find
 from drkit.points.find import FoundPoint

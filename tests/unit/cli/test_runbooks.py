@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from drkit.cli import config as config_commands
-from drkit.cli import runbook as commands
-from drkit.cli.executing import _question, _tell_held, execute_named
-from drkit.cli.output import JsonTerminal, TextTerminal
-from drkit.cli.planning import plan_head, plan_named, plan_screen, plan_values
+from drkit.cli.deployment import config as config_commands
+from drkit.cli.runs import runbook as commands
+from drkit.cli.runs.executing import _question, _tell_held, execute_named
+from drkit.cli.runs.planning import plan_head, plan_named, plan_screen, plan_values
+from drkit.cli.terminal.output import JsonTerminal, TextTerminal
 from drkit.clock import ManualClock
 from drkit.config.load import load_config, render_config
 from drkit.errors import ConfigError, NeedsOperator
@@ -262,7 +262,7 @@ def test_a_runbook_of_another_kind_is_no_failback(
 ) -> None:
     from contextlib import contextmanager
 
-    from drkit.cli import executing
+    from drkit.cli.runs import executing
 
     @contextmanager
     def opened(_session: Any, **_options: Any) -> Any:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from drkit.cli.following import _follow, _report, entry_line, exit_status
-from drkit.cli.output import TextTerminal
-from drkit.cli.running import first_failed_probe, plan_lines, plan_run, watch_until_down
+from drkit.cli.runs.following import _follow, _report, entry_line, exit_status
+from drkit.cli.runs.running import first_failed_probe, plan_lines, plan_run, watch_until_down
+from drkit.cli.terminal.output import TextTerminal
 from drkit.compute.interface import Endpoint
 from drkit.coordination.interface import RoleRecord
 from drkit.errors import ConfigError

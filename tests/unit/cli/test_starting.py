@@ -28,7 +28,7 @@ def test_anything_else_builds_the_whole_command_line(words: list[str]) -> None:
 def test_a_command_that_is_built_alone_imports_no_other(name: str) -> None:
     code = (
         f"import sys\nfrom drkit.cli.start import app_for\napp_for([{name!r}])\n"
-        "print('drkit.cli.main' in sys.modules, 'drkit.cli.doctor' in sys.modules)"
+        "print('drkit.cli.main' in sys.modules, 'drkit.cli.deployment.doctor' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False False\n"

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from drkit.cli import following, open_run, steering
 from drkit.cli.errors import Detached
-from drkit.cli.following import _look_on
-from drkit.cli.output import TextTerminal
-from drkit.cli.running import plan_run
+from drkit.cli.runs import following, open_run, steering
+from drkit.cli.runs.following import _look_on
+from drkit.cli.runs.running import plan_run
+from drkit.cli.terminal.output import TextTerminal
 from drkit.coordination.interface import ArbiterUnreachable
 from drkit.errors import ConfigError, GuardRefused, NeedsOperator
 from drkit.runs.records import RunRecord, RunState

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from drkit.cli import around
 from drkit.cli.main import app
-from drkit.cli.output import open_terminal
 from drkit.cli.session import Session
+from drkit.cli.terminal.output import open_terminal
+from drkit.cli.watch import around
 
 GPU = {"kind": "local", "path": "gpu", "host": "127.0.0.1", "argv": ["serve"]}
 DEPLOYMENT = {

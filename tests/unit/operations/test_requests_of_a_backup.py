@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from drkit.cli.jobs import run_backup
+from drkit.cli.repository.backing_up import run_backup
 from drkit.config.load import load_config
 from drkit.config.local_paths import with_absolute_paths
 from drkit.events import discard

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from round_scene import HOME, RUNBOOK, Make, answers, facts, planning, raises
 
-from drkit.cli.acting import unless_open_elsewhere
-from drkit.cli.running import plan_run
+from drkit.cli.runs.acting import unless_open_elsewhere
+from drkit.cli.runs.running import plan_run
 from drkit.coordination.decision import DecisionEvent, DecisionState
 from drkit.coordination.leadership import LeaderPass, watch_key
 from drkit.coordination.memory import MemoryArbiter
@@ -140,7 +140,7 @@ def test_R4_a_pause_that_comes_between_looking_and_opening_is_seen(
         pause(app.database, "assistant", until=until, now=now, by="ada", why="work")
         return real(app)
 
-    made.monkeypatch.setattr("drkit.cli.running.plan_run", planning(made, meanwhile))
+    made.monkeypatch.setattr("drkit.cli.runs.running.plan_run", planning(made, meanwhile))
     made.die()
     assert (made.runs(), made.started) == ([], [])
     assert "paused" in made.said()

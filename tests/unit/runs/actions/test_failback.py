@@ -216,12 +216,17 @@ def test_R12_nothing_but_a_typed_command_starts_a_failback() -> None:
         if each.name in ("serving_now", "plan_named", "execute_named")
     }
     assert planning == {
-        "cli/executing.py",
-        "cli/failback.py",
-        "cli/planning.py",
-        "cli/runbook.py",
+        "cli/runs/executing.py",
+        "cli/runs/failback.py",
+        "cli/runs/planning.py",
+        "cli/runs/runbook.py",
     }
-    for name in ("cli/acting.py", "cli/after_round.py", "cli/daemon.py", "service"):
+    for name in (
+        "cli/runs/acting.py",
+        "cli/watch/after_round.py",
+        "cli/watch/daemon.py",
+        "service",
+    ):
         place = ROOT / "drkit" / name
         files = place.rglob("*.py") if place.is_dir() else [place]
         for file in files:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from drkit.cli.jobs import run_backup
+from drkit.cli.repository.backing_up import run_backup
 from drkit.errors import RepositoryLocked
 from drkit.events import discard
 from drkit.runs.journal.journal import Journal

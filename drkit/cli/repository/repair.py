@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 
 from drkit.cli.apps import opened
-from drkit.cli.nodes import tell_lost
 from drkit.cli.options import command
-from drkit.cli.selection import Hosts, Paths, Snapshots, Tags
+from drkit.cli.repository.nodes import tell_lost
+from drkit.cli.repository.selection import Hosts, Paths, Snapshots, Tags
 from drkit.cli.session import Session
 
 app = typer.Typer()

@@ -27,8 +27,8 @@ def execute_named(
     break_glass: bool = False,
 ) -> int:
     """Executes the runbook `name`; the exit status of its run. ConfigError if it is not `kind`."""
-    from drkit.cli.open_run import offer_open_run
-    from drkit.cli.planning import plan_head, show_plan
+    from drkit.cli.runs.open_run import offer_open_run
+    from drkit.cli.runs.planning import plan_head, show_plan
 
     up = not session.dry_run
     with opened(session, servers=up, keep_servers=up, parts=("switch", "arbiter")) as app:
@@ -47,7 +47,7 @@ def execute_named(
 
 
 def _planned(app: App, name: str, to: str | None, kind: RunKind | None) -> Plan:
-    from drkit.cli.planning import plan_named
+    from drkit.cli.runs.planning import plan_named
 
     plan = plan_named(app, name, to=to)
     if kind not in (None, plan.kind):
@@ -74,8 +74,8 @@ def _tell_arbiter(app: App) -> None:
 
 def _make_ready(session: Session, app: App, plan: Plan) -> None:
     """Raises what would stop the run at its first step; the sandbox gets a point to restore."""
-    from drkit.cli.jobs import run_backup
-    from drkit.cli.planning import must_be_open
+    from drkit.cli.repository.backing_up import run_backup
+    from drkit.cli.runs.planning import must_be_open
     from drkit.points.find import newest_point
 
     check_credentials(session, app, run_parts(plan.target))
@@ -86,8 +86,8 @@ def _make_ready(session: Session, app: App, plan: Plan) -> None:
 
 
 def _carry_out(session: Session, app: App, plan: Plan, *, yes: bool, break_glass: bool) -> int:
-    from drkit.cli.break_glass import arbiter_words
-    from drkit.cli.running import carry_out, first_failed_probe
+    from drkit.cli.runs.break_glass import arbiter_words
+    from drkit.cli.runs.running import carry_out, first_failed_probe
 
     words = arbiter_words(session, app, break_glass=break_glass)
     if not yes and not session.sandbox and not typer.confirm(_question(plan)):

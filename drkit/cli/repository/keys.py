@@ -10,7 +10,7 @@ import typer
 
 from drkit.cli.apps import opened
 from drkit.cli.options import command
-from drkit.cli.selection import Hosts, Paths, Snapshots, Tags
+from drkit.cli.repository.selection import Hosts, Paths, Snapshots, Tags
 from drkit.cli.session import Session
 from drkit.errors import ConfigError
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.text import Text
 
-from drkit.cli.printable import printable
+from drkit.cli.terminal.printable import printable
 from drkit.events import Progress as ProgressEvent
 
 BAR_COLUMNS = 24

@@ -76,8 +76,8 @@ def backup(
             # to open a repository takes as long as to import what works on it
             opening = beside.submit(lambda: app.repository)
             locking = beside.submit(_locked, app, opening, only)
-            from drkit.cli.jobs import run_backup
-            from drkit.cli.reports import backup_text, backup_values
+            from drkit.cli.repository.backing_up import run_backup
+            from drkit.cli.repository.reports import backup_text, backup_values
             from drkit.repository.backup.scan import Compare
             from drkit.units import format_bytes
 

@@ -25,7 +25,7 @@ def init(
     Where a service is watched, the arbiter is first seen comparing before it writes.
     Without a schedules.yaml it asks for one first, on a terminal.
     """
-    from drkit.cli.dialogue import write_first_config
+    from drkit.cli.repository.dialogue import write_first_config
     from drkit.repository.repository import init_repository, join_store
     from drkit.wiring.arbiter import leans_on_arbiter, prove_arbiter
 

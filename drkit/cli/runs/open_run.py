@@ -70,7 +70,7 @@ def _ways(journal: Journal, run: RunRecord, plan: Plan) -> dict[str, tuple[str, 
 
 
 def _chosen(session: Session, app: App, run: RunRecord, plan: Plan, choice: str) -> int | None:
-    from drkit.cli.steering import go_on, lead_elsewhere, roll_back
+    from drkit.cli.runs.steering import go_on, lead_elsewhere, roll_back
 
     match choice:
         case "g":

@@ -168,7 +168,7 @@ def _prune(app: App) -> None:
     from dataclasses import replace
     from datetime import timedelta
 
-    from drkit.cli.forgetting import prune_options
+    from drkit.cli.repository.forgetting import prune_options
     from drkit.errors import GuardRefused
     from drkit.events import Note
     from drkit.repository.prune.prune import prune

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from drkit.cli.keep_rules import configured_rules
+from drkit.cli.repository.keep_rules import configured_rules
 from drkit.errors import ConfigError, MissingCredential, NeedsOperator
 from drkit.events import Note
 from drkit.operations.forget import ForgetPlan, plan_by_ids, plan_by_rules

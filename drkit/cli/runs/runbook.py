@@ -76,7 +76,7 @@ def show(session: Session, name: Name) -> None:
 def plan(session: Session, name: Name, to: To = None) -> None:
     """Shows exactly what would be executed now, what it may cost, and each step by hand."""
     from drkit.cli.apps import opened
-    from drkit.cli.planning import plan_named, show_plan
+    from drkit.cli.runs.planning import plan_named, show_plan
 
     with opened(session, parts=()) as opened_app:
         show_plan(session, opened_app.config, plan_named(opened_app, name, to=to))
@@ -91,7 +91,7 @@ def run(
     break_glass: BreakGlass = False,
 ) -> int:
     """Executes a runbook as what it is; `failover` and `failback` are the shorthands."""
-    from drkit.cli.executing import execute_named
+    from drkit.cli.runs.executing import execute_named
 
     return execute_named(session, name, to=to, yes=yes, break_glass=break_glass)
 

@@ -10,7 +10,7 @@ import typer
 
 from drkit.cli.apps import opened
 from drkit.cli.options import command
-from drkit.cli.selection import Hosts, Paths, SnapshotAndFolder, Tags
+from drkit.cli.repository.selection import Hosts, Paths, SnapshotAndFolder, Tags
 from drkit.cli.session import Session
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _chosen(app: App, selector: str, wanted: SnapshotFilter) -> FoundPoint | Sel
 def _restore_point(
     session: Session, app: App, found: FoundPoint, order: _Order, only: tuple[str, ...]
 ) -> int:
-    from drkit.cli.reports import restore_text, restore_values
+    from drkit.cli.repository.reports import restore_text, restore_values
     from drkit.operations.restore import restore_point
 
     restored = restore_point(

@@ -31,11 +31,11 @@ def failover(
     break_glass: BreakGlass = False,
 ) -> int:
     """Brings the service up on another GPU, proves it, then moves traffic there."""
-    from drkit.cli.break_glass import arbiter_words
-    from drkit.cli.jobs import run_backup
-    from drkit.cli.open_run import offer_open_run
-    from drkit.cli.planning import show_plan
-    from drkit.cli.running import carry_out, first_failed_probe, plan_lines, plan_run
+    from drkit.cli.repository.backing_up import run_backup
+    from drkit.cli.runs.break_glass import arbiter_words
+    from drkit.cli.runs.open_run import offer_open_run
+    from drkit.cli.runs.planning import show_plan
+    from drkit.cli.runs.running import carry_out, first_failed_probe, plan_lines, plan_run
     from drkit.errors import NeedsOperator
     from drkit.points.find import list_points
 
@@ -69,10 +69,10 @@ def run_drill(
     ] = None,
 ) -> int:
     """Rehearses the whole recovery in isolation and hands over the evidence."""
-    from drkit.cli.jobs import run_backup
-    from drkit.cli.planning import show_plan
-    from drkit.cli.reports import backup_text
-    from drkit.cli.running import carry_out, plan_lines, plan_run, watch_until_down
+    from drkit.cli.repository.backing_up import run_backup
+    from drkit.cli.repository.reports import backup_text
+    from drkit.cli.runs.planning import show_plan
+    from drkit.cli.runs.running import carry_out, plan_lines, plan_run, watch_until_down
     from drkit.units import format_bytes
 
     if not session.sandbox:

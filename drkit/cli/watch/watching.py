@@ -79,8 +79,8 @@ def approve(
     ] = None,
 ) -> int:
     """Approves what waits: a step of the open run, or else the decision, which is carried out."""
-    from drkit.cli.running import carry_out, first_failed_probe, plan_lines, plan_run
-    from drkit.cli.steering import approve_steps, run_that_waits
+    from drkit.cli.runs.running import carry_out, first_failed_probe, plan_lines, plan_run
+    from drkit.cli.runs.steering import approve_steps, run_that_waits
     from drkit.coordination.decisions import nothing_waits
     from drkit.operations.decide import TO_STANDBY, decided_runbook, standbys
     from drkit.runs.journal.opening import Right

@@ -57,8 +57,8 @@ def _opened(
     first_failed_at: datetime | None,
 ) -> str:
     """The decision's run, opened in one transaction that reads what stands against it (R4)."""
-    from drkit.cli.following import start_process
-    from drkit.cli.running import plan_run
+    from drkit.cli.runs.following import start_process
+    from drkit.cli.runs.running import plan_run
     from drkit.operations.decide import decided_runbook
     from drkit.runs.journal.opening import Opener, Right
     from drkit.state.audit import AuditLog
@@ -104,7 +104,7 @@ def unless_open_elsewhere(app: App) -> None:
 
 def _taken_up(session: Session, app: App) -> str | None:
     """An unattended run of this machine whose process died goes on: nobody else looks after it."""
-    from drkit.cli.following import start_process
+    from drkit.cli.runs.following import start_process
     from drkit.events import Note
     from drkit.runs.records import RunState
     from drkit.wiring.run import open_journal

@@ -12,13 +12,13 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from drkit.cli.meter import Meter, describe
-from drkit.cli.printable import printable
+from drkit.cli.terminal.meter import Meter, describe
+from drkit.cli.terminal.printable import printable
 from drkit.clock import Clock, SystemClock
 from drkit.events import Event, Note, Progress, StoreLagging
 
 if TYPE_CHECKING:
-    from drkit.cli.live import LiveDisplay
+    from drkit.cli.terminal.live import LiveDisplay
 
 PLAIN_EVERY_S = 5.0
 JSON_EVERY_S = 1.0
@@ -53,7 +53,7 @@ def open_terminal(*, json_lines: bool, verbosity: int) -> Terminal:
         return JsonTerminal(sys.stdout, SystemClock())
     live = None
     if sys.stderr.isatty() and verbosity >= 0:
-        from drkit.cli.live import LiveDisplay
+        from drkit.cli.terminal.live import LiveDisplay
 
         live = LiveDisplay(sys.stderr)
     return TextTerminal(sys.stdout, sys.stderr, SystemClock(), verbosity=verbosity, live=live)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from drkit.cli.following import ask_for, attach, start_and_attach
+from drkit.cli.runs.following import ask_for, attach, start_and_attach
 from drkit.cli.session import Session
 from drkit.errors import ConfigError, GuardRefused, NeedsOperator
 
@@ -34,7 +34,7 @@ def go_on(
     """Resumes the run; one that is another machine's is taken over first, if that was asked for or
     nobody here knows it. Without the arbiter nothing is taken over.
     """
-    from drkit.cli.break_glass import arbiter_words
+    from drkit.cli.runs.break_glass import arbiter_words
     from drkit.wiring.run import open_journal
 
     journal = open_journal(app)
@@ -235,7 +235,7 @@ def _undone(journal: Journal, run_id: str, status: int) -> int:
 
 
 def lead_elsewhere(session: Session, app: App, selector: str, to: str, *, yes: bool) -> int:
-    from drkit.cli.running import plan_lines, plan_run
+    from drkit.cli.runs.running import plan_lines, plan_run
     from drkit.runs.steering.retarget import begin_anew, may_retarget
     from drkit.wiring.run import open_journal, unless_taken_over
 

@@ -16,7 +16,7 @@ def validate(session: Session) -> int:
 
     Its runbooks are checked too: 2 when one may not be relied on.
     """
-    from drkit.cli.runbook import checked, refusals
+    from drkit.cli.runs.runbook import checked, refusals
 
     config = session.load_config()
     found = checked(session, config, [])

@@ -40,8 +40,8 @@ def status(session: Session) -> int:
 
 def _stores(session: Session, app: App) -> Status:
     """What each store holds, and how they stand to each other."""
-    from drkit.cli.reports import standing_rows, status_rows
-    from drkit.cli.turns import tell_all_turns
+    from drkit.cli.repository.reports import standing_rows, status_rows
+    from drkit.cli.repository.turns import tell_all_turns
     from drkit.operations.standing import standings_of
     from drkit.operations.status import status_of
     from drkit.points.find import list_points
@@ -76,8 +76,8 @@ def _stores(session: Session, app: App) -> Status:
 
 def _service(session: Session, app: App, found: Status) -> bool:
     """The service, where one is watched; whether somebody waits for an operator."""
-    from drkit.cli.around import show_standing_alerts
-    from drkit.cli.watching import decision_values, decision_words
+    from drkit.cli.watch.around import show_standing_alerts
+    from drkit.cli.watch.watching import decision_values, decision_words
     from drkit.coordination.decision import DecisionState
     from drkit.events import Note
     from drkit.health.interface import ServiceState

@@ -21,6 +21,6 @@ def failback(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> int:
     """Brings the service home: proves the primary, moves traffic there, gives the target back."""
-    from drkit.cli.executing import execute_named
+    from drkit.cli.runs.executing import execute_named
 
     return execute_named(session, runbook, to=None, yes=yes, kind="failback")

@@ -101,7 +101,7 @@ def carry_out(
     `decision_id`: the approved decision that is carried out. `words`: what the run's process is
     told beside its id.
     """
-    from drkit.cli.following import start_and_attach
+    from drkit.cli.runs.following import start_and_attach
     from drkit.runs.journal.opening import Opener, Right
     from drkit.state.audit import AuditLog, this_user
     from drkit.wiring.arbiter import refuse_skewed_clock

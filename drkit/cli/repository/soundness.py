@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from drkit.cli.apps import opened
-from drkit.cli.nodes import tell_lost
 from drkit.cli.options import command
+from drkit.cli.repository.nodes import tell_lost
+from drkit.cli.repository.turns import tell_turns
 from drkit.cli.session import Session
-from drkit.cli.turns import tell_turns
 from drkit.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import typer
 
 from drkit.cli.apps import opened
 from drkit.cli.options import command
-from drkit.cli.selection import Hosts, Paths, SnapshotAndFolder, Snapshots, Tags
+from drkit.cli.repository.selection import Hosts, Paths, SnapshotAndFolder, Snapshots, Tags
 from drkit.cli.session import Session
 
 app = typer.Typer()

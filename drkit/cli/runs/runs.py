@@ -51,7 +51,7 @@ def _row(run: RunRecord) -> dict[str, Any]:
 @command(app)
 def show(session: Session, run: Run = "latest") -> None:
     """Shows a run and its journal."""
-    from drkit.cli.following import entry_line
+    from drkit.cli.runs.following import entry_line
     from drkit.wiring.run import open_journal
 
     with opened(session, parts=()) as opened_app:
@@ -102,7 +102,7 @@ def show(session: Session, run: Run = "latest") -> None:
 @command(app)
 def attach(session: Session, run: Run = "latest") -> int:
     """Looks on at a run, from its first line on. Ctrl-C ends the looking, not the run."""
-    from drkit.cli.following import attach as look_on
+    from drkit.cli.runs.following import attach as look_on
     from drkit.wiring.run import open_journal
 
     with opened(session, parts=("stores", "repository")) as opened_app:
@@ -120,7 +120,7 @@ def resume(
     break_glass: BreakGlass = False,
 ) -> int:
     """Goes on with a run that stopped, here or elsewhere; it looks first, does nothing twice."""
-    from drkit.cli.steering import go_on
+    from drkit.cli.runs.steering import go_on
 
     with opened(session, servers=True, keep_servers=True, parts=RUN_PARTS) as opened_app:
         return go_on(session, opened_app, run, take_over=take_over, break_glass=break_glass)
@@ -129,7 +129,7 @@ def resume(
 @command(app)
 def step(session: Session, run: Run = "latest") -> int:
     """Does one more step of a run, or undoes one of a rollback, and waits again."""
-    from drkit.cli.steering import one_step
+    from drkit.cli.runs.steering import one_step
 
     with opened(session, servers=True, keep_servers=True, parts=RUN_PARTS) as opened_app:
         return one_step(session, opened_app, run)
@@ -144,7 +144,7 @@ def approve(
     ] = None,
 ) -> int:
     """Lets a step begin that waits for approval, and goes on with the run."""
-    from drkit.cli.steering import approve_steps
+    from drkit.cli.runs.steering import approve_steps
 
     with opened(session, servers=True, keep_servers=True, parts=RUN_PARTS) as opened_app:
         return approve_steps(session, opened_app, run, step)
@@ -153,7 +153,7 @@ def approve(
 @command(app, changes=True)
 def abort(session: Session, run: Run = "latest") -> int:
     """Stops a run where it is. Nothing is undone; it waits for what you say next."""
-    from drkit.cli.steering import abort_run
+    from drkit.cli.runs.steering import abort_run
 
     with opened(session, parts=("stores", "repository")) as opened_app:
         return abort_run(session, opened_app, run)
@@ -167,7 +167,7 @@ def skip(
     run: Annotated[str, typer.Option("--run", help='An id, its start, or "latest".')] = "latest",
 ) -> None:
     """Has a run go on without a step when it is resumed; refused where proof would be lacking."""
-    from drkit.cli.steering import skip_named
+    from drkit.cli.runs.steering import skip_named
 
     with opened(session, parts=("stores", "repository")) as opened_app:
         skip_named(session, opened_app, run, step, reason)
@@ -184,7 +184,7 @@ def rollback(
     ] = None,
 ) -> int:
     """Undoes what a run began, in reverse, and looks for what is left."""
-    from drkit.cli.steering import roll_back
+    from drkit.cli.runs.steering import roll_back
 
     with opened(session, servers=True, keep_servers=True, parts=RUN_PARTS) as opened_app:
         return roll_back(session, opened_app, run, yes=yes, leave=leave_behind)
@@ -198,7 +198,7 @@ def retarget(
     yes: Yes = False,
 ) -> int:
     """Leads an open run to another target: gives back what it took, keeps what it restored."""
-    from drkit.cli.steering import lead_elsewhere
+    from drkit.cli.runs.steering import lead_elsewhere
 
     with opened(session, servers=True, keep_servers=True, parts=RUN_PARTS) as opened_app:
         return lead_elsewhere(session, opened_app, run, to, yes=yes)

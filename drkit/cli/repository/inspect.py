@@ -9,7 +9,15 @@ import typer
 
 from drkit.cli.apps import opened
 from drkit.cli.options import command
-from drkit.cli.selection import Hosts, Human, Long, Paths, SnapshotAndFolder, Snapshots, Tags
+from drkit.cli.repository.selection import (
+    Hosts,
+    Human,
+    Long,
+    Paths,
+    SnapshotAndFolder,
+    Snapshots,
+    Tags,
+)
 from drkit.cli.session import Session
 from drkit.errors import ConfigError, GuardRefused
 
@@ -31,7 +39,7 @@ def snapshots(
     ] = None,
 ) -> None:
     """Lists the snapshots of the repository and the stores that hold each."""
-    from drkit.cli.nodes import snapshot_cells, snapshot_values
+    from drkit.cli.repository.nodes import snapshot_cells, snapshot_values
     from drkit.repository.trees.select import choose_all, group, read_filter, read_group_keys
 
     keys = read_group_keys(group_by)
@@ -67,7 +75,7 @@ def ls(
     path: Paths = None,
 ) -> int:
     """Lists what a snapshot holds."""
-    from drkit.cli.nodes import node_line, node_values, snapshot_values
+    from drkit.cli.repository.nodes import node_line, node_values, snapshot_values
     from drkit.repository.trees.select import choose, read_filter
     from drkit.repository.trees.walk import Damages, find_folder, listing
 
@@ -122,7 +130,7 @@ def find(
     ] = False,
 ) -> int:
     """Says which snapshots hold a file, or use a blob, tree or pack; the newest first."""
-    from drkit.cli.nodes import node_line, node_values
+    from drkit.cli.repository.nodes import node_line, node_values
     from drkit.repository.trees.find import Wanted, find_blobs, find_paths, read_moment
     from drkit.repository.trees.select import choose_all, read_filter
     from drkit.repository.trees.walk import Damages

@@ -54,7 +54,7 @@ def follow(session: Session, app: App, watched: Watched, role: SeenRole) -> Foll
 
 
 def _follow(session: Session, app: App, watched: Watched, role: SeenRole) -> Followed:
-    from drkit.cli.acting import act_alone
+    from drkit.cli.runs.acting import act_alone
     from drkit.health.record import health_json
     from drkit.operations.decide import is_well, weigh
     from drkit.wiring.leading import NotLed, led

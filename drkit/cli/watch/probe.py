@@ -27,9 +27,9 @@ def probe(
     who leads: a daemon, or this command if no daemon does. Shows what lies around it and what is
     measured too, and tells alerts.
     """
-    from drkit.cli.after_round import follow
-    from drkit.cli.around import show_round
-    from drkit.cli.watching import decision_values, decision_words
+    from drkit.cli.watch.after_round import follow
+    from drkit.cli.watch.around import show_round
+    from drkit.cli.watch.watching import decision_values, decision_words
     from drkit.health.interface import ServiceState
     from drkit.wiring.watch import make_round
 

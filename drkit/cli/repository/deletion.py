@@ -9,7 +9,7 @@ import typer
 
 from drkit.cli.apps import opened
 from drkit.cli.options import command
-from drkit.cli.selection import Hosts, Paths, Snapshots, Tags
+from drkit.cli.repository.selection import Hosts, Paths, Snapshots, Tags
 from drkit.cli.session import Session
 from drkit.errors import GuardRefused
 
@@ -61,8 +61,8 @@ def forget(
     Without --keep-* each store's own `keep` decides, about drkit's points only. Data goes with
     `drkit prune`.
     """
-    from drkit.cli.forgetting import forget_text, plan_forget
-    from drkit.cli.keep_rules import typed_rules
+    from drkit.cli.repository.forgetting import forget_text, plan_forget
+    from drkit.cli.repository.keep_rules import typed_rules
     from drkit.repository.forget.forget import forget_snapshots
     from drkit.repository.trees.select import read_filter, read_group_keys
 
@@ -111,7 +111,7 @@ def forget(
 
 
 def _show(session: Session, plan: ForgetPlan) -> None:
-    from drkit.cli.forgetting import forget_rows
+    from drkit.cli.repository.forgetting import forget_rows
 
     columns = ("id", "time", "host", "tags", "keep", "remove")
     session.terminal.table("fate", columns, forget_rows(plan, long_ids=session.json_lines))
@@ -145,7 +145,12 @@ def prune(
     """
     from datetime import timedelta
 
-    from drkit.cli.forgetting import forget_by_config, prune_options, prune_text, prune_values
+    from drkit.cli.repository.forgetting import (
+        forget_by_config,
+        prune_options,
+        prune_text,
+        prune_values,
+    )
     from drkit.repository.forget.retaining import renew_locks
     from drkit.repository.prune.preview import preview
     from drkit.repository.prune.prune import evict as evict_store
@@ -204,7 +209,7 @@ def copy(
     path: Paths = None,
 ) -> int:
     """Copies snapshots of another repository into every store of this one."""
-    from drkit.cli.forgetting import open_source
+    from drkit.cli.repository.forgetting import open_source
     from drkit.repository.copy import copy_snapshots
     from drkit.repository.trees.select import choose_all, read_filter
     from drkit.units import format_bytes
@@ -261,7 +266,7 @@ def reconcile(
     apply: Annotated[bool, typer.Option(help="Do it; without, the plan is shown only.")] = False,
 ) -> int:
     """Makes a diverged or evicted store one of the others again."""
-    from drkit.cli.forgetting import reconcile_text, reconcile_values
+    from drkit.cli.repository.forgetting import reconcile_text, reconcile_values
     from drkit.repository.heal.reconcile import plan_reconcile
     from drkit.repository.heal.reconcile import reconcile as run_reconcile
 

@@ -1,0 +1,169 @@
+"""Runs as a process of its own: says words to a state, and dies at a given moment of it.
+
+Each line of standard input, JSON `{word, state, moment}`, is one of `WORDS`, said to the SQLite
+file `state` in a fork that ends by SIGKILL at its `moment`-th moment: before each statement, before
+each commit, and when the word was said. The answer is how many moments there were, 0 when it died,
+a text when it was refused or failed. Clock and chance stand still: equal states are equal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).parents[2]
+sys.path.insert(0, str(PROJECT))
+
+from sqlalchemy import event  # noqa: E402
+
+from drkit.clock import ManualClock  # noqa: E402
+from drkit.config.load import load_config  # noqa: E402
+from drkit.coordination.decision import DecisionEvent, Facts  # noqa: E402
+from drkit.coordination.decisions import Decisions  # noqa: E402
+from drkit.errors import DrkitError  # noqa: E402
+from drkit.runs.actions.catalog import ACTIONS  # noqa: E402
+from drkit.runs.book.plan import Plan, make_plan  # noqa: E402
+from drkit.runs.book.schema import load_runbook  # noqa: E402
+from drkit.runs.journal.journal import Journal  # noqa: E402
+from drkit.runs.journal.opening import Opener, Right  # noqa: E402
+from drkit.runs.records import Ask  # noqa: E402
+from drkit.state.database import Database, open_database  # noqa: E402
+
+CLOCK = ManualClock(datetime(2026, 1, 1, tzinfo=UTC))
+CONFIG = load_config(PROJECT / "schedules.yaml")
+RUNBOOK = load_runbook(PROJECT / "runbooks" / "primary-gpu-down.yaml")
+DOWN = Facts(
+    down=True,
+    ever_healthy=True,
+    answers=False,
+    blind=False,
+    flapping=False,
+    seen_down=2,
+    seeing=2,
+    leads=True,
+    arbiter_reachable=True,
+    paused=False,
+    open_run=False,
+    cooldown_left_s=0.0,
+    unattended_last_day=0,
+    unattended_last_week=0,
+    standby_proof_age_s=None,
+)
+secrets.token_hex = lambda _bytes=3: "00" * 3  # type: ignore[assignment]
+
+
+def plan_of(kind: Any) -> Plan:
+    return make_plan(RUNBOOK, config=CONFIG, kind=kind, target="coreweave", actions=ACTIONS)
+
+
+FAILOVER, DRILL = plan_of("failover"), plan_of("drill")
+
+
+def journal_of(database: Database) -> Journal:
+    return Journal(database, CLOCK, machine="one")
+
+
+def decisions_of(database: Database) -> Decisions:
+    return Decisions(database, FAILOVER.service, CLOCK)
+
+
+def open_drill(database: Database) -> None:
+    journal_of(database).open_run(DRILL, sandbox=False)
+
+
+def open_failover(database: Database) -> None:
+    journal_of(database).open_run(FAILOVER, sandbox=False, opener=Opener("ada"))
+
+
+def decide(database: Database) -> None:
+    decisions_of(database).weigh(DecisionEvent.WEIGHED, DOWN, CONFIG.decide)
+
+
+def approve_decision(database: Database) -> None:
+    decisions_of(database).approve(DOWN, CONFIG.decide, by="ada")
+
+
+def open_approved(database: Database) -> None:
+    approved = decisions_of(database).open()
+    decision = approved.id if approved is not None else "decision-20260101t000000-000000"
+    opener = Opener("ada", Right.APPROVED, CONFIG.decide, decision)
+    journal_of(database).open_run(FAILOVER, sandbox=False, opener=opener)
+
+
+def ask(database: Database) -> None:
+    journal_of(database).ask(_latest(database), ROLLBACK, who="ada")
+
+
+def withdraw(database: Database) -> None:
+    journal_of(database).ask(_latest(database), None, who="ada")
+
+
+def approve_step(database: Database) -> None:
+    journal_of(database).approve(_latest(database), "cutover", who="ada")
+
+
+ROLLBACK = Ask("rollback", "ada")
+
+
+def _latest(database: Database) -> str:
+    return journal_of(database).run("latest").id
+
+
+WORDS: dict[str, Callable[[Database], None]] = {
+    each.__name__: each
+    for each in (
+        *(open_drill, open_failover, open_approved),
+        *(decide, approve_decision, ask, withdraw, approve_step),
+    )
+}
+
+
+def say(order: dict[str, Any], answer: int) -> None:
+    """In the fork."""
+    database, moments = open_database(order["state"], clock=CLOCK), 0
+
+    def moment(*_event: object) -> None:
+        nonlocal moments
+        moments += 1
+        if moments == order["moment"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    event.listen(database._engine, "before_cursor_execute", moment)
+    event.listen(database._engine, "commit", moment)
+    said: int | str
+    try:
+        WORDS[order["word"]](database)
+        moment()
+        said = moments
+    except DrkitError as error:
+        said = type(error).__name__
+    except BaseException:
+        said = traceback.format_exc()[-8000:]
+    database.close()
+    os.write(answer, json.dumps(said).encode())
+    os._exit(0)
+
+
+def main() -> None:
+    for line in sys.stdin:
+        reader, writer = os.pipe()
+        child = os.fork()
+        if not child:
+            say(json.loads(line), writer)
+        os.close(writer)
+        said = os.read(reader, 1 << 16).decode()
+        os.close(reader)
+        _, status = os.waitpid(child, 0)
+        died = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        print(said or (0 if died else f'"it ended with {status}"'), flush=True)
+
+
+main()

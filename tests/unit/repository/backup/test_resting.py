@@ -118,6 +118,108 @@ def test_a_folder_whose_files_changed_before_they_were_read_does_not_rest(
     assert report.roots["sncp"].tree_id == again.roots["sncp"].tree_id
 
 
+def test_of_a_folder_in_which_little_changed_only_that_is_compared(
+    machine: Machine, compared: list[Any]
+) -> None:
+    notes = machine.source / "notes"
+    before = machine.back_up().roots["sncp"]
+    (notes / "003.md").write_text("new")
+    (notes / "added").write_text("added")
+    (notes / "001.md").unlink()
+    (notes / "deep" / "one more").mkdir()
+    compared.clear()
+    report = machine.back_up()
+    assert not any(compared)  # the new folder has no former tree
+    assert (report.files_new, report.files_changed) == (1, 1)
+    assert report.files_unmodified == before.files - 2
+    again = machine.back_up(remembers=False)
+    assert report.roots["sncp"].tree_id == again.roots["sncp"].tree_id
+    assert report.roots["sncp"].bytes == again.roots["sncp"].bytes
+
+
+def test_a_folder_with_names_that_are_escaped_is_compared_whole(
+    machine: Machine, compared: list[Any]
+) -> None:
+    (machine.source / "notes" / 'a "name"').write_text("odd")
+    machine.back_up()
+    (machine.source / "notes" / "003.md").write_text("new")
+    compared.clear()
+    report = machine.back_up()
+    assert [former["name"] for former in compared] == ["notes"]
+    again = machine.back_up(remembers=False)
+    assert report.roots["sncp"].tree_id == again.roots["sncp"].tree_id
+
+
+def kept_blobs(machine: Machine, path: str) -> list[str]:
+    """What the memory says that the files of a folder hold."""
+    repository = machine.kit.open()
+    node = repository.find_node(repository.snapshots()[-1].snapshot, path)
+    kept = repository.resting.load(os.fsencode(machine.source.resolve()))[node.subtree]
+    ids = bytes(kept.blobs).hex()
+    return sorted(ids[at : at + 64] for at in range(0, len(ids), 64))
+
+
+def test_what_is_remembered_of_blobs_is_what_the_tree_holds_whatever_came_and_went(
+    machine: Machine,
+) -> None:
+    twins = machine.source / "twins"
+    twins.mkdir()
+    for name in ("a", "b", "c", "empty"):
+        (twins / name).write_text("" if name == "empty" else "the same")
+    machine.back_up()
+    for change in (
+        lambda: (twins / "a").write_text("another"),
+        lambda: (twins / "b").unlink(),
+        lambda: (twins / "d").write_text("the same"),
+        lambda: (twins / "empty").write_text("no more"),
+        lambda: (twins / "c").chmod(0o640),
+    ):
+        change()
+        machine.back_up()
+        repository = machine.kit.open()
+        node = repository.find_node(repository.snapshots()[-1].snapshot, "/sncp/twins")
+        held = [blob.hex() for file in repository.load_tree(node.subtree) for blob in file.content]
+        assert kept_blobs(machine, "/sncp/twins") == sorted(held)
+
+
+def test_what_was_lost_is_read_again_in_a_folder_in_which_something_else_changed(
+    machine: Machine,
+) -> None:
+    (machine.source / "notes" / "003.md").write_text("new")
+    packs = [info.name for info in machine.store.list("repository/data/")]
+    largest = max(packs, key=lambda name: machine.store.stat(name).size_bytes)
+    machine.store.delete(largest)
+    report = machine.back_up()
+    assert report.files_changed > 1
+    again = machine.back_up(remembers=False)
+    assert again.files_changed == 0
+    assert report.roots["sncp"].tree_id == again.roots["sncp"].tree_id
+
+
+def test_a_folder_that_cannot_be_read_any_more_is_not_kept_in_one_that_rests(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Looker._names
+
+    def names(self: Looker, path: bytes, status: os.stat_result, found: Any) -> Any:
+        if path.endswith(b"/deep"):
+            found.readable = False
+            found.unreadable.append((path, PermissionError(13, "Permission denied")))
+            return {}
+        return real(self, path, status, found)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Looker, "_names", names)
+        report = machine.back_up()
+        again = machine.back_up(remembers=False)
+    assert [path.rpartition("/")[2] for path, _ in report.roots["sncp"].unreadable] == ["deep"]
+    assert report.roots["sncp"].tree_id == again.roots["sncp"].tree_id
+    repository = machine.kit.open()
+    node = repository.find_node(repository.snapshots()[-1].snapshot, "/sncp/notes")
+    assert b"deep" not in {entry.name for entry in repository.load_tree(node.subtree)}
+    assert not machine.back_up().roots["sncp"].unreadable
+
+
 def rewrite(path: Path) -> None:
     """Other content of the same size, with the old times."""
     status = path.stat()

@@ -55,14 +55,18 @@ class Life:
         self.world = self._entered.__enter__()
         self.log: list[str] = []
 
-    def open_run(self, what: str, machine: str) -> None:
-        """A command on that machine; it starts the process that executes the run."""
+    def open_run(self, what: str, machine: str, *, starts: bool = True) -> None:
+        """A command on that machine; it starts the process that executes the run, or dies before
+        it could: then the run waits for whoever takes it up.
+        """
         world = self.world
         runbook, kind, target = RUNS[what]
 
         def opened() -> None:
             plan = world.plan(runbook, kind, target, machine)
-            world.execute(world.open_run(plan, machine).id, machine)
+            run = world.open_run(plan, machine)
+            if starts:
+                world.execute(run.id, machine)
 
         self._try(f"{what} on {machine}", opened)
 

@@ -37,9 +37,9 @@ class RunModel(RuleBasedStateMachine):
         self.life = Life(self.stack, self.folder / str(number), number)
         self.life.open_run(what, machine)
 
-    @rule(what=RUNS, machine=MACHINES)
-    def open_run(self, what: str, machine: str) -> None:
-        self.life.open_run(what, machine)
+    @rule(what=RUNS, machine=MACHINES, starts=st.sampled_from([True, True, True, False]))
+    def open_run(self, what: str, machine: str, starts: bool) -> None:
+        self.life.open_run(what, machine, starts=starts)
 
     @rule(what=st.sampled_from(["rollback", "stop", "abort", "retarget", "skip"]))
     def ask(self, what: str) -> None:

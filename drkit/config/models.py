@@ -16,7 +16,7 @@ from drkit.config.fields import Cron, LocalPath, Name, Seconds, Strict
 from drkit.config.places import Probe, Service, Site, SwitchConfig, Target
 from drkit.config.references import Unresolved, unknown
 from drkit.config.residency import outside
-from drkit.config.sources import HERE, SourceConfig, WeightsSource
+from drkit.config.sources import HERE, PrivateWeights, SourceConfig, WeightsSource
 from drkit.config.stores import ArbiterConfig, RepositoryConfig, StoreArbiter, StoreConfig
 
 JobCommand = Literal["backup", "probe", "check", "prune", "run-drill"]
@@ -124,6 +124,11 @@ def _in_service(config: Config) -> Iterator[Unresolved]:
     weights = [n for n, source in config.sources.items() if isinstance(source, WeightsSource)]
     if config.service.weights is not None and config.service.weights not in weights:
         text = f"`{config.service.weights}` is no source of kind weights"
+        if isinstance(config.sources.get(config.service.weights), PrivateWeights):
+            text = (
+                f"`{config.service.weights}` lies in the repository, whose key no rented machine "
+                "gets: a target can only be given weights of `mode: mirror`"
+            )
         yield ("service", "weights"), text, tuple(weights)
 
 

@@ -20,7 +20,8 @@ def real_path(location: tuple[str | int, ...], values: Any) -> Path:
     for part in location:
         if part == "[key]":
             continue
-        if isinstance(node, Mapping) and node.get("kind") == part and not tag_taken:
+        tags = (node.get("kind"), node.get("mode")) if isinstance(node, Mapping) else ()
+        if part in tags and not tag_taken:
             tag_taken = True
             continue
         path.append(part)
@@ -45,7 +46,7 @@ def keys_at(path: Path, values: Any, model: type[BaseModel]) -> tuple[str, ...]:
 def kinds_at(path: Path, values: Any, model: type[BaseModel]) -> tuple[str, ...]:
     """What `kind` may be at `path`."""
     members = _members(_annotation_at(path, values, model))
-    return tuple(kind for member in members for kind in _kinds_of(member))
+    return tuple(dict.fromkeys(kind for member in members for kind in _kinds_of(member)))
 
 
 def description_of(path: Path, values: Any, model: type[BaseModel]) -> str:
@@ -91,12 +92,20 @@ def _choose(annotation: Any, node: Any) -> Any:
     members = _members(annotation)
     if len(members) == 1:
         return members[0]
-    kind = node.get("kind") if isinstance(node, Mapping) else None
-    return next((member for member in members if kind in _kinds_of(member)), None)
+    if not isinstance(node, Mapping):
+        return None
+    fits = [member for member in members if node.get("kind") in _kinds_of(member)]
+    in_mode = [member for member in fits if node.get("mode") in _values_of(member, "mode")]
+    return next(iter(in_mode or fits), None)
 
 
 def _kinds_of(model: Any) -> tuple[str, ...]:
-    field = model.model_fields.get("kind") if _is_model(model) else None
+    return _values_of(model, "kind")
+
+
+def _values_of(model: Any, name: str) -> tuple[str, ...]:
+    """What the field `name` may be, where it is one of a few words."""
+    field = model.model_fields.get(name) if _is_model(model) else None
     return typing.get_args(field.annotation) if field else ()
 
 

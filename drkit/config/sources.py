@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from drkit.config.fields import ByteCount, LocalPath, Name, SecretRef, Strict
 from drkit.config.regions import Area
@@ -50,10 +52,29 @@ class WeightsSource(_Source):
     """A model directory, mirrored as plain files that vLLM can read from a bucket."""
 
     kind: Literal["weights"]
+    mode: Literal["mirror"] = Field(
+        "mirror",
+        description="`mirror`: plain, in `stores`; `repository`: encrypted, with all else.",
+    )
     path: LocalPath
     model: str
     revision: str
     stores: tuple[Name, ...] = Field(min_length=1, description="Stores that hold the mirror.")
+
+
+class PrivateWeights(TreeSource):
+    """A model directory that goes through the repository as a tree does: encrypted, in every store.
+    No rented machine can fetch it: only this one has the key (K1).
+    """
+
+    kind: Literal["weights"]  # type: ignore[assignment]  # a tree in all but its name
+    mode: Literal["repository"]
+    model: str | None = None
+    revision: str | None = None
+
+
+AnyWeights = WeightsSource | PrivateWeights
+"""What is written once and read only, wherever it lies."""
 
 
 class QdrantPlace(Strict):
@@ -84,6 +105,19 @@ class CommandSource(_Source):
     filename: str = "output"
 
 
+def _form_of(written: Any) -> str | None:
+    """The tag of a source: its kind, and of weights that do not lie plain their mode."""
+    read = written.get if isinstance(written, Mapping) else partial(getattr, written)
+    kind, mode = read("kind", None), read("mode", None)
+    form = mode if (kind, mode) == ("weights", "repository") else kind
+    return form if isinstance(form, str) else None
+
+
 SourceConfig = Annotated[
-    TreeSource | WeightsSource | QdrantSource | CommandSource, Field(discriminator="kind")
+    Annotated[TreeSource, Tag("tree")]
+    | Annotated[WeightsSource, Tag("weights")]
+    | Annotated[PrivateWeights, Tag("repository")]
+    | Annotated[QdrantSource, Tag("qdrant")]
+    | Annotated[CommandSource, Tag("command")],
+    Discriminator(_form_of),
 ]

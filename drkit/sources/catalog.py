@@ -28,20 +28,38 @@ def open_source(
 def _open_tree(
     name: str, config: configured.SourceConfig, _secrets: Secrets, clock: Clock
 ) -> Source:
-    from drkit.sources.patterns import checked, pattern_file
     from drkit.sources.tree import TreeFolder
 
     assert isinstance(config, configured.TreeSource)
-    excludes = Excludes(
-        patterns=(*config.exclude, *pattern_file(config.exclude_file)),
-        ipatterns=config.iexclude,
-        larger_than_bytes=config.exclude_larger_than,
-        caches=config.exclude_caches,
-        if_present=config.exclude_if_present,
-        one_file_system=config.one_file_system,
-        ignore_files=True,
+    return TreeFolder(name, config.path, exclude=_left_out(config), clock=clock)
+
+
+def _left_out(config: configured.TreeSource) -> Excludes:
+    """What the configuration leaves out. Raises `ConfigError` for what is no pattern."""
+    from drkit.sources.patterns import checked, pattern_file
+
+    return checked(
+        Excludes(
+            patterns=(*config.exclude, *pattern_file(config.exclude_file)),
+            ipatterns=config.iexclude,
+            larger_than_bytes=config.exclude_larger_than,
+            caches=config.exclude_caches,
+            if_present=config.exclude_if_present,
+            one_file_system=config.one_file_system,
+            ignore_files=True,
+        )
     )
-    return TreeFolder(name, config.path, exclude=checked(excludes), clock=clock)
+
+
+def _open_weights(
+    name: str, config: configured.SourceConfig, _secrets: Secrets, clock: Clock
+) -> Source:
+    from drkit.sources.weights_folder import WeightsFolder
+
+    if not isinstance(config, configured.PrivateWeights):
+        raise NotInThisVersion(config.kind, hint=f"sources.{name} is mirrored, and never cut")
+    tree = _open_tree(name, config, _secrets, clock)
+    return WeightsFolder(tree, model=config.model, revision=config.revision)
 
 
 def _open_command(
@@ -67,6 +85,7 @@ def _open_qdrant(
 
 OPENERS: Mapping[str, Opener] = {
     "tree": _open_tree,
+    "weights": _open_weights,
     "command": _open_command,
     "qdrant": _open_qdrant,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drkit.config.sources import WeightsSource
+from drkit.config.sources import AnyWeights
 from drkit.errors import NeedsOperator
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
 from drkit.runs.records import JSON, Effect
@@ -14,7 +14,7 @@ def _run(call: StepCall, context: Context) -> Done:
     stateful = [
         name
         for name, source in context.config.sources.items()
-        if source.lives_on == primary and not isinstance(source, WeightsSource)
+        if source.lives_on == primary and not isinstance(source, AnyWeights)
     ]
     accepted = call.arguments.get("accept_divergence")
     output: dict[str, JSON] = {"stateful": list(stateful), "accepted_by": accepted}

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from drkit.config.secret_refs import references
-from drkit.config.sources import QdrantSource, WeightsSource
+from drkit.config.sources import AnyWeights, QdrantSource, WeightsSource
 from drkit.config.stores import FolderArbiter, FolderStore, StoreArbiter, StoreConfig
 from drkit.runs.book.plan import leads_to_standby
 from drkit.runs.lints.values import USED_BY_RUNS, Finding, Path, Subject
@@ -146,7 +146,7 @@ def _lost_standbys(subject: Subject) -> Iterator[Finding]:
     if not standbys or any(step.action == "restore" for step in subject.runbook.steps):
         return
     for name, source in subject.config.sources.items():
-        if source.lives_on in subject.runbook.lost and not isinstance(source, WeightsSource):
+        if source.lives_on in subject.runbook.lost and not isinstance(source, AnyWeights):
             yield _lost(
                 ("sources", name, "lives_on"),
                 f"{name} is gone with {source.lives_on}, and a standby would serve without it",

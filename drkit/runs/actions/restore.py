@@ -5,7 +5,6 @@ A failover brings back what lived on lost sites; a drill brings back every sourc
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from drkit.errors import GuardRefused
@@ -14,6 +13,7 @@ from drkit.repository.restore.lawful import lawful
 from drkit.repository.restore.restore import restore_tree
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
 from drkit.runs.actions.point import find_point
+from drkit.runs.actions.removal import remove_own
 from drkit.runs.actions.vectors import drop_restored, restore_vectors
 from drkit.runs.records import JSON, Effect
 
@@ -67,10 +67,7 @@ def _clear(place: Path, root: Path) -> None:
         raise GuardRefused(
             f"{place} is not below {root}", hint="this is a bug; nothing was removed"
         )
-    if place.is_symlink() or place.is_file():
-        place.unlink()
-    elif place.exists():
-        shutil.rmtree(place)
+    remove_own(place)
 
 
 def _undo(call: StepCall, done: Done | None, context: Context) -> str:

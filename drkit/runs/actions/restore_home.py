@@ -5,8 +5,6 @@ yet. Only what was brought to the target, and only to where it lives.
 from __future__ import annotations
 
 import json
-import shutil
-from pathlib import Path
 
 from drkit.errors import GuardRefused
 from drkit.repository.restore.lawful import lawful
@@ -14,6 +12,7 @@ from drkit.repository.restore.restore import restore_tree
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
 from drkit.runs.actions.places import Move, TreeMove, VectorMove, moves_of
 from drkit.runs.actions.point import find_point
+from drkit.runs.actions.removal import remove_own
 from drkit.runs.records import JSON, Effect
 from drkit.sources.qdrant_rest import aliases_of
 
@@ -39,7 +38,7 @@ def _tree(call: StepCall, context: Context, move: TreeMove) -> dict[str, JSON]:
             f"{move.kept} is there: {move.home} was swapped by this run already",
             hint="resume the run after its swap, or roll it back",
         )
-    _remove(move.beside)
+    remove_own(move.beside)
     found = find_point(context, call.text("snapshot"))
     repository = context.repository()
     path = found.point.sources[move.name].path
@@ -54,7 +53,7 @@ def _vectors(call: StepCall, context: Context, move: VectorMove) -> dict[str, JS
     from drkit.sources.qdrant_snapshot import COLLECTION
 
     folder = context.work_dir / "home" / move.name
-    _remove(folder)
+    remove_own(folder)
     found = find_point(context, call.text("snapshot"))
     repository = context.repository()
     path = found.point.sources[move.name].path
@@ -82,7 +81,7 @@ def _vectors(call: StepCall, context: Context, move: VectorMove) -> dict[str, JS
         made_for=call.run_id,
         clock=context.clock,
     )
-    _remove(folder)
+    remove_own(folder)
     return {"url": move.home_url, "collections": made}
 
 
@@ -126,18 +125,10 @@ def _undo_one(call: StepCall, move: Move) -> list[str]:
     match move:
         case TreeMove():
             there = move.beside.exists()
-            _remove(move.beside)
+            remove_own(move.beside)
             return [str(move.beside)] if there else []
         case VectorMove():
             return drop_own(call, move)
-
-
-def _remove(place: Path) -> None:
-    """Only ever called with a place that is named after this run."""
-    if place.is_symlink() or place.is_file():
-        place.unlink()
-    elif place.exists():
-        shutil.rmtree(place)
 
 
 ACTION = Action("restore_home", 1, Effect.WRITE, _run, undo=_undo, own=True, data=True)

@@ -7,7 +7,6 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,46 +30,19 @@ EXTRAS = {
     "psycopg": "postgres",
 }
 
-# With several causes, the first of these decides; the others follow in ascending order.
-PRECEDENCE = (22, 23, 21, 25)
-
-
-class SeveralCauses(DrkitError):
-    """More than one thing is wrong; the exit status is that of the gravest."""
-
-    def __init__(self, causes: Sequence[DrkitError]) -> None:
-        self.causes = tuple(sorted(causes, key=_rank))
-        first = self.causes[0]
-        super().__init__("\n".join(cause.message for cause in self.causes), hint=first.hint)
-        self.status = first.exit_status
-
 
 class Detached(Interrupted):
     """Whoever looked on at a run does not any more. The run goes on."""
-
-
-def raise_causes(causes: Sequence[DrkitError]) -> None:
-    """Nothing when there is no cause; the cause itself when there is one; else all of them."""
-    if len(causes) == 1:
-        raise causes[0]
-    if causes:
-        raise SeveralCauses(causes)
 
 
 def exit_status_of(error: BaseException, session: Session) -> int:
     """Tells the user what happened and what to do next; the exit status that goes with it."""
     session.terminal.close()
     match error:
-        case SeveralCauses():
-            told = error.causes
-            status = error.status
         case DrkitError():
-            told = (error,)
-            status = error.exit_status
+            told, status = error, error.exit_status
         case KeyboardInterrupt() | typer.Abort():  # Abort: Ctrl-C or Ctrl-D at a question
-            told = (
-                _Words("interrupted", "what was complete is kept; the command may be repeated"),
-            )
+            told = _Words("interrupted", "what was complete is kept; the command may be repeated")
             status = INTERRUPTED
         case BrokenPipeError():
             # Whoever read our output has gone; Python's own flush at exit must not complain.
@@ -79,11 +51,10 @@ def exit_status_of(error: BaseException, session: Session) -> int:
         case SystemExit():
             raise error
         case ModuleNotFoundError(name=str(name)) if name.partition(".")[0] in EXTRAS:
-            told = (_not_installed(name.partition(".")[0]),)
-            status = told[0].exit_status
+            told = _not_installed(name.partition(".")[0])
+            status = told.exit_status
         case Exception():
-            told = (_bug(error, session),)
-            status = BUG
+            told, status = _bug(error, session), BUG
         case _:
             raise error
     _tell(told, status, session)
@@ -107,18 +78,13 @@ def _not_installed(library: str) -> DrkitError:
     )
 
 
-def _tell(told: Sequence[DrkitError], status: int, session: Session) -> None:
+def _tell(told: DrkitError, status: int, session: Session) -> None:
     if session.json_lines:
-        causes = [_as_json(cause) for cause in told]
-        first: Mapping[str, Any] = {**causes[0], "code": status}
-        values = {"message_type": "exit_error", **first}
-        if len(causes) > 1:
-            values["causes"] = causes
+        values = {"message_type": "exit_error", **_as_json(told), "code": status}
         print(json.dumps(values), file=sys.stderr)
         return
-    for cause in told:
-        print(f"error: {printable(cause.message)}", file=sys.stderr)
-        print(f"hint: {printable(in_sandbox(session, cause.hint))}", file=sys.stderr)
+    print(f"error: {printable(told.message)}", file=sys.stderr)
+    print(f"hint: {printable(in_sandbox(session, told.hint))}", file=sys.stderr)
 
 
 def in_sandbox(session: Session, words: str) -> str:
@@ -142,11 +108,6 @@ def _as_json(cause: DrkitError) -> dict[str, Any]:
             for p in problems
         ]
     return values
-
-
-def _rank(cause: DrkitError) -> tuple[int, int]:
-    status = cause.exit_status
-    return (PRECEDENCE.index(status) if status in PRECEDENCE else len(PRECEDENCE), status)
 
 
 def _bug(error: Exception, session: Session) -> DrkitError:

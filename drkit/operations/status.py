@@ -103,15 +103,6 @@ def proof_content(run_id: str, point_id: str, *, at: datetime) -> bytes:
     return orjson.dumps({"run": run_id, "point": point_id, "at": at.isoformat()})
 
 
-def record_proof(
-    stores: Sequence[Store], key: MasterKey, *, run_id: str, point_id: str, at: datetime
-) -> None:
-    """Leaves, sealed and in every store, that `point_id` was restored and verified."""
-    sealed = key.seal(proof_content(run_id, point_id, at=at))
-    for store in stores:
-        store.put(proof_name(run_id), sealed, size_bytes=len(sealed))
-
-
 def _proof_age_s(store: Store, key: MasterKey, now: datetime) -> float | None:
     ages = []
     try:

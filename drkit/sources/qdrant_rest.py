@@ -208,16 +208,6 @@ class QdrantRest:
         )
 
 
-def read_live(url: str, api_key: str | None) -> dict[str, Json]:
-    """What the server holds now: `{collection: {"points": count, "aliases": [names]}}`."""
-    rest = QdrantRest(url, api_key)
-    aliases = rest.aliases()
-    return {
-        name: {"points": rest.count(name), "aliases": aliases_of(aliases, name)}
-        for name in rest.collections()
-    }
-
-
 def aliases_of(aliases: Mapping[str, str], collection: str) -> list[str]:
     return sorted(alias for alias, target in aliases.items() if target == collection)
 

@@ -20,7 +20,7 @@ from drkit.sources.command import CommandOutput
 from drkit.sources.interface import Excludes, Source, SourceUnreadable
 from drkit.sources.memory import MemorySource
 from drkit.sources.qdrant import QdrantServer
-from drkit.sources.qdrant_rest import QdrantRest, read_live
+from drkit.sources.qdrant_rest import QdrantRest, aliases_of
 from drkit.sources.qdrant_restore import drop_restored, restore_qdrant
 from drkit.sources.tree import TreeFolder
 from drkit.verify.qdrant import verify_qdrant
@@ -263,11 +263,18 @@ def test_Q2_what_never_rests_is_not_cut(server, spool) -> None:
         cut_of(meddling, spool)
 
 
+def held(server):
+    """How many points each collection has, and its aliases."""
+    rest = QdrantRest(server.url, None)
+    aliases = rest.aliases()
+    return {name: (rest.count(name), aliases_of(aliases, name)) for name in rest.collections()}
+
+
 def test_what_was_restored_holds_the_same_points_aliases_and_answers(server, empty, spool) -> None:
     cut = cut_of(server, spool)
     report = restore_qdrant(cut.root, empty.url, None, names={}, emit=discard)
     assert [(each.restored_as, each.points) for each in report.collections] == [("memories-v1", 39)]
-    assert read_live(empty.url, None) == read_live(server.url, None)
+    assert held(empty) == held(server)
     for query in cut.facts["collections"]["memories-v1"]["queries"]:
         found = empty.query(
             "memories-v1", query["vector"], using=query["using"], limit=query["limit"]
@@ -305,11 +312,11 @@ def test_an_empty_collection_and_one_without_dense_vectors_are_restored_and_prov
 def test_R7_a_name_that_is_taken_is_refused_and_nothing_is_changed(server, spool) -> None:
     fill(server, "second", "other")
     cut = cut_of(server, spool)
-    before = read_live(server.url, None)
+    before = held(server)
     for names in ({}, {"memories-v1": "x"}, {"memories-v1": "x", "second": "y"}):
         with pytest.raises(GuardRefused, match="there already"):
             restore_qdrant(cut.root, server.url, None, names=names, emit=discard)
-    assert read_live(server.url, None) == before
+    assert held(server) == before
 
 
 def test_R7_only_what_a_restore_made_for_the_same_purpose_is_dropped(server, empty, spool) -> None:
@@ -321,7 +328,7 @@ def test_R7_only_what_a_restore_made_for_the_same_purpose_is_dropped(server, emp
         assert rest.count("memories-v1") == 39
     dropped = drop_restored(empty.url, None, names=["memories-v1", "absent"], made_for="run-1")
     assert dropped == ("memories-v1",)
-    assert read_live(empty.url, None) == {}
+    assert held(empty) == {}
 
 
 @pytest.mark.parametrize("how", ["flipped", "shorter"])

@@ -242,16 +242,9 @@ class Index:
             self._ends = ends
         return int(self._ends[number])
 
-    def blobs_by_pack(self) -> dict[str, list[PackedBlob]]:
-        """Every loaded pack with its blobs in order of offset."""
-        found: dict[str, list[PackedBlob]] = {pack_id: [] for pack_id in self._packs}
-        found.update(self.packs())
-        return found
-
     def packs(self) -> Iterator[tuple[str, list[PackedBlob]]]:
         """One pack after the other with its blobs in order of offset; packs without are left out.
-
-        Unlike `blobs_by_pack`, it keeps no more than one pack's blobs in memory.
+        No more than one pack's blobs are in memory.
         """
         order = np.lexsort((self._places[:, OFFSET], self._places[:, PACK]))
         numbers = self._places[order, PACK]

@@ -41,8 +41,3 @@ def check_runbook(
     """Everything that is to say of the runbook in this deployment, lint by lint. Pure."""
     subject = Subject(runbook, config, actions, known or Known())
     return tuple(finding for lint in LINTS.values() for finding in lint(subject))
-
-
-def refuses(findings: Iterable[Finding]) -> bool:
-    """Whether the runbook may not be relied on as it is."""
-    return any(finding.level == "refuse" for finding in findings)

@@ -114,4 +114,4 @@ def test_a_repository_that_restic_upgraded_and_pruned_holds_blobs_of_both_forms(
 
 
 def _all_blobs(repository: Any) -> list[list[Any]]:
-    return list(repository.index.blobs_by_pack().values())
+    return [blobs for _, blobs in repository.index.packs()]

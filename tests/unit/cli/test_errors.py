@@ -1,12 +1,11 @@
 """Errors become words and an exit status in one place."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 from drkit import errors
-from drkit.cli.errors import SeveralCauses, exit_status_of, raise_causes
+from drkit.cli.errors import exit_status_of
 from drkit.cli.session import Session
 from drkit.cli.terminal.output import open_terminal
 
@@ -29,16 +28,13 @@ def session(tmp_path: Path) -> Session:
     [
         (errors.ConfigError, 2),
         (errors.MissingCredential, 2),
-        (errors.PartlyDone, 3),
         (errors.NoRepository, 10),
         (errors.RepositoryLocked, 11),
         (errors.WrongKey, 12),
         (errors.PlaceError, 20),
         (errors.TooFewCopies, 20),
-        (errors.RpoBroken, 21),
         (errors.DamagedData, 22),
         (errors.VerificationFailed, 22),
-        (errors.DrillFailed, 23),
         (errors.GuardRefused, 24),
         (errors.NeedsOperator, 25),
         (errors.OutOfCapacity, 26),
@@ -57,32 +53,6 @@ def test_each_error_has_its_exit_status_and_says_what_to_do(
 
 def test_what_is_not_in_this_version_is_a_matter_of_configuration(session: Session) -> None:
     assert exit_status_of(errors.NotInThisVersion("gcs", hint="use folder"), session) == 2
-
-
-def test_of_several_causes_the_gravest_decides_and_all_are_told(
-    session: Session, capsys: pytest.CaptureFixture[str]
-) -> None:
-    session.json_lines = True
-    causes = [
-        errors.NeedsOperator("an open run", hint="resume it"),
-        errors.PlaceError("s3 is away", hint="look at it"),
-        errors.RpoBroken("sncp is 3 h old", hint="back up"),
-        errors.DrillFailed("overdue", hint="drill"),
-        errors.VerificationFailed("proof too old", hint="verify"),
-    ]
-
-    status = exit_status_of(SeveralCauses(causes), session)
-
-    told = json.loads(capsys.readouterr().err)
-    assert status == told["code"] == 22
-    assert told["message_type"] == "exit_error"
-    assert [cause["code"] for cause in told["causes"]] == [22, 23, 21, 25, 20]
-
-
-def test_no_cause_raises_nothing_and_one_is_raised_as_it_is() -> None:
-    raise_causes([])
-    with pytest.raises(errors.RpoBroken):
-        raise_causes([errors.RpoBroken("old", hint="back up")])
 
 
 def test_a_bug_is_short_on_the_terminal_and_whole_in_the_state_folder(

@@ -12,7 +12,7 @@ from drkit.errors import TooFewCopies
 from drkit.events import Note
 from drkit.operations.backup import back_up
 from drkit.operations.cutting import Due
-from drkit.operations.status import record_proof, status_of
+from drkit.operations.status import proof_content, proof_name, status_of
 from drkit.points.find import choosable, choose_point, list_points
 from drkit.repository.format.keys import ScryptCost
 from drkit.repository.repository import init_repository, open_repository
@@ -192,13 +192,9 @@ def test_the_status_is_read_from_the_stores(deployment) -> None:
     report = deployment.back_up()
     deployment.clock.advance(1800)
     repository = deployment.open()
-    record_proof(
-        deployment.stores[:1],
-        repository.key,
-        run_id="r1",
-        point_id=report.write.snapshot_id,
-        at=deployment.clock.now(),
-    )
+    proof = proof_content("r1", report.write.snapshot_id, at=deployment.clock.now())
+    sealed = repository.key.seal(proof)
+    deployment.stores[0].put(proof_name("r1"), sealed, size_bytes=len(sealed))
     deployment.clock.advance(60)
     limits = {"sncp": 3600.0, "history": 600.0}
     status = status_of(repository, list_points(repository), limits, deployment.clock.now())

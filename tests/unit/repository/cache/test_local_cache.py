@@ -69,7 +69,7 @@ def read_all(kit: ModuleType, repository: Repository) -> dict[str, bytes]:
         found[listed.id] = repository.read_file(listed.snapshot, "/.drkit/point.json")
         for node in repository.load_tree(listed.snapshot.tree):
             found[f"{listed.id}{node.name!r}"] = repr(repository.load_tree(node.subtree)).encode()
-    found["index"] = repr(sorted(repository.index.blobs_by_pack().items(), key=str)).encode()
+    found["index"] = repr(sorted(repository.index.packs(), key=str)).encode()
     return found
 
 
@@ -282,4 +282,4 @@ def test_index_files_that_are_gone_are_forgotten(
     alone.stores[0].delete(name)
     again = opened(kit, alone, tmp_path / "cache")
     assert again.index.rows < before
-    assert again.index.blobs_by_pack() == alone.open().index.blobs_by_pack()
+    assert dict(again.index.packs()) == dict(alone.open().index.packs())

@@ -13,7 +13,7 @@ from drkit.operations.check_runbooks import Checked, check_runbooks
 from drkit.runs.actions.catalog import ACTIONS
 from drkit.runs.book.critical_path import critical_path, draw
 from drkit.runs.book.schema import Runbook, load_runbook
-from drkit.runs.lints.check import LINTS, refuses
+from drkit.runs.lints.check import LINTS
 from drkit.runs.lints.values import Known
 
 SHIPPED = ("emergency-rollback", "failback", "primary-gpu-down", "switch-to-standby")
@@ -54,7 +54,7 @@ def test_no_point_is_chosen_before_the_fence(tmp_path: Path, config: Config) -> 
     findings = found(runbook, config)
     assert {each.lint for each in findings} == {"fence"}
     assert {each.at[1] for each in findings} == {5, 6}  # point and restore
-    assert refuses(findings)
+    assert "refuse" in {each.level for each in findings}
 
 
 def test_a_final_point_is_not_made_before_the_target_is_fenced(

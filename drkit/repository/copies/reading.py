@@ -8,6 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from drkit.errors import DrkitError, PlaceError
@@ -16,6 +17,7 @@ from drkit.stores.interface import Store, StoreUnreachable
 
 T = TypeVar("T")
 _IDLE_S = 30.0
+_SLICE_S = 0.1
 
 
 class _Threads:
@@ -74,7 +76,8 @@ def ask_each(
     """What each store answered, or why it did not, in the order of `stores`.
 
     Once `needed` of them have given an answer that is no `PlaceError`, the others have `patience_s`
-    left; then they are `StoreUnreachable`. Those that are needed are waited for longer.
+    left; then they are `StoreUnreachable`. Those that are needed are waited for longer. Time in
+    which this process stood still is not counted: its stores could not be heard either.
     """
     if len(stores) == 1:
         return {stores[0]: _met(_answer(question, stores[0]))}
@@ -86,7 +89,7 @@ def ask_each(
     while len(found) < len(stores):
         try:
             enough_s = patience_s if good >= needed else READS.needed_patience_s
-            store, answer = answers.get(timeout=enough_s if good else None)
+            store, answer = _next(answers, enough_s) if good else answers.get()
         except queue.Empty:
             break
         found[store] = answer
@@ -94,6 +97,16 @@ def ask_each(
     for answer in found.values():
         _met(answer)  # an interrupt: once the others, too, have come to rest
     return {store: found[store] if store in found else _silent(store, enough_s) for store in stores}
+
+
+def _next(answers: queue.SimpleQueue[T], patience_s: float) -> T:
+    """What comes next. Raises `queue.Empty` after so many seconds of waiting, counted in slices."""
+    left_s = patience_s
+    while left_s > _SLICE_S:
+        left_s -= _SLICE_S
+        with suppress(queue.Empty):
+            return answers.get(timeout=_SLICE_S)
+    return answers.get(timeout=max(left_s, 0.0))
 
 
 def first_good(

@@ -13,11 +13,12 @@ from typing import assert_never
 from drkit.errors import DrkitError, NeedsOperator
 from drkit.events import Note
 from drkit.runs.actions.interface import Action, Context
+from drkit.runs.at_once import UsersFirst, only_holds
 from drkit.runs.book.plan import Plan
 from drkit.runs.failures import Meaning, failure_payload
 from drkit.runs.guard import StepGuard
 from drkit.runs.journal.journal import Journal
-from drkit.runs.lease import KeptLease, ttl_of
+from drkit.runs.lease import RENEWAL_S, KeptLease, ttl_of
 from drkit.runs.process import own_mark
 from drkit.runs.records import JSON, Ask, RunRecord, RunState, StepState
 from drkit.runs.rollback import Rollback, StepByStep
@@ -58,6 +59,10 @@ def execute(
         return run
     plan = journal.plan(run.id)
     journal.unless_executed(run.id)
+    patience_s = 0.0
+    if only_holds(run, plan) and not _unknown_actions(plan, actions):
+        UsersFirst(journal, run.id, plan, actions, context).before_the_lease()
+        patience_s = ttl_of(context.time_scale) + RENEWAL_S
     # The lease first: who does not get it must not take the run from a machine that has it.
     with KeptLease(
         context.arbiter,
@@ -66,6 +71,7 @@ def execute(
         context.clock,
         run_id=run.id,
         ttl_s=ttl_of(context.time_scale),
+        patience_s=patience_s,
     ) as lease:
         journal.claim(run.id)
         try:
@@ -142,8 +148,14 @@ class _Execution:
         elif run.state is RunState.NEEDS_OPERATOR:
             self._fire(RunEvent.RESUME)
         self._catch_up()
+        walk = self._walk()
         try:
-            failure = self._walk().run()
+            if only_holds(run, self._plan):
+                first = UsersFirst(
+                    self._journal, self._run_id, self._plan, self._actions, self._context
+                )
+                first.under_the_lease(self._lease, walk.unless_asked_to_stop)
+            failure = walk.run()
         except GiveWay:
             return self._end_drill("interrupted", {"reason": "a failover of this service began"})
         except Asked as asked:

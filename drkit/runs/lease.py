@@ -20,6 +20,8 @@ from drkit.io_policy import LONGEST_EFFECT_S
 
 LEASE_TTL_S = 30.0
 _LEAST_TTL_S = 5.0
+RENEWAL_S = 5.0
+"""How much longer than its time a lease is waited for, in which its holder may renew it."""
 
 
 class TakenOver(LeaseLost):

@@ -86,7 +86,7 @@ class Walk:
         failure: StepFailure | None = None
         try:
             while failure is None:
-                self._unless_asked_to_stop()
+                self.unless_asked_to_stop()
                 steps = self._skip_and_start()
                 if not self._running:
                     if finished(self.plan, steps):
@@ -169,7 +169,7 @@ class Walk:
             return StepFailure(step, Meaning.UNKNOWN, error)
         return None
 
-    def _unless_asked_to_stop(self) -> None:
+    def unless_asked_to_stop(self) -> None:
         if self.stop.name is not None:
             raise self._interrupted()
         run = self.journal.run(self.run_id)

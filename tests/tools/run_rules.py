@@ -19,7 +19,7 @@ from drkit.operations.decide import current_pause
 from drkit.runs.actions.catalog import ACTIONS
 from drkit.runs.journal.opening import Opener, Right
 from drkit.runs.journal.reading import ReadableJournal
-from drkit.runs.records import Entry, RunRecord, RunState, StepState, paid_resources
+from drkit.runs.records import EXTERNAL, Entry, RunRecord, RunState, StepState, paid_resources
 from drkit.runs.states import replay
 from drkit.traffic.interface import SwitchPlan
 from drkit.traffic.memory import MemorySwitch
@@ -133,7 +133,8 @@ class Rules:
         back = [e for e in entries if e.kind == "intent"][-1].payload.get("undo") is True
         own = world.drill_switches if self._drill(drkit) else world.switches
         self._must(switch in own, f"R11: {drkit.run_id} moves {switch.name}")
-        self._may_act(drkit, "switch")
+        at_once = plan.after.held and world.run(drkit.run_id).target == EXTERNAL  # needs no lease
+        self._may_act(drkit, "switch", leased=not at_once)
         self._serves(drkit, f"{switch.name} -> {plan.after}")
         if plan.after.held or url is None or url == plan.before.value == plan.after.value:
             return
@@ -251,7 +252,13 @@ class Rules:
             self._must(False, f"{run.id} cannot be replayed: {error}")
 
     def _may_act(
-        self, drkit: Drkit, kind: str, step: str | None = None, known: Known | None = None
+        self,
+        drkit: Drkit,
+        kind: str,
+        step: str | None = None,
+        known: Known | None = None,
+        *,
+        leased: bool = True,
     ) -> None:
         """R5: nobody else has the lease or the run (guards: `StepGuard.check`, and that the lease
         comes before the claim). R3: the intent is in the journal, and in a store, or the run is
@@ -261,7 +268,7 @@ class Rules:
         known = known or world.known(drkit.run_id, drkit.machine.name)
         run, entries = known.run, known.entries
         lease = world.place.read(known.plan.service_key).lease
-        mine = lease is not None and lease.holder == drkit.holder
+        mine = not leased or (lease is not None and lease.holder == drkit.holder)
         self._must(mine, f"R5: {drkit.holder} does {kind} under the lease {lease}")
         self._must(run.pid == drkit.pid, f"R5: {drkit.mark} does {kind}, {run.pid} has the run")
         steps = replay(entries, [each.id for each in known.plan.steps])

@@ -6,9 +6,10 @@ Users are moved first: a hold is a permitted place whatever the record says, and
 from __future__ import annotations
 
 from drkit.coordination.interface import RoleRecord
+from drkit.errors import PlaceError
 from drkit.points.find import listed_ids
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
-from drkit.runs.actions.pointing import alive_home, note_home, noted_home
+from drkit.runs.actions.pointing import alive_home, holds_traffic, note_home, noted_home
 from drkit.runs.actions.recording import record_role
 from drkit.runs.records import EXTERNAL, JSON, Effect
 
@@ -22,6 +23,12 @@ def _look(call: StepCall, context: Context) -> Done | None:
 
 def _run(call: StepCall, context: Context) -> Done:
     plan = context.plan
+    loose = [s.record for s in context.switches if holds_traffic(s) and not s.read().held]
+    if loose:
+        raise PlaceError(
+            f"{', '.join(loose)} does not show users on the external API any more",
+            hint=f"see what moved it; `drkit runs resume {call.run_id}` holds them again",
+        )
     note_home(call, context, context.arbiter.read_role(plan.service_key))
     _record(call, context, EXTERNAL, None, call.guard.epoch)
     return _done(call, context, call.guard.epoch)

@@ -17,7 +17,7 @@ from drkit.coordination.interface import Arbiter, RoleRecord
 from drkit.errors import ConfigError, NeedsOperator
 from drkit.runs.journal.journal import Journal
 from drkit.runs.journal.sealed import SealedRun
-from drkit.runs.lease import LEASE_TTL_S, KeptLease, local_to, owner_key, owner_of
+from drkit.runs.lease import LEASE_TTL_S, RENEWAL_S, KeptLease, local_to, owner_key, owner_of
 from drkit.runs.records import JSON, EntryKind, RunRecord, RunState, StepState
 from drkit.runs.states import replay
 from drkit.runs.steering.retarget import begin_anew_here
@@ -29,8 +29,6 @@ _UNDOES = (
     RunState.TEARDOWN,
 )
 Read = Callable[[], SealedRun | None]
-PATIENCE_S = 5.0
-"""How much longer than its time a lease is waited for, in which its holder may renew it."""
 
 
 def take_over(
@@ -55,7 +53,7 @@ def take_over(
     known = partial(_known, journal, read, holder.partition("/")[0], run_id, shared)
     found = _takeable(known(), arbiter, holder)
     key = found.plan.service_key
-    with KeptLease(arbiter, key, holder, clock, ttl_s=ttl_s, patience_s=ttl_s + PATIENCE_S):
+    with KeptLease(arbiter, key, holder, clock, ttl_s=ttl_s, patience_s=ttl_s + RENEWAL_S):
         found = _takeable(known(), arbiter, holder)  # nobody does anything for it any more
         generation = _own(arbiter, found.run, holder, clock, ttl_s)
         steps = replay(found.entries, [step.id for step in found.plan.steps])

@@ -14,6 +14,7 @@ from run_world import World
 
 from drkit.health.witness import Voice
 from drkit.runs.records import Ask, RunState
+from drkit.traffic.interface import Setting
 
 Scene = Callable[[World], None]
 
@@ -156,6 +157,25 @@ def a_run_that_another_one_superseded(world: World) -> None:
     assert world.run(other.id).state is RunState.COMMITTED
     world.finish(world.execute(story.run_id))
     _over(world, story, "rolled back")
+
+
+def a_name_that_was_left_on_a_machine_when_users_were_held_elsewhere(world: World) -> None:
+    """A run led the name to its machine and could not go on; another machine holds users, which
+    moves no name; then the run is taken back.
+    """
+    story = _failover(world)
+    world.execute(story.run_id)
+    world.switches_down.add("gateway")
+    world.sim.run()
+    world.heal()
+    _passes(world, 100.0)
+    other = world.open_run(world.plan("emergency-rollback", "switchover", on="two"), "two")
+    world.finish(world.execute(other.id, "two"))
+    assert world.run(other.id).state is RunState.COMMITTED
+    world.finish(world.execute(story.run_id))
+    dns = world.switches[0]
+    dns.set_by_another(Setting(False, world.primary_url))
+    _over(world, story)
 
 
 def a_switch_that_is_gone_when_traffic_is_to_be_led_back(world: World) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from drkit.compute.interface import Instance, InstanceState, Offer
+from drkit.coordination.interface import RoleRecord
 from drkit.errors import GuardRefused
 from drkit.runs.actions.interface import Context, StepCall
+from drkit.runs.actions.pointing import names_of
 from drkit.runs.book.plan import Plan
 from drkit.runs.records import JSON, PaidResource, PaidState
 
@@ -103,13 +105,28 @@ def destroy_own(call: StepCall, context: Context, instance: Instance) -> None:
             hint="look whose it is; drkit destroys only what this run made",
         )
     role = context.arbiter.read_role(context.plan.service_key)
+    if role is not None and role.run_id != call.run_id:
+        _unless_led_to(call, context, instance, role)
+    end_instance(call, context, instance, instance.tags.get(ATTEMPT_TAG, "unknown"))
+
+
+def _unless_led_to(call: StepCall, context: Context, instance: Instance, role: RoleRecord) -> None:
+    """Another run recorded who serves: it may have left names here that this one led here, and
+    that are not this one's to move any more (R8).
+    """
     url = instance.endpoint.url if instance.endpoint is not None else ""
-    if role is not None and role.run_id != call.run_id and role.endpoint_url == url:
+    if role.endpoint_url == url:
         raise GuardRefused(
             f"instance {instance.id} serves by the role record of run {role.run_id}",
             hint="`drkit failback` gives it back once the service is at home",
         )
-    end_instance(call, context, instance, instance.tags.get(ATTEMPT_TAG, "unknown"))
+    if role.epoch < call.guard.epoch or context.namespace != "production":
+        return
+    if names := names_of(context, context.plan.target, instance.endpoint):
+        raise GuardRefused(
+            f"{', '.join(names)} still leads to {instance.id}, which is kept",
+            hint=f"run {role.run_id} left it so: lead it elsewhere, and resume this run",
+        )
 
 
 def end_instance(call: StepCall, context: Context, instance: Instance, attempt: str) -> None:

@@ -135,6 +135,16 @@ def declared_endpoint(context: Context, target: str, url: str | None) -> Endpoin
     return Endpoint(parts.scheme, parts.hostname, port, has_fixed_port(place.provider))
 
 
+def names_of(context: Context, site: str, endpoint: Endpoint | None) -> list[str]:
+    """The records that lead users to this server now. Raises `SwitchFailed`."""
+    if endpoint is None:
+        return []
+    to = ToSite(site, endpoint)
+    able = [switch for switch in context.switches if switch.refusal(to) is None]
+    read = [(switch, switch.read()) for switch in able]
+    return [s.record for s, now in read if not now.held and not s.plan(now, to).changes]
+
+
 def holds_traffic(switch: Switch) -> bool:
     """Whether this kind of switch can send users to the external API."""
     return switch.refusal(ToExternal()) is None

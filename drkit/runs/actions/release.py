@@ -12,8 +12,8 @@ from drkit.runs.actions.destination import brought_of
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
 from drkit.runs.actions.money import RUN_TAG, end_instance
 from drkit.runs.actions.places import VectorMove, moves_of
+from drkit.runs.actions.pointing import names_of
 from drkit.runs.records import JSON, Effect
-from drkit.traffic.interface import ToSite
 
 
 def _run(call: StepCall, context: Context) -> Done:
@@ -48,16 +48,11 @@ def _give_back(call: StepCall, context: Context, instance: Instance, made_by: st
             f"instance {instance.id} was not made for {service} by {made_by}, and is left alone",
             hint="look whose it is",
         )
-    if (endpoint := instance.endpoint) is not None:
-        to = ToSite(context.plan.target, endpoint)
-        for switch in context.switches:
-            if switch.refusal(to) is None:
-                now = switch.read()
-                if not now.held and not switch.plan(now, to).changes:
-                    raise GuardRefused(
-                        f"{switch.record} still leads to {instance.id}, which is kept",
-                        hint="see what moved it; the run resumes once it leads home",
-                    )
+    if names := names_of(context, context.plan.target, instance.endpoint):
+        raise GuardRefused(
+            f"{', '.join(names)} still leads to {instance.id}, which is kept",
+            hint="see what moved it; the run resumes once it leads home",
+        )
     end_instance(call, context, instance, instance.id)
 
 

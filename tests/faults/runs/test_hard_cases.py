@@ -23,7 +23,7 @@ from run_world import World
 from drkit.health import table
 from drkit.health.interface import Observation
 from drkit.runs import engine
-from drkit.runs.actions import acquire, cutover, hold, pointing
+from drkit.runs.actions import acquire, cutover, hold, money, pointing
 from drkit.runs.actions.money import RUN_TAG, STEP_TAG
 from drkit.runs.guard import StepGuard
 from drkit.runs.journal import journal
@@ -100,6 +100,10 @@ def only_by_tags(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(acquire, "_found", listed)
 
 
+def no_names(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(money, "names_of", lambda *_of: [])
+
+
 def undone_whatever_happened(patch: pytest.MonkeyPatch) -> None:
     undo = Rollback._undo
 
@@ -139,6 +143,7 @@ GUARDS: dict[str, tuple[Removed, str]] = {
     "a_proof_that_expired_while_nobody_looked": (proofs_for_ever, "R8"),
     "a_primary_that_does_not_answer_any_more": (home_unseen, "R8"),
     "a_run_that_another_one_superseded": (any_epoch, "R1"),
+    "a_name_that_was_left_on_a_machine_when_users_were_held_elsewhere": (no_names, "R8"),
     "a_switch_that_is_gone_when_traffic_is_to_be_led_back": (undone_whatever_happened, "R8"),
     "no_store_for_what_is_about_to_be_done": (never_local_only, "R3"),
     "a_pause_between_an_outage_and_its_run": (nothing_against_it, "R4"),

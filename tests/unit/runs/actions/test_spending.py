@@ -10,6 +10,7 @@ from drkit.compute.interface import Fault, InstanceState, LaunchSpec, Offer
 from drkit.coordination.interface import RoleRecord
 from drkit.errors import VerificationFailed
 from drkit.runs.records import RunState, paid_resources
+from drkit.traffic.interface import Setting
 
 if TYPE_CHECKING:
     from conftest import Crash, World
@@ -278,3 +279,22 @@ def test_R8_a_machine_that_serves_by_another_runs_record_is_kept(
     run = world.resume(world.journal().run("latest").id)
     assert run.state is RunState.ROLLBACK_FAILED
     assert world.compute.get("memory-1").state is InstanceState.RUNNING
+
+
+def test_R8_a_machine_that_a_name_still_leads_to_is_kept_until_it_leads_elsewhere(
+    world: World, crash: type[Crash]
+) -> None:
+    """The other run left the name as it was, and this one may not move it any more."""
+    with pytest.raises(crash):
+        world.start(breakpoint=world.crash_at("cutover", "after-intent"))
+    dns, before = world.switches[0], world.switches[0].read()
+    dns.set_by_another(Setting(False, "http://192.0.2.1:8000"))
+    _role_of_another_run(world, None)
+    run = world.resume(world.journal().run("latest").id)
+    assert run.state is RunState.ROLLBACK_FAILED
+    assert world.compute.get("memory-1").state is InstanceState.RUNNING
+    said = [e.payload.get("undo_failed") for e in world.journal().entries(run.id)]
+    assert f"{dns.record} still leads to memory-1, which is kept" in said
+    dns.set_by_another(before)
+    assert world.resume(run.id).state is RunState.ROLLED_BACK
+    assert world.compute.get("memory-1").state is InstanceState.GONE

@@ -147,6 +147,7 @@ def test_every_point_of_a_step_is_survived(lost: Killed) -> None:
 def test_every_point_of_a_step_is_taken_back(lost: Killed) -> None:
     deployment, points = lost
     for point in points:
+        before = deployment.gateway()
         reached = kill_at(deployment, [point])
         assert reached == [":".join(point)]
         code, out = deployment.run("runs", "rollback", "--yes", "--sandbox")
@@ -154,7 +155,8 @@ def test_every_point_of_a_step_is_taken_back(lost: Killed) -> None:
         assert (code, run["state"]) == (0, "ROLLED_BACK"), out
         must_be_sound(entries)
         assert deployment.instances("coreweave") == []
-        assert not deployment.gateway()["enabled"]
+        after = deployment.gateway()
+        assert not after["enabled"] or after == before  # a kill may come before anybody is held
         assert deployment.ask_as_a_user() == (200, "claude-sonnet-4-5")
 
 

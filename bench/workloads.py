@@ -149,6 +149,9 @@ class Far(FolderStore):
         self._wire.carry(len(data))
         return data
 
+    def get_into(self, name: str, into: memoryview, *, offset: int) -> None:
+        into[:] = self.get(name, offset=offset, length=len(into))
+
     def list(self, prefix: str):  # type: ignore[no-untyped-def]
         self._wait()
         found = [*super().list(prefix)]

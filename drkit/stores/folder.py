@@ -96,6 +96,17 @@ class FolderStore:
                 at += len(part)
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def get_into(self, name: str, into: memoryview, *, offset: int) -> None:
+        with self._explained("read", name), self._opened(name) as (handle, size_bytes):
+            if offset < 0 or offset + len(into) > size_bytes:
+                raise self._short(name, offset, len(into), size_bytes)
+            done = 0
+            while done < len(into):
+                count = os.preadv(handle, [into[done:]], offset + done)
+                if not count:
+                    raise self._short(name, offset, len(into), offset + done)
+                done += count
+
     def stat(self, name: str) -> ObjectInfo:
         with self._explained("read", name), self._opened(name) as (_handle, size_bytes):
             return ObjectInfo(name, size_bytes)

@@ -88,6 +88,17 @@ class Store(Protocol):
         ...
 
 
+@runtime_checkable
+class ReadsInto(Protocol):
+    """A store that reads into memory which the caller keeps: nothing is allocated or copied."""
+
+    def get_into(self, name: str, into: memoryview, *, offset: int) -> None:
+        """As `Store.get` of as many bytes as `into` has. Whoever replaces that one in a class MUST
+        replace this one too. After an error `into` may hold anything.
+        """
+        ...
+
+
 class Presigner(Protocol):
     """A store that can let others read one object, for a while, without a credential."""
 

@@ -10,9 +10,9 @@ from typing import Any
 from drkit.repository.check.structure import check_structure
 from drkit.repository.erase.erase import erase, plan_erase
 from drkit.repository.erase.standing import erasure_standing
+from drkit.repository.format.blob import open_blob
 from drkit.repository.format.layout import DATA
 from drkit.repository.format.pack import read_header
-from drkit.repository.index.objects import open_blob
 from drkit.repository.prune.prune import PruneOptions, prune
 from drkit.repository.trees.walk import entries
 from drkit.stores.interface import Retained

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from drkit.repository.restore import files as restore_files
-from drkit.repository.restore import restore
 from drkit.repository.restore.restore import RestoreOptions, RestoreReport, restore_tree
 
 
@@ -20,5 +19,4 @@ def back(three: Any, into: Path, options: RestoreOptions = RestoreOptions()) -> 
 
 def patch_writing(patched: pytest.MonkeyPatch, instead: Any) -> None:
     """Every byte of every file is written by `instead`."""
-    patched.setattr(restore, "write_piece", instead)
     patched.setattr(restore_files, "write_piece", instead)

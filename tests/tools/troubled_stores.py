@@ -58,6 +58,10 @@ class TroubledStore(FolderStore):
         self._answer()
         return super().get(name, offset=offset, length=length)
 
+    def get_into(self, name: str, into: memoryview, *, offset: int) -> None:
+        self._answer()
+        super().get_into(name, into, offset=offset)
+
     def stat(self, name: str) -> ObjectInfo:
         self._answer()
         return super().stat(name)

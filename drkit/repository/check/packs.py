@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from drkit.errors import DamagedData, DrkitError
 from drkit.events import Emit, Progress
+from drkit.repository.format.blob import open_blob
 from drkit.repository.format.layout import pack_name
 from drkit.repository.format.pack import BlobKind, PackedBlob, read_header
 from drkit.repository.format.sealing import MasterKey
 from drkit.repository.index.arrays import np
 from drkit.repository.index.blobs import Index
 from drkit.repository.index.columns import IS_TREE, OFFSET, PACK, Columns
-from drkit.repository.index.objects import open_blob
 from drkit.stores.interface import ObjectMissing, Store
 
 

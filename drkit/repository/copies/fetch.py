@@ -8,18 +8,18 @@ first answer counts. So a store that hangs or crawls costs its share of the work
 from __future__ import annotations
 
 import os
-import statistics
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from drkit.errors import DamagedData, DrkitError, PlaceError
 from drkit.io_policy import READS, ReadPolicy
-from drkit.stores.interface import Store
+from drkit.stores.interface import ReadsInto, Store
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -29,7 +29,8 @@ _OUT_AFTER = 3
 @dataclass(slots=True, eq=False)
 class Request(Generic[T]):
     """The object `name`, or a range of it; `what` is for whoever uses it. `size_bytes` is an
-    estimate where `length` is None. Stores in `reasons` are not asked (again).
+    estimate where `length` is None. Stores in `reasons` are not asked (again). `room`: the number
+    of the room that its bytes lie in, while they are used.
     """
 
     name: str
@@ -42,6 +43,14 @@ class Request(Generic[T]):
     since_s: float = 0.0
     is_taken: bool = False
     given_by: str = ""
+    room: int | None = None
+
+
+class Room(NamedTuple):
+    """Memory to read into, which whoever uses what was read knows by its number."""
+
+    number: int
+    view: memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +67,8 @@ class Failed(Generic[T]):
 
 
 Outcome = Got[T, R] | Failed[T]
-Use = Callable[[Request[T], Store, bytes], R]
+Data = bytes | memoryview
+Use = Callable[[Request[T], Store, Data], R]
 
 
 class Fetcher(Generic[T, R]):
@@ -66,7 +76,7 @@ class Fetcher(Generic[T, R]):
 
     `use` raises `DamagedData` for wrong bytes: then another store is asked. `on_trouble` hears of
     every failure, from those threads. A context: at its end no `use` runs any more, and nobody
-    waits for a store that hangs.
+    waits for a store that hangs. With `rooms`, one for each thread, ranges that fit are read there.
     """
 
     def __init__(
@@ -76,6 +86,7 @@ class Fetcher(Generic[T, R]):
         *,
         on_trouble: Callable[[str, str, str], None],
         policy: ReadPolicy = READS,
+        rooms: Sequence[Room] = (),
     ) -> None:
         self._use = use
         self._on_trouble = on_trouble
@@ -95,10 +106,12 @@ class Fetcher(Generic[T, R]):
         self._using = 0
         # hashing and decoding use whole cores: more threads at it would only hold memory
         self._cores = threading.Semaphore(max(2, os.cpu_count() or 2))
+        left = list(rooms)
         for store in stores:
             for _ in range(policy.connections):
+                room = left.pop() if left else None
                 threading.Thread(
-                    target=self._serve, args=(store,), name=f"fetch {store.name}", daemon=True
+                    target=self._serve, args=(store, room), name=f"fetch {store.name}", daemon=True
                 ).start()
 
     def __enter__(self) -> Fetcher[T, R]:
@@ -155,13 +168,12 @@ class Fetcher(Generic[T, R]):
                 found.append(outcome)
             return found
 
-    def _serve(self, store: Store) -> None:
+    def _serve(self, store: Store, room: Room | None) -> None:
         while (request := self._next(store)) is not None:
             started_s = time.monotonic()
             try:
-                data = store.get(request.name, offset=request.offset, length=request.length)
-                if request.length is not None and len(data) != request.length:
-                    raise DamagedData(f"gave {len(data)} of {request.length} bytes", hint="")
+                fits = room is not None and (request.length or sys.maxsize) <= len(room.view)
+                data = _read(store, request, room if fits else None)
             except DrkitError as error:
                 self._failed(request, store, error.message, counts=isinstance(error, PlaceError))
                 continue
@@ -170,6 +182,7 @@ class Fetcher(Generic[T, R]):
                 continue
             if not self._take(request, store, time.monotonic() - started_s):
                 continue
+            request.room = room.number if room is not None and fits else None
             try:
                 with self._cores:
                     result = self._use(request, store, data)
@@ -213,7 +226,8 @@ class Fetcher(Generic[T, R]):
         policy = self._policy
         limit_s = policy.hedge_first_s
         if self._durations_s:
-            limit_s = policy.hedge_times * statistics.median(self._durations_s)
+            durations_s = sorted(self._durations_s)
+            limit_s = policy.hedge_times * durations_s[len(durations_s) // 2]
         limit_s = max(limit_s, policy.hedge_least_s)
         now_s = time.monotonic()
         for request in self._running:
@@ -272,3 +286,18 @@ class Fetcher(Generic[T, R]):
             self._using -= 1
             self._finished.append(outcome)
             self._told.notify_all()
+
+
+def _read(store: Store, request: Request[T], room: Room | None) -> Data:
+    """What `store` has of the request, in the room if there is one."""
+    length = request.length
+    if room is not None and length is not None and isinstance(store, ReadsInto):
+        store.get_into(request.name, room.view[:length], offset=request.offset)
+        return room.view[:length]
+    data = store.get(request.name, offset=request.offset, length=length)
+    if length is not None and len(data) != length:
+        raise DamagedData(f"gave {len(data)} of {length} bytes", hint="")
+    if room is None:
+        return data
+    room.view[: len(data)] = data
+    return room.view[: len(data)]

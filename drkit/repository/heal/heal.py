@@ -16,10 +16,10 @@ from drkit.repository.check.packs import PackTable
 from drkit.repository.check.values import CheckReport, Finding
 from drkit.repository.copies.copying import copy_object, good_copy
 from drkit.repository.copies.listing import Listing, take_listing
+from drkit.repository.format.blob import open_blob
 from drkit.repository.format.layout import BESIDE, DATA, DELETIONS, INDEX, PRUNES, SNAPSHOTS
 from drkit.repository.format.pack import PackedBlob
 from drkit.repository.format.sealing import MasterKey
-from drkit.repository.index.objects import open_blob
 from drkit.repository.levels.catch_up import Levelled, catch_up, write_ledgers
 from drkit.repository.locks.locks import Locks, take_locks
 from drkit.repository.repository import Repository

@@ -15,13 +15,13 @@ from drkit.events import Emit, Progress
 from drkit.repository.backup.pack_sink import PackSink
 from drkit.repository.check.values import CheckReport, LostFile
 from drkit.repository.forget.tagging import replace_snapshot
+from drkit.repository.format.blob import open_blob
 from drkit.repository.format.layout import DATA, pack_name
 from drkit.repository.format.pack import BlobKind, PackedBlob
 from drkit.repository.format.snapshot import REPAIRED
 from drkit.repository.format.tree import MOST_LEVELS, Node, too_deep
 from drkit.repository.heal.heal import splice_pack
 from drkit.repository.heal.rebuild_index import repair_index
-from drkit.repository.index.objects import open_blob
 from drkit.repository.levels.catch_up import catch_up
 from drkit.repository.locks.locks import take_locks
 from drkit.repository.repository import ListedSnapshot, Repository

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from drkit.errors import DamagedData
 from drkit.events import Emit, Note
-from drkit.repository.copies.fetch import Fetcher, Got, Request
+from drkit.repository.copies.fetch import Data, Fetcher, Got, Request
 from drkit.repository.format.layout import INDEX
 from drkit.repository.format.sealing import MasterKey
 from drkit.repository.index.blobs import Index
@@ -87,7 +87,8 @@ def _parts(
     local cache, where the index as a whole will not be kept.
     """
 
-    def use(request: Request[str], _store: Store, sealed: bytes) -> bytes:
+    def use(request: Request[str], _store: Store, data: Data) -> bytes:
+        sealed = bytes(data)
         plain = open_unpacked(key, request.name, sealed)
         if keep_files:
             objects.keep_unpacked(request.name, sealed)

@@ -14,6 +14,7 @@ from drkit.errors import DamagedData, DrkitError
 from drkit.events import Emit, Note
 from drkit.repository.cache.local_cache import LocalCache
 from drkit.repository.copies.reading import NoStoreCould, first_good
+from drkit.repository.format.blob import open_blob
 from drkit.repository.format.compression import decompress
 from drkit.repository.format.layout import INDEX, SNAPSHOTS, pack_name
 from drkit.repository.format.pack import BlobKind
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 _KEPT_BYTES = 32 << 20
 _PAGE_BYTES = 4 << 20
 _SMALL_BYTES = 64 << 10
-_SCRATCH_BYTES = 4 << 20
 _CACHED = {INDEX: "index", SNAPSHOTS: "snapshots"}
 
 PackEnd = Callable[[str], int | None]
@@ -38,38 +38,6 @@ def open_unpacked(key: MasterKey, name: str, sealed: bytes) -> bytes:
         raise DamagedData("its bytes do not match its name", hint="drkit check --repair")
     plain = key.open(sealed)
     return decompress(memoryview(plain)[1:]) if plain[:1] == b"\x02" else plain
-
-
-def open_blob(key: MasterKey, sealed: bytes | memoryview, raw_bytes: int, blob_id: bytes) -> bytes:
-    """A blob's content. `DamagedData` unless its hash is `blob_id`."""
-    content = key.open(sealed)
-    if raw_bytes:
-        content = decompress(content, max_raw_bytes=raw_bytes)
-    if hashlib.sha256(content).digest() != blob_id:
-        raise DamagedData("wrong bytes under a valid seal", hint="drkit check --read-data")
-    return content
-
-
-class _Scratch(threading.local):
-    def __init__(self) -> None:
-        self.buffer = bytearray()
-
-
-_scratch = _Scratch()
-
-
-def borrow_blob(
-    key: MasterKey, sealed: bytes | memoryview, raw_bytes: int, blob_id: bytes
-) -> bytes | memoryview:
-    """As `open_blob`, but what it returns may be overwritten by this thread's next call."""
-    if len(_scratch.buffer) < len(sealed):
-        _scratch.buffer = bytearray(max(len(sealed), _SCRATCH_BYTES))
-    content: bytes | memoryview = key.open_into(sealed, _scratch.buffer)
-    if raw_bytes:
-        content = decompress(content, max_raw_bytes=raw_bytes)
-    if hashlib.sha256(content).digest() != blob_id:
-        raise DamagedData("wrong bytes under a valid seal", hint="drkit check --read-data")
-    return content
 
 
 class ObjectReader:

@@ -1,14 +1,17 @@
-"""What a restore does to the file system: files in pieces, special files, and metadata last."""
+"""What a restore does to the file system: files in pieces, special files, and metadata last.
+
+Only what a worker needs too is imported here: each of them is a process of its own (crew.py).
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from drkit.errors import DrkitError, PlaceError
 from drkit.repository.format.tree import Node
@@ -24,10 +27,27 @@ _NOTHING_MORE_FITS = {
     errno.EIO: "the disk fails; name a target on another one",
 }
 
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_THERE = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW = _THERE | os.O_CREAT | os.O_EXCL
 _IS_ROOT = os.geteuid() == 0
 
 OnFailure = Callable[[str, str], None]
+
+
+class Metadata(NamedTuple):
+    """What a file is given once it is whole. A link has no mode of its own."""
+
+    uid: int
+    gid: int
+    permissions: int | None
+    atime_ns: int
+    mtime_ns: int
+    xattrs: tuple[tuple[str, bytes], ...]
+
+
+def metadata_of(node: Node) -> Metadata:
+    mode = None if node.type == "symlink" else node.permissions
+    return Metadata(node.uid, node.gid, mode, node.atime_ns, node.mtime_ns, node.xattrs)
 
 
 @dataclass(slots=True, eq=False)
@@ -44,8 +64,6 @@ class TargetFile:
     replaces: bool = False
     may_exist: bool = False
     is_lost: bool = False
-    _created: bool = False
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def written_as(self) -> str:
@@ -55,26 +73,6 @@ class TargetFile:
     @property
     def is_new_and_of_one_blob(self) -> bool:
         return len(self.node.content) == 1 and not self.may_exist and not self.replaces
-
-    def opened(self) -> int:
-        """A handle to write with; the first call makes the file."""
-        flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-        with self._lock:
-            if not self._created:
-                flags |= os.O_CREAT
-                if self.replaces:  # what a killed restore left under that name is ours
-                    with suppress(FileNotFoundError):
-                        os.unlink(self.written_as)
-                if not self.may_exist:
-                    flags |= os.O_EXCL
-                self._created = True
-            return os.open(self.written_as, flags, 0o600)
-
-    def arrived(self, pieces: int = 1) -> bool:
-        """True for the caller that brought the last piece."""
-        with self._lock:
-            self.left -= pieces
-            return self.left == 0
 
 
 def temporary_of(path: str) -> str:
@@ -86,16 +84,39 @@ def temporary_of(path: str) -> str:
     return os.path.join(folder, f".{short}{_TEMPORARY}")
 
 
+def make_file(file: TargetFile) -> None:
+    """Makes the file, empty, or finds the one that may exist; nobody else's is opened."""
+    if file.replaces:  # what a killed restore left under that name is ours
+        with suppress(FileNotFoundError):
+            os.unlink(file.written_as)
+    flags = _NEW & ~os.O_EXCL if file.may_exist and not file.replaces else _NEW
+    os.close(os.open(file.written_as, flags, 0o600))
+
+
 def write_whole(
-    file: TargetFile, content: bytes | memoryview, *, sparse: bool, on_failure: OnFailure
+    path: str,
+    content: bytes | memoryview,
+    metadata: Metadata,
+    *,
+    sparse: bool,
+    on_failure: OnFailure,
 ) -> None:
     """A new file of one blob, in one go: most files are."""
-    handle = os.open(file.path, _NEW, 0o600)
+    handle = os.open(path, _NEW, 0o600)
     try:
         write_piece(handle, content, 0, sparse=sparse)
         if sparse and len(content) >= _HOLE_BYTES:
             os.ftruncate(handle, len(content))  # its end may be a hole
-        set_metadata(handle, file.node, file.path, on_failure)
+        set_metadata(handle, metadata, path, on_failure)
+    finally:
+        os.close(handle)
+
+
+def write_at(path: str, content: bytes | memoryview, at: int, *, sparse: bool) -> None:
+    """A piece of a file that was made before."""
+    handle = os.open(path, _THERE)
+    try:
+        write_piece(handle, content, at, sparse=sparse)
     finally:
         os.close(handle)
 
@@ -117,10 +138,14 @@ def _is_hole(view: memoryview, start: int) -> bool:
     return bytes(view[start : start + _HOLE_BYTES]) == _ZEROS
 
 
-def finish_file(handle: int, file: TargetFile, *, size: int, on_failure: OnFailure) -> None:
+def finish_file(file: TargetFile, on_failure: OnFailure) -> None:
     """Gives a file whose bytes are all written its size, metadata and place."""
-    os.ftruncate(handle, size)
-    set_metadata(handle, file.node, file.path, on_failure)
+    handle = os.open(file.written_as, _THERE)
+    try:
+        os.ftruncate(handle, file.node.size)
+        set_metadata(handle, metadata_of(file.node), file.path, on_failure)
+    finally:
+        os.close(handle)
     if file.replaces:
         os.replace(file.written_as, file.path)
 
@@ -147,10 +172,10 @@ def make_special(path: str, node: Node, on_failure: OnFailure) -> None:
     except OSError as error:
         on_failure(path, f"{node.type}: {error.strerror}")
         return
-    set_metadata(path, node, path, on_failure)
+    set_metadata(path, metadata_of(node), path, on_failure)
 
 
-def set_metadata(target: str | int, node: Node, path: str, on_failure: OnFailure) -> None:
+def set_metadata(target: str | int, wanted: Metadata, path: str, on_failure: OnFailure) -> None:
     """Owner (as root), attributes, mode and times of `target`, a path or a handle; times last.
 
     What this machine or user cannot set is told and leaves the rest.
@@ -159,20 +184,20 @@ def set_metadata(target: str | int, node: Node, path: str, on_failure: OnFailure
     step = "owner"
     try:
         if _IS_ROOT:  # first: a change of owner clears setuid and capabilities
-            os.chown(target, node.uid, node.gid, follow_symlinks=follow)
+            os.chown(target, wanted.uid, wanted.gid, follow_symlinks=follow)
     except (OSError, OverflowError) as error:
         on_failure(path, f"{step}: {error}")
-    for name, value in node.xattrs:
+    for name, value in wanted.xattrs:
         try:
             os.setxattr(target, name, value, follow_symlinks=follow)
         except OSError as error:
             on_failure(path, f"attribute {name}: {error.strerror}")
     try:
-        if node.type != "symlink":
+        if wanted.permissions is not None:
             step = "mode"
-            os.chmod(target, node.permissions)
+            os.chmod(target, wanted.permissions)
         step = "times"
-        os.utime(target, ns=(node.atime_ns, node.mtime_ns), follow_symlinks=follow)
+        os.utime(target, ns=(wanted.atime_ns, wanted.mtime_ns), follow_symlinks=follow)
     except (OSError, OverflowError) as error:
         on_failure(path, f"{step}: {error}")
 

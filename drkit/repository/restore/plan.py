@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from drkit.io_policy import ReadPolicy
 from drkit.repository.copies.fetch import Request
 from drkit.repository.format.layout import pack_name
 from drkit.repository.format.sealing import OVERHEAD_BYTES
-from drkit.repository.index.blobs import Index
-from drkit.repository.restore.files import TargetFile
+from drkit.repository.restore.files import TargetFile, metadata_of
+from drkit.repository.restore.writing import Sealed
+from drkit.repository.restore.writing import Spot as WrittenSpot
+
+if TYPE_CHECKING:
+    from drkit.repository.index.blobs import Index
 
 Spot = tuple[TargetFile, int]
 """A file, and an offset in it in bytes."""
@@ -25,6 +30,11 @@ class Piece:
     length: int
     raw_bytes: int
     spots: tuple[Spot, ...]
+
+    def sealed(self) -> Sealed:
+        """What whoever writes it must know."""
+        spots = [_spot(file, at) for file, at in self.spots]
+        return self.blob_id, self.offset, self.length, self.raw_bytes, spots
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,3 +140,10 @@ def _request(run: list[_Wanted], spots: dict[bytes, list[Spot]], window: int) ->
     )
     length = run[-1][1] + run[-1][2] - start
     return Request(pack_name(pack_id), Batch(window, pieces), start, length)
+
+
+def _spot(file: TargetFile, at: int) -> WrittenSpot:
+    if file.is_new_and_of_one_blob:
+        uid, gid, permissions, atime_ns, mtime_ns, xattrs = metadata_of(file.node)
+        return file.path, at, (uid, gid, permissions, atime_ns, mtime_ns, xattrs)
+    return file.written_as, at, None

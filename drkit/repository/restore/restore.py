@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,18 +17,18 @@ from pathlib import Path
 from drkit.errors import DamagedData
 from drkit.events import Emit, Note, Progress
 from drkit.io_policy import READS, ReadPolicy
-from drkit.repository.copies.fetch import Failed, Fetcher, Got
+from drkit.repository.copies.fetch import Data, Failed, Fetcher, Got
 from drkit.repository.format.tree import Node
-from drkit.repository.index.objects import borrow_blob
 from drkit.repository.repository import Repository
+from drkit.repository.restore.crew import Crew, cores
 from drkit.repository.restore.files import (
     TargetFile,
     drop_file,
     finish_file,
+    make_file,
+    metadata_of,
     refused,
     set_metadata,
-    write_piece,
-    write_whole,
 )
 from drkit.repository.restore.place import (
     Overwrite,
@@ -39,19 +39,22 @@ from drkit.repository.restore.place import (
 )
 from drkit.repository.restore.plan import Batch, Piece, Range, plan_ranges, single
 from drkit.repository.restore.walk import EVERYTHING, Left, Linked, Step, Walk, Wanted
+from drkit.repository.restore.writing import Written, write_content, write_range
 from drkit.repository.trees.walk import entries
-from drkit.stores.interface import Store
 
 _WINDOW_FILES = 1024
 _WINDOW_BLOBS = 8192
 _WINDOWS_OPEN = 6
 _NAMED = 1000
+_WORTH_WORKERS_BLOBS = 500
+_LARGE_BLOB_BYTES = 256 << 10
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreOptions:
     """`in_place` lets a place in use be written to, as `overwrite` says. `total_bytes` is what
-    progress is measured against, where it is known.
+    progress is measured against, where it is known. `workers`: how many processes write; None: as
+    many as there are cores, if it is worth it.
     """
 
     wanted: Wanted = EVERYTHING
@@ -60,6 +63,7 @@ class RestoreOptions:
     sparse: bool = True
     dry_run: bool = False
     total_bytes: int | None = None
+    workers: int | None = None
     policy: ReadPolicy = READS
 
 
@@ -120,7 +124,7 @@ def restore_tree(
     if not options.dry_run:
         release_place(into, node.subtree)
         if node.name:  # the root of a snapshot has no metadata of its own
-            set_metadata(str(into), node, str(into), run.failed)
+            set_metadata(str(into), metadata_of(node), str(into), run.failed)
     return run.report()
 
 
@@ -131,12 +135,6 @@ class _Window:
     ranges: int = 0
     links: list[Linked] = field(default_factory=list)
     folders: list[Left] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class _Used:
-    bytes: int
-    bad: tuple[tuple[Piece, str], ...]
 
 
 class _Run:
@@ -170,13 +168,18 @@ class _Run:
                 self._count(step)
             return
         todo: deque[Range] = deque()
-        more = True
-        with Fetcher[Batch, _Used](
-            self._repository.reading_order,
-            self._use,
-            on_trouble=self._repository.note_trouble,
-            policy=self._options.policy,
-        ) as fetcher:
+        more = self._open_window(steps, todo)
+        stores = self._repository.reading_order
+        with (
+            self._hire(todo, len(stores)) as crew,
+            Fetcher[Batch, Written](
+                stores,
+                lambda request, _store, data: self._use(crew, request, data),
+                on_trouble=self._repository.note_trouble,
+                policy=self._options.policy,
+                rooms=crew.rooms,
+            ) as fetcher,
+        ):
             while more or todo or not fetcher.is_idle:
                 while fetcher.has_room:
                     if todo:
@@ -230,6 +233,19 @@ class _Run:
             case Left():
                 pass
 
+    def _hire(self, todo: deque[Range], stores: int) -> Crew:
+        """Who writes beside this process: nobody where there is little, or one core for it, or
+        where blobs are large, which are hashed and written without the interpreter's lock.
+        """
+        count = self._options.workers
+        if count is None:
+            blobs = sum(len(request.what.pieces) for request in todo)
+            size_bytes = sum(request.length or 0 for request in todo)
+            worth = blobs >= _WORTH_WORKERS_BLOBS and size_bytes / blobs < _LARGE_BLOB_BYTES
+            count = cores() if worth and cores() > 1 else 0
+        rooms = stores * self._options.policy.connections
+        return Crew(self._repository.key, count=count, rooms=rooms, sparse=self._options.sparse)
+
     def _open_window(self, steps: Iterator[Step], todo: deque[Range]) -> bool:
         """Plans the next files; False when there are no more."""
         window = self._windows[self._opened] = _Window()
@@ -253,10 +269,13 @@ class _Run:
         for file, why in plan.lost.items():
             self._lose_file(file, why)
         for file in files:
-            if not file.left and not file.is_lost:
+            if file.is_lost or (file.left and file.is_new_and_of_one_blob):
+                continue
+            self._make(file)
+            if not file.left:
                 self._bytes += file.node.size
                 self._bytes_reused += file.node.size
-                self._written(file)
+                self._finish(file)
         window.ranges = len(plan.ranges)
         todo.extend(plan.ranges)
         self._opened += 1
@@ -272,53 +291,30 @@ class _Run:
             for link in window.links:
                 self._link(link)
             for folder in window.folders:
-                set_metadata(folder.path, folder.node, folder.path, self.failed)
+                set_metadata(folder.path, metadata_of(folder.node), folder.path, self.failed)
 
-    def _use(self, request: Range, _store: Store, data: bytes) -> _Used:
+    def _use(self, crew: Crew, request: Range, data: Data) -> Written:
         """Writes what is right of a range; runs in many threads."""
-        view = memoryview(data)
-        key = self._repository.key
-        bad: list[tuple[Piece, str]] = []
-        written = 0
-        for piece in request.what.pieces:
-            sealed = view[piece.offset : piece.offset + piece.length]
-            try:
-                content = borrow_blob(key, sealed, piece.raw_bytes, piece.blob_id)
-            except DamagedData as error:
-                bad.append((piece, f"blob {piece.blob_id.hex()[:8]}: {error.message}"))
-                continue
-            self._write(piece, content)
-            written += len(content) * len(piece.spots)
-        if len(bad) == len(request.what.pieces):
-            raise DamagedData(bad[0][1], hint="")
-        return _Used(written, tuple(bad))
+        pieces = [piece.sealed() for piece in request.what.pieces]
+        written = crew.write(request.room, len(data), pieces)
+        if written is None:
+            key, sparse = self._repository.key, self._options.sparse
+            written = write_range(key, data, pieces, sparse=sparse)
+        if len(written.wrong) == len(pieces):
+            raise DamagedData(_wrong(request.what.pieces[0], written.wrong[0][1]), hint="")
+        return written
 
-    def _write(self, piece: Piece, content: bytes | memoryview) -> None:
-        for file, at in piece.spots:
-            if file.is_lost:
-                continue
-            try:
-                if file.is_new_and_of_one_blob:
-                    write_whole(file, content, sparse=self._options.sparse, on_failure=self.failed)
-                    continue
-                handle = file.opened()
-                try:
-                    write_piece(handle, content, at, sparse=self._options.sparse)
-                    if file.arrived():
-                        finish_file(handle, file, size=file.node.size, on_failure=self.failed)
-                finally:
-                    os.close(handle)
-            except OSError as error:
-                self._unwritable(file, error)
-
-    def _written(self, file: TargetFile) -> None:
-        """A file that nothing is to be read for: it is empty, or was there already."""
+    def _make(self, file: TargetFile) -> None:
         try:
-            handle = file.opened()
-            try:
-                finish_file(handle, file, size=file.node.size, on_failure=self.failed)
-            finally:
-                os.close(handle)
+            make_file(file)
+        except OSError as error:
+            self._unwritable(file, error)
+
+    def _finish(self, file: TargetFile) -> None:
+        if file.is_lost:
+            return
+        try:
+            finish_file(file, self.failed)
         except OSError as error:
             self._unwritable(file, error)
 
@@ -329,17 +325,37 @@ class _Run:
             file.is_lost = True
             self.failed(file.path, f"was not written: {error.strerror}")
 
-    def _used(self, outcome: Got[Batch, _Used], todo: deque[Range]) -> None:
-        request, used = outcome.request, outcome.result
+    def _used(self, outcome: Got[Batch, Written], todo: deque[Range]) -> None:
+        request, written = outcome.request, outcome.result
+        pieces = request.what.pieces
         window = self._windows[request.what.window]
         window.ranges -= 1
-        self._bytes += used.bytes
-        for piece, why in used.bad:
+        wrong = dict(written.wrong)
+        self._told(pieces, written)
+        for number, piece in enumerate(pieces):
+            if number not in wrong:
+                self._arrived(piece)
+                continue
+            why = _wrong(piece, wrong[number])
             todo.appendleft(single(piece, request, request.given_by, why))
             window.ranges += 1
             self._repository.note_trouble(request.given_by, request.name, why)
-        path = request.what.pieces[-1].spots[-1][0].path
+        path = pieces[-1].spots[-1][0].path
         self._emit(Progress("restore", self._bytes, self._options.total_bytes, "bytes", path))
+
+    def _told(self, pieces: Sequence[Piece], written: Written) -> None:
+        """What could not be done, and how much was."""
+        self._bytes += written.bytes
+        for path, why in written.unset:
+            self.failed(path, why)
+        for number, spot, code in written.unwritable:
+            self._unwritable(pieces[number].spots[spot][0], OSError(code, os.strerror(code)))
+
+    def _arrived(self, piece: Piece) -> None:
+        for file, _ in piece.spots:
+            file.left -= 1
+            if not file.left and not file.is_new_and_of_one_blob:
+                self._finish(file)
 
     def _nobody_gave(self, outcome: Failed[Batch]) -> None:
         """The last resort: other packs that hold the same blobs, from whichever store."""
@@ -350,8 +366,11 @@ class _Run:
                 for file, _ in piece.spots:
                     self._lose_file(file, error.message)
                 continue
-            self._write(piece, content)
-            self._bytes += len(content) * len(piece.spots)
+            written = Written(len(content) * len(piece.spots), [], [], [])
+            spots = piece.sealed()[-1]
+            write_content(content, 0, spots, written, sparse=self._options.sparse)
+            self._told((piece,), written)
+            self._arrived(piece)
         self._windows[outcome.request.what.window].ranges -= 1
 
     def _link(self, link: Linked) -> None:
@@ -369,3 +388,7 @@ class _Run:
             if fatal := refused(link.path, error):
                 raise fatal from None
             self.failed(link.path, f"was not linked to {link.original}: {error.strerror}")
+
+
+def _wrong(piece: Piece, why: str) -> str:
+    return f"blob {piece.blob_id.hex()[:8]}: {why}"

@@ -178,7 +178,7 @@ class Walk:
             yield Linked(original, path, node)
             return
         file = TargetFile(path, node, may_exist=found is not None)
-        if found is not None and self.place is Place.IN_USE:
+        if self.place is Place.IN_USE:  # no marker there tells what a killed restore left
             file.replaces = True
         elif found is not None and not self.dry:
             self._reuse(file, found)

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -27,14 +28,14 @@ sys.modules["repository_kit"] = kit
 spec.loader.exec_module(kit)
 
 from drkit.clock import SystemClock
-from drkit.repository.restore import restore
-from drkit.repository.restore import files as restore_files
+from drkit.repository.restore import files, restore, writing
 from drkit.stores.folder import FolderStore
 
 store, out, call, nth = Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4], int(sys.argv[5])
 restore._WINDOW_FILES = 4
 left = [nth]
-real = getattr(restore, call)
+places = [module for module in (restore, writing, files) if hasattr(module, call)]
+real = getattr(places[0], call)
 
 def doomed(*arguments, **options):
     left[0] -= 1
@@ -42,11 +43,40 @@ def doomed(*arguments, **options):
         os.kill(os.getpid(), signal.SIGKILL)
     return real(*arguments, **options)
 
-setattr(restore, call, doomed)
-if hasattr(restore_files, call):  # called from there too
-    setattr(restore_files, call, doomed)
+for module in places:
+    setattr(module, call, doomed)
 kit.Kit([FolderStore("gcs", store)], SystemClock()).restore(out)
 print("survived")
+"""
+
+WITH_WORKERS = """
+import os, signal, sys
+from pathlib import Path
+
+sys.path.insert(0, sys.argv[1])
+import repository_kit as kit
+
+from drkit.clock import SystemClock
+from drkit.repository.restore.crew import Crew
+from drkit.repository.restore.restore import RestoreOptions, restore_tree
+from drkit.stores.folder import FolderStore
+
+take, left = Crew._take, [2]
+
+def doomed(crew):
+    with crew._changed:
+        assert crew._changed.wait_for(lambda: crew._at_work or crew._free, 60)
+    left[0] -= 1
+    if left[0] == 0:
+        print(*(worker._process.pid for worker in crew._started), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return take(crew)
+
+Crew._take = doomed
+alone = kit.Kit([FolderStore("gcs", Path(sys.argv[2]))], SystemClock())
+repository = alone.open()
+node = repository.find_node(alone.latest(repository).snapshot, "/sncp")
+restore_tree(repository, node, Path(sys.argv[3]), alone.emit, RestoreOptions(workers=2))
 """
 
 MOMENTS = [
@@ -56,6 +86,7 @@ MOMENTS = [
     ("write_piece", 1),
     ("write_piece", 7),
     ("write_whole", 3),
+    ("make_file", 2),
     ("finish_file", 2),
     ("finish_file", 3),
     ("set_metadata", 1),
@@ -101,6 +132,30 @@ def test_a_killed_restore_goes_on(
 ) -> None:
     killed(prepared, tmp_path / "out", call, nth)
     again(kit, prepared, tmp_path / "out")
+
+
+def test_workers_end_with_the_restore_that_is_killed(
+    kit: ModuleType, prepared: Path, tmp_path: Path
+) -> None:
+    arguments = [str(TOOLS.parent), str(prepared / "gcs"), str(tmp_path / "out")]
+    done = subprocess.run(
+        [sys.executable, "-c", WITH_WORKERS, *arguments], capture_output=True, text=True
+    )
+    assert done.returncode == -9, done.stdout + done.stderr
+    workers = [Path("/proc", number) for number in done.stdout.split()]
+    assert workers
+    until_s = time.monotonic() + 30
+    while any(is_running(worker) for worker in workers):
+        assert time.monotonic() < until_s, "a worker outlived who asks it"
+        time.sleep(0.02)
+    again(kit, prepared, tmp_path / "out")
+
+
+def is_running(process: Path) -> bool:
+    try:
+        return "drkit.repository.restore.worker" in (process / "cmdline").read_text()
+    except OSError:
+        return False
 
 
 def test_bytes_that_never_reached_the_disk_are_written_again(

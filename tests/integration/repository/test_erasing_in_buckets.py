@@ -14,9 +14,9 @@ from drkit.clock import SystemClock
 from drkit.repository.check.structure import check_structure
 from drkit.repository.erase.erase import erase, plan_erase
 from drkit.repository.erase.standing import ErasureStanding, erasure_standing
+from drkit.repository.format.blob import open_blob
 from drkit.repository.format.layout import DATA
 from drkit.repository.format.pack import read_header
-from drkit.repository.index.objects import open_blob
 from drkit.repository.prune.prune import PruneOptions, prune
 from drkit.repository.restore.lawful import lawful
 from drkit.repository.restore.restore import restore_tree

@@ -40,6 +40,26 @@ def test_a_file_that_ends_early_while_it_is_read_is_an_error(
         store.get("a")
 
 
+def test_a_range_is_read_into_memory_as_get_reads_it(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("a", b"abcdefgh", size_bytes=8)
+    room = bytearray(b"........")
+    whole = os.preadv
+    monkeypatch.setattr(os, "preadv", lambda fd, into, at: whole(fd, [into[0][:2]], at))
+    store.get_into("a", memoryview(room)[:5], offset=2)
+    assert room == b"cdefg..."
+    with pytest.raises(StoreUnreachable, match="too few"):
+        store.get_into("a", memoryview(room), offset=1)
+    with pytest.raises(ObjectMissing):
+        store.get_into("b", memoryview(room), offset=0)
+    with pytest.raises(StoreRefused):
+        store.get_into("../a", memoryview(room), offset=0)
+    monkeypatch.setattr(os, "preadv", lambda fd, into, at: 0)
+    with pytest.raises(StoreUnreachable, match="too few"):
+        store.get_into("a", memoryview(room), offset=0)
+
+
 def test_writes_that_take_small_pieces_are_carried_on(
     store: FolderStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

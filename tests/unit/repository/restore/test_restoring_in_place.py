@@ -137,6 +137,27 @@ def test_in_place_the_old_file_stays_until_the_new_one_is_whole(
     assert not [path for path in place.rglob(".*") if "drkit" in path.name]
 
 
+@pytest.mark.parametrize("overwrite", list(Overwrite))
+def test_in_place_what_a_killed_restore_left_of_a_new_file_is_not_taken_for_it(
+    three: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overwrite: Overwrite
+) -> None:
+    place = tmp_path / "out"
+    changed_place(three, place)
+    options = RestoreOptions(in_place=True, overwrite=overwrite)
+
+    def half(handle: int, content: Any, at: int, *, sparse: bool) -> None:
+        os.pwrite(handle, bytes(content[: len(content) // 2]), at)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patch_writing(patched, half)
+        with pytest.raises(KeyboardInterrupt):
+            back(three, place, options)
+    back(three, place, options)
+    original = tmp_path / "source" / "notes" / "003.md"
+    assert (place / "notes" / "003.md").read_text() == original.read_text()
+
+
 def test_R7_a_folder_is_never_removed_for_a_file(three: Any, tmp_path: Path) -> None:
     place = tmp_path / "out"
     back(three, place)

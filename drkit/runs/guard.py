@@ -17,7 +17,7 @@ _SLICE_S = 0.2
 
 class StepGuard:
     """One step's guard, through all its attempts. `settle` is won once: by the step's own result
-    or by whoever stopped waiting for it, never by both.
+    or by whoever stopped waiting for it, never by both. One that is left does not begin again.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class StepGuard:
         self._clock = clock
         self._stopped = threading.Event()
         self._settled = threading.Lock()
+        self._beginning = threading.Lock()
         self._proved_epoch: int | None = epoch
         self.attempt = 0
         self.began_s = self._sent_s = clock.elapsed_s()
@@ -125,18 +126,30 @@ class StepGuard:
         """Nobody waits for the step any more, and what it sent may still arrive: the effects that
         come next wait for that, in this process and in every other (T3). False: it has ended.
         """
-        if not self.settle():
-            return False
-        self.stop()
+        with self._beginning:
+            if not self.settle():
+                return False
+            self.stop()
+        if not self.attempt:
+            return True  # it had not begun, and never will
         self.note({"effect_unknown": why, "former_holder": True})
         self._lease.outwait()
         return True
 
-    def begin(self, attempt: int) -> None:
-        """The next attempt begins now: how it ends is open again."""
-        self.attempt = attempt
-        self.began_s = self._clock.elapsed_s()
-        self._settled = threading.Lock()
+    def begin(self, attempt: int, intent: Mapping[str, JSON] | None = None) -> None:
+        """The next attempt begins now, and its intent is in the journal: how it ends is open again.
+
+        Raises `StepStopped` where nobody waits for the step any more; then nothing was written.
+        """
+        with self._beginning:
+            self._unless_stopped()
+            self.began_s = self._clock.elapsed_s()
+            if intent is not None:
+                self._journal.append(
+                    self._run_id, "intent", step=self._step_id, attempt=attempt, payload=intent
+                )
+            self.attempt = attempt
+            self._settled = threading.Lock()
 
     def _unless_stopped(self) -> None:
         if self._stopped.is_set():

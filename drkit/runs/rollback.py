@@ -77,7 +77,6 @@ class Rollback:
     ) -> str | None:
         """Why it could not be undone; None if it was."""
         guard = self.make_guard(step.id)
-        guard.begin(progress.attempt)
         intent: dict[str, JSON] = {
             "action": step.action,
             "version": step.version,
@@ -85,7 +84,7 @@ class Rollback:
             "undo": True,
         }
         attempt = progress.attempt
-        self.journal.append(self.run_id, "intent", step=step.id, attempt=attempt, payload=intent)
+        guard.begin(attempt, intent)
         arguments = fill_outputs(step.arguments, outputs)
         call = StepCall(self.run_id, step.id, attempt, arguments, outputs, guard)
         done = _done_of(progress) if progress.done else None

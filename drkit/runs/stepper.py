@@ -11,7 +11,7 @@ from drkit.io_policy import Retry
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
 from drkit.runs.book.plan import PlannedStep
 from drkit.runs.book.references import fill_outputs
-from drkit.runs.failures import Meaning, failure_payload, meaning_of, proof_json
+from drkit.runs.failures import Meaning, StepStopped, failure_payload, meaning_of, proof_json
 from drkit.runs.guard import StepGuard
 from drkit.runs.journal.journal import Journal
 from drkit.runs.records import JSON, StepState
@@ -85,8 +85,10 @@ class Stepper:
             "with": arguments,
         }
         self.context.breakpoint(step.id, "before-intent")
-        guard.begin(attempt)
-        self.journal.append(self.run_id, "intent", step=step.id, attempt=attempt, payload=intent)
+        try:
+            guard.begin(attempt, intent)
+        except StepStopped:
+            return StepFailure(step, Meaning.STOPPED, None)
         self._milestone(step, "intent")
         self.context.breakpoint(step.id, "after-intent")
         call = StepCall(self.run_id, step.id, attempt, arguments, outputs, guard)

@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 @dataclass(eq=False)
 class Drkit(Process):
     """A process that executes a run. It dies before its `dies_before_write`-th write to the
-    journal, or at the breakpoint (step, point).
+    journal, or at the breakpoint (step, point), and is stopped once at `stops_at`.
     """
 
     run_id: str = ""
     dies_at: tuple[str, str] | None = None
+    stops_at: tuple[str, str] | None = None
     dies_before_write: int | None = None
     writes: int = 0
     task: Task | None = None

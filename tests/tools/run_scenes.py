@@ -226,6 +226,17 @@ def an_outage_that_nobody_can_see(world: World) -> None:
     world.rules.at_the_end()
 
 
+def a_process_that_stood_still_before_a_step_began(world: World) -> None:
+    """It goes on two hours later: the step is overdue, and has not begun."""
+    story = _failover(world)
+    drkit = world.execute(story.run_id, stops_at=("deploy", "before-intent"))
+    world.sim.run()
+    _passes(world, 7200.0)
+    drkit.stopped = False
+    world.finish(drkit)
+    _over(world, story)
+
+
 def two_processes_on_one_machine(world: World) -> None:
     """Somebody resumes a run that is being executed, in every one of its moments."""
     story = _failover(world)

@@ -373,6 +373,10 @@ class World:
 
     def breakpoint(self, drkit: Drkit, step: str, point: str) -> None:
         self.sim.switch()
+        if drkit.stops_at == (step, point):
+            drkit.stops_at, drkit.stopped = None, True
+            self.sim.switch()
+            self.sim.wait(None, 60.0)  # this thread is the last to go on
         if drkit.dies_at == (step, point):
             self.sim.kill(drkit)
         if drkit.dead:

@@ -104,6 +104,15 @@ def no_names(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(money, "names_of", lambda *_of: [])
 
 
+def begun_whatever_happened(patch: pytest.MonkeyPatch) -> None:
+    def leave(self: StepGuard, why: str) -> bool:
+        self.stop()
+        self.note({"effect_unknown": why, "former_holder": True})
+        return True
+
+    patch.setattr(StepGuard, "leave", leave)
+
+
 def undone_whatever_happened(patch: pytest.MonkeyPatch) -> None:
     undo = Rollback._undo
 
@@ -143,6 +152,7 @@ GUARDS: dict[str, tuple[Removed, str]] = {
     "a_proof_that_expired_while_nobody_looked": (proofs_for_ever, "R8"),
     "a_primary_that_does_not_answer_any_more": (home_unseen, "R8"),
     "a_run_that_another_one_superseded": (any_epoch, "R1"),
+    "a_process_that_stood_still_before_a_step_began": (begun_whatever_happened, "replayed"),
     "a_name_that_was_left_on_a_machine_when_users_were_held_elsewhere": (no_names, "R8"),
     "a_switch_that_is_gone_when_traffic_is_to_be_led_back": (undone_whatever_happened, "R8"),
     "no_store_for_what_is_about_to_be_done": (never_local_only, "R3"),

@@ -108,6 +108,7 @@ class Desk:
 
         journal = cast(Any, SimpleNamespace(append=append))
         guard = guarding.StepGuard(journal, "run", "acquire", 2, self.kept, self.clock)
+        guard.begin(1)
         guard.leave("it did not stop when it was told to")
         return states.owes_a_wait(written), round(self.kept.wait_s() / TICK_S)
 

@@ -11,6 +11,7 @@ from drkit.clock import ManualClock
 from drkit.coordination.interface import LeaseHeld, LeaseLost
 from drkit.coordination.memory import MemoryArbiter, MemoryPlace
 from drkit.io_policy import LONGEST_EFFECT_S
+from drkit.runs.failures import StepStopped
 from drkit.runs.guard import StepGuard
 from drkit.runs.lease import LEASE_TTL_S, KeptLease
 from drkit.runs.records import Entry
@@ -30,7 +31,9 @@ def _guard(kept: KeptLease, clock: ManualClock) -> tuple[StepGuard, list[Entry]]
         written.append(entry)
 
     journal = cast(Any, SimpleNamespace(append=append, holds=lambda _run: True))
-    return StepGuard(journal, "run", "acquire", 2, kept, clock), written
+    guard = StepGuard(journal, "run", "acquire", 2, kept, clock)
+    guard.begin(1)
+    return guard, written
 
 
 def test_T3_a_lease_is_not_given_back_while_something_may_still_arrive() -> None:
@@ -77,6 +80,19 @@ def test_a_step_that_ended_is_not_left_behind() -> None:
         assert not guard.leave("too late")
         assert kept.wait_s() == 0
         assert len(written) == 1
+
+
+def test_a_step_that_was_left_before_it_began_never_begins() -> None:
+    """Its thread came to nothing for so long that nobody waited: the process was stopped."""
+    clock, one, _ = _machines()
+    with KeptLease(one, "s", "one/run", clock) as kept:
+        guard, written = _guard(kept, clock)
+        late = StepGuard(guard._journal, "run", "deploy", 2, kept, clock)
+        assert late.leave("no result within 60 s")
+        with pytest.raises(StepStopped):
+            late.begin(1, {"effect": "write"})
+        assert len(written) == 1
+        assert kept.wait_s() == 0
 
 
 def test_T3_a_lease_that_another_held_meanwhile_is_not_taken_again_in_mid_step() -> None:

@@ -41,12 +41,13 @@ def left_by_erasing(
     for name, source in sources.items():
         if isinstance(source, WeightsSource):
             folder = mirror_folder(source.model, source.revision)
+            which = f"{source.model}@{source.revision}"
             found.append(
                 Left(
                     "weights",
                     f"mirrored weights of {name} ({folder} on {', '.join(source.stores)}) lie in "
                     "no point and stay whole",
-                    "take the source away, then delete that folder in each store",
+                    f"take {name} away, then: drkit erase --weights {which}",
                 )
             )
     if any(isinstance(source, QdrantSource) for source in sources.values()):

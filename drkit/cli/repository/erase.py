@@ -32,6 +32,12 @@ def erase(
     point: Annotated[
         list[str] | None, typer.Option(help="A whole point, by the start of its id. [repeat]")
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL@REVISION", help="Mirrored weights that no source has any more."
+        ),
+    ] = None,
     apply: Annotated[
         str | None, typer.Option(metavar="PLAN", help="Do it: the plan that was shown.")
     ] = None,
@@ -39,12 +45,18 @@ def erase(
     """Erases paths, or whole points, from every store and every snapshot, for good.
 
     Shows the plan, and what it leaves; --apply PLAN does exactly that. Without paths: goes on with
-    earlier erasures, and says how far each store is. Mirrored weights and evidence are not touched.
+    earlier erasures, and says how far each store is. The evidence of runs is not touched.
     """
+    from drkit.cli.repository.erase_weights import erase_weights
+    from drkit.errors import ConfigError
     from drkit.repository.erase.erase import erase as run_erase
     from drkit.repository.erase.erase import plan_erase
     from drkit.repository.records.erased import known_tombstones
 
+    if weights is not None:
+        if paths or point:
+            raise ConfigError("--weights goes alone", hint="erase paths and points by themselves")
+        return erase_weights(session, weights, apply)
     with opened(session) as app:
         repository = app.repository
         points = _points(repository.snapshots(), point or ())
@@ -191,16 +203,18 @@ def _standing(app: App) -> dict[str, ErasureStanding]:
 def _tell(session: Session, app: App, behind: dict[str, str]) -> int:
     found = _standing(app)
     for name, standing in found.items():
-        session.terminal.result(
-            "erased",
-            {
-                "store": name,
-                "state": standing.state,
-                "until": standing.until.isoformat() if standing.until else None,
-                "why": standing.why,
-                "objects_left": standing.left,
-            },
-            f"{name}: {standing}",
-        )
+        tell_standing(session, name, standing)
     done = all(standing.state == "removed" for standing in found.values())
     return 0 if done and not behind else 3
+
+
+def tell_standing(session: Session, store: str, standing: ErasureStanding) -> None:
+    """How far one store is."""
+    values = {
+        "store": store,
+        "state": standing.state,
+        "until": standing.until.isoformat() if standing.until else None,
+        "why": standing.why,
+        "objects_left": standing.left,
+    }
+    session.terminal.result("erased", values, f"{store}: {standing}")

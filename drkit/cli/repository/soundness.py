@@ -123,9 +123,9 @@ def _tell_weights(
             if session.json_lines
             else format_bytes(one.mirror.bytes_read),
             "egress_usd": round(one.mirror.bytes_read / 1e9 * prices.get(one.mirror.store, 0), 4),
-            "sound": not one.mirror.repairs,
+            "sound": sound if session.json_lines else "yes" if sound else "NO",
         }
-        for one in weights
+        for one, sound in ((one, not one.mirror.repairs) for one in weights)
     ]
     columns = ("source", "store", "files", "files_read", "bytes_read", "sound")
     if rows:

@@ -72,6 +72,24 @@ def erasure_standing(
     return found
 
 
+def removed_standing(
+    store: Store | None,
+    left: int,
+    why: str,
+    *,
+    until: datetime | None = None,
+    now: datetime | None = None,
+) -> ErasureStanding:
+    """The standing of one store after objects were deleted in it at `now`: `left` of them are there
+    still, for `why`. None: it could not be asked.
+    """
+    if store is None or now is None or (why and not left):
+        return ErasureStanding("away", None, why)
+    if left:
+        return ErasureStanding("retained", until, why, left)
+    return _deleted(store, now, now)
+
+
 def _deleted(store: Store, gone_at: datetime, now: datetime) -> ErasureStanding:
     """The standing of a store from which all was deleted, at `gone_at`."""
     left = remains(store)

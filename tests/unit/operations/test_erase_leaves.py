@@ -35,6 +35,7 @@ def left(
 def test_K6_mirrored_weights_stay_and_the_plan_says_where_they_lie() -> None:
     said = str(left()["weights"])
     assert "weights/Qwen3-4B/1cfa9a7208912126459214e8b04321603b3df60c/ on gcs, s3" in said
+    assert "drkit erase --weights Qwen3-4B@1cfa9a7" in said
     trees = {"sncp": SHIPPED.sources["sncp"]}
     assert left(sources=trees).keys() == {"point.json", "here"}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -33,6 +34,8 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
 
 def main() -> None:
     """The `drkit` program: ends with the exit status."""
+    # no package that happens to be installed takes part in reading what people wrote
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     # a command makes many values and few cycles: looking for these cost a tenth of its time
     gc.set_threshold(100_000, 20, 20)
     try:

@@ -7,13 +7,12 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from drkit.clock import Clock
-from drkit.coordination.interface import Arbiter
 from drkit.errors import DrkitError
 from drkit.events import Emit, Note
 from drkit.operations.cutting import NOTHING_FORESEEN, Due, Foreseen, cut_source
-from drkit.operations.roles import machine_memory, read_role
 from drkit.points.anomaly import anomalies, dense_share
 from drkit.points.find import TAG, FoundPoint, newest_point
 from drkit.points.point import POINT_FILE, GoldenSet, Point, SourcePart, WeightsPart
@@ -31,6 +30,9 @@ from drkit.repository.locks.locks import Locks
 from drkit.repository.repository import Repository
 from drkit.sources.interface import Cut, SourceUnreadable
 from drkit.stores.interface import Store
+
+if TYPE_CHECKING:
+    from drkit.coordination.interface import Arbiter
 
 RecordGolden = Callable[[], GoldenSet]
 _UNREADABLE_NAMED = 100
@@ -73,7 +75,7 @@ def back_up(
     due: Due,
     *,
     service: str | None,
-    arbiter: Arbiter,
+    arbiter: Arbiter | None,
     stores: Sequence[Store],
     min_copies: int,
     own_files: Mapping[str, bytes],
@@ -86,6 +88,7 @@ def back_up(
 ) -> BackupReport:
     """One new point. A source that cannot be cut keeps its former subtree and cut time.
 
+    `arbiter`: None where there is no service: nobody is asked who serves.
     `locks`: shared ones, where somebody took them before; else they are taken when the sources
     are cut. `foreseen`: what was cut and seen meanwhile. Raises `TooFewCopies` when fewer than
     `min_copies` stores hold the point.
@@ -138,13 +141,15 @@ def back_up(
 
 
 def _epoch(
-    arbiter: Arbiter, service: str | None, state_dir: Path, clock: Clock, emit: Emit
+    arbiter: Arbiter | None, service: str | None, state_dir: Path, clock: Clock, emit: Emit
 ) -> tuple[int, tuple[str, ...]]:
     """The epoch of the role record, read before anything else (R2); while the arbiter is away that
     of the last one read, and the point says so (R1).
     """
-    if service is None:
+    if service is None or arbiter is None:
         return 0, ()
+    from drkit.operations.roles import machine_memory, read_role
+
     seen = read_role(arbiter, service, machine_memory(state_dir), clock)
     epoch = seen.role.epoch if seen.role else 0
     if seen.unconfirmed is None:

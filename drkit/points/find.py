@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from drkit.coordination.interface import RoleRecord
 from drkit.errors import ConfigError, DrkitError, GuardRefused, NoRepository
 from drkit.events import Note
 from drkit.points.point import POINT_FILE, Point, read_point
 from drkit.repository.backup.archive import OWN_FOLDER
 from drkit.repository.format.snapshot import REPAIRED
 from drkit.repository.repository import ListedSnapshot, Repository
+
+if TYPE_CHECKING:
+    from drkit.coordination.interface import RoleRecord
 
 TAG = "drkit"
 

@@ -13,7 +13,6 @@ from drkit.clock import Clock, SystemClock
 from drkit.config.local_paths import with_absolute_paths
 from drkit.config.models import Config
 from drkit.config.sources import WeightsSource
-from drkit.coordination.catalog import open_arbiter
 from drkit.errors import ConfigError
 from drkit.events import Emit
 from drkit.io_policy import READS
@@ -140,6 +139,8 @@ class App:
 
     @cached_property
     def arbiter(self) -> Arbiter:
+        from drkit.coordination.catalog import open_arbiter
+
         return open_arbiter(
             self.config.arbiter,
             stores=self.config.stores,

@@ -79,7 +79,7 @@ def run_backup(
         app.repository,
         todo,
         service=service.name if service else None,
-        arbiter=app.arbiter,
+        arbiter=app.arbiter if service else None,
         stores=app.stores,
         min_copies=app.config.min_copies,
         own_files=app.own_files(),

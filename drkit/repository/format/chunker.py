@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import orjson
 
 from drkit.repository.format.sealing import MasterKey
+
+if TYPE_CHECKING:
+    from pyfastcdc import FastCDC
 
 WINDOW_BYTES = 16 << 20
 _ALGORITHM = "fastcdc-2020"
@@ -44,11 +49,17 @@ class Chunker:
     """Cuts buffers with a secret seed, so that chunk sizes do not tell known files."""
 
     def __init__(self, settings: ChunkerSettings, key: MasterKey) -> None:
+        self._settings = settings
+        self._key = key
+
+    @cached_property
+    def _cdc(self) -> FastCDC:
+        """Made when something is cut: most runs meet small files alone."""
         from pyfastcdc import FastCDC
 
-        self._settings = settings
-        seed = int.from_bytes(key.derive("chunker seed", 8), "little") & (2**63 - 1)
-        self._cdc = FastCDC(
+        settings = self._settings
+        seed = int.from_bytes(self._key.derive("chunker seed", 8), "little") & (2**63 - 1)
+        return FastCDC(
             avg_size=settings.avg_bytes,
             min_size=settings.min_bytes,
             max_size=settings.max_bytes,

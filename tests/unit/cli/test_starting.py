@@ -32,3 +32,22 @@ def test_a_command_that_is_built_alone_imports_no_other(name: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False False\n"
+
+
+def test_what_makes_a_backup_imports_nothing_of_probes_machines_and_arbiters() -> None:
+    code = (
+        "import sys\nimport drkit.cli.repository.backing_up, drkit.wiring.app\n"
+        "print([m for m in sys.modules if m.startswith(('drkit.health', 'drkit.compute', "
+        "'drkit.coordination', 'pyfastcdc'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_no_plugin_of_another_package_takes_part_in_reading_a_configuration() -> None:
+    code = (
+        "import os, sys\nfrom drkit.cli.start import main\nsys.argv = ['drkit', '--version']\n"
+        "try:\n    main()\nfinally:\n    print(os.environ['PYDANTIC_DISABLE_PLUGINS'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("\n__all__\n")

@@ -49,7 +49,9 @@ def run(place: Path, *words: str, status: int = 0) -> list[dict[str, Any]]:
 
 
 def mirrored(place: Path) -> list[str]:
-    return [store for store in ("disk", "copy") if (place / store / "weights/tiny/r1/file.bin").exists()]
+    return [
+        store for store in ("disk", "copy") if (place / store / "weights/tiny/r1/file.bin").exists()
+    ]
 
 
 def test_K6_they_go_from_every_store_once_no_source_has_them(place: Path) -> None:

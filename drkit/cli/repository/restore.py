@@ -71,8 +71,10 @@ def restore(
     from concurrent.futures import ThreadPoolExecutor
 
     with opened(session) as app, ThreadPoolExecutor(1, "open") as beside:
-        # to open a repository takes as long as to import what works on it
+        # to open a repository takes as long as to import what works on it, now or later
         opening = beside.submit(lambda: app.repository_to_read)
+        import drkit.operations.restore
+        import drkit.points.find  # noqa: F401
         from drkit.operations.restore_snapshot import Patterned
         from drkit.repository.restore.place import read_overwrite
         from drkit.repository.restore.restore import RestoreOptions

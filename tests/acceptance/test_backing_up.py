@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
+
+from real_command import said
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -25,19 +24,6 @@ sources:
 """
 
 
-def drkit(folder: Path, *words: str) -> tuple[int, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "drkit", *words],
-        cwd=folder,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-    )
-    return done.returncode, done.stdout
-
-
 def test_what_is_left_out_flagged_and_acknowledged(tmp_path: Path) -> None:
     (tmp_path / "schedules.yaml").write_text(CONFIG)
     (tmp_path / "password").write_text("a password of tests")
@@ -48,14 +34,14 @@ def test_what_is_left_out_flagged_and_acknowledged(tmp_path: Path) -> None:
         (notes / name).write_text("x" * (5000 if name == "large" else 10))
     for number in range(20):
         (notes / f"{number:02}.md").write_text(f"note {number} " * 500)
-    assert drkit(tmp_path, "init")[0] == 0
+    assert said(tmp_path, "init")[0] == 0
 
-    code, out = drkit(tmp_path, "backup", "--exclude", "[a-")
+    code, out = said(tmp_path, "backup", "--exclude", "[a-")
     assert code == 2, out
     assert "[a-" in out
-    code, out = drkit(tmp_path, "backup", "--exclude=*.o", "--exclude-larger-than", "9K", "--json")
+    code, out = said(tmp_path, "backup", "--exclude=*.o", "--exclude-larger-than", "9K", "--json")
     assert code == 0, out
-    code, out = drkit(tmp_path, "ls", "latest")
+    code, out = said(tmp_path, "ls", "latest")
     assert code == 0, out
     assert "/notes/cache/CACHEDIR.TAG" in out
     assert "/notes/19.md" in out
@@ -63,19 +49,19 @@ def test_what_is_left_out_flagged_and_acknowledged(tmp_path: Path) -> None:
 
     for number in range(15):
         (notes / f"{number:02}.md").unlink()
-    code, out = drkit(tmp_path, "backup", "--exclude=*.o", "--json")
+    code, out = said(tmp_path, "backup", "--exclude=*.o", "--json")
     assert code == 25, out
     told = next(json.loads(line) for line in out.splitlines() if '"snapshot_id"' in line)
     assert "notes: 22 files became 7" in told["anomalies"], told
-    code, out = drkit(tmp_path, "status")
+    code, out = said(tmp_path, "status")
     assert code == 25, out
     assert "drkit ack" in out
-    code, out = drkit(tmp_path, "forget", "--keep-last", "1")
+    code, out = said(tmp_path, "forget", "--keep-last", "1")
     assert code == 25, out
-    assert drkit(tmp_path, "ack", "ffff")[0] == 2
-    code, out = drkit(tmp_path, "ack", told["snapshot_id"][:8])
+    assert said(tmp_path, "ack", "ffff")[0] == 2
+    code, out = said(tmp_path, "ack", told["snapshot_id"][:8])
     assert code == 0, out
     assert "near, far" in out
-    assert drkit(tmp_path, "status")[0] == 0
-    code, out = drkit(tmp_path, "backup", "--exclude=*.o")
+    assert said(tmp_path, "status")[0] == 0
+    code, out = said(tmp_path, "backup", "--exclude=*.o")
     assert code == 0, out

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import real_command
 from b2_proxy import B2Proxy
 from gcs_server import GcsServer, serving
 from s3_servers import free_port, make_bucket, moto_url, plain_client, wait_for_port
@@ -49,17 +50,7 @@ class Clouds:
         self._write_schedules(qdrant_url)
 
     def drkit(self, *words: str) -> tuple[int, str]:
-        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        done = subprocess.run(
-            [sys.executable, "-m", "drkit", *words],
-            cwd=self.folder,
-            env={**kept, "PYTHONPATH": str(PROJECT), **self.keys},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=110,
-        )
-        return done.returncode, done.stdout
+        return real_command.said(self.folder, *words, **self.keys)
 
     def done(self, *words: str) -> str:
         code, said = self.drkit(*words)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import real_command
 
 PROJECT = Path(__file__).resolve().parents[2]
 CONFIG = """
@@ -41,16 +42,8 @@ class Here:
             self.run("backup")
 
     def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
-        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         secrets = {"TEST_PASSWORD": "one", "RESTIC_FROM_PASSWORD": "one"}
-        return subprocess.run(
-            [sys.executable, "-m", "drkit", *words],
-            cwd=self.folder,
-            env={**kept, **secrets, "PYTHONPATH": str(PROJECT)},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        return real_command.asked(self.folder, *words, **secrets)
 
     def run(self, *words: str) -> str:
         done = self.ask(*words)
@@ -197,14 +190,8 @@ def test_a_lock_is_waited_for_as_long_as_retry_lock_says(four_points: Path, tmp_
     assert refused.returncode == 11, refused.stdout + refused.stderr
     assert "--retry-lock" in refused.stderr + refused.stdout
     holding.send_signal(signal.SIGHUP)  # as `restic unlock` asks whether the holder lives
-    waiting = subprocess.Popen(
-        [sys.executable, "-m", "drkit", "prune", "--retry-lock", "60s"],
-        cwd=here.folder,
-        env={**os.environ, "PYTHONPATH": str(PROJECT), "TEST_PASSWORD": "one"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    patient = ("prune", "--retry-lock", "60s")
+    waiting = real_command.start(here.folder, *patient, TEST_PASSWORD="one")
     assert waiting.stdout is not None
     for line in waiting.stdout:
         if "trying again" in line:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from real_command import said
 
 PROJECT = Path(__file__).resolve().parents[2]
 SCHEDULES = """
@@ -37,17 +35,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def doctor(folder: Path, *words: str, **environ: str) -> tuple[int, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "drkit", "doctor", *words],
-        cwd=folder,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), **environ},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=100,
-    )
-    assert "planted" not in done.stdout
-    return done.returncode, done.stdout
+    status, text = said(folder, "doctor", *words, **environ)
+    assert "planted" not in text
+    return status, text
 
 
 def test_a_sound_store_ends_with_0_and_keeps_nothing_of_the_probe(folder: Path) -> None:

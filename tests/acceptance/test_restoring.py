@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import real_command
 
 PROJECT = Path(__file__).resolve().parents[2]
 CONFIG = """
@@ -28,14 +27,7 @@ class Here:
         self.folder = folder
 
     def ask(self, *words: str) -> tuple[int, str]:
-        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        done = subprocess.run(
-            [sys.executable, "-m", "drkit", *words],
-            cwd=self.folder,
-            env={**kept, "TEST_PASSWORD": "one", "PYTHONPATH": str(PROJECT)},
-            capture_output=True,
-            text=True,
-        )
+        done = real_command.asked(self.folder, *words, TEST_PASSWORD="one")
         return done.returncode, done.stdout + done.stderr
 
     def files(self, below: str) -> set[str]:

@@ -33,6 +33,7 @@ class Base:
         self.g = guards
         self.bounds = bounds
         self.idle_pcs = ("",) * len(guards.names)
+        self._bare: dict[Run, Run] = {}
 
     # parts
 

@@ -9,7 +9,11 @@ import time
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
+from failover_model.alike import Alike
+from failover_model.budget import Budget
 from failover_model.guards import Guards
 from failover_model.parts import Arbiter, Bounds, Broken, Left, Mind, Proc, State, World
 from failover_model.undoing import Providing
@@ -17,9 +21,11 @@ from failover_model.watching import Watching
 
 LONGEST_WALK = 150
 WAITING = ("NEEDS_OPERATOR", "ROLLBACK_FAILED")
+_BITS = 20
+_MASK = (1 << _BITS) - 1
 
 
-class Model(Watching, Providing):
+class Model(Watching, Providing, Alike):
     def first(self) -> State:
         b = self.bounds
         left = Left(
@@ -49,49 +55,15 @@ class Model(Watching, Providing):
         yield from self.world(s)
         yield from self.time(s)
 
-    def mirrored(self, s: State) -> State:
-        """The two drkits with their places changed: the same state, where they share all."""
-        a, left = s.arbiter, s.left
-        lease = None if a.lease is None else (1 - a.lease[0], a.lease[1])
-        sent = tuple(
-            each
-            if each.sender < 0
-            else each._replace(
-                sender=1 - each.sender,
-                waiter=None if each.waiter is None else (1 - each.waiter[0], each.waiter[1]),
-            )
-            for each in s.world.sent
-        )
-        return State(
-            s.world._replace(sent=tuple(sorted(sent, key=repr))) if sent else s.world,
-            a._replace(lease=lease, seen=(a.seen[1], a.seen[0])),
-            tuple(
-                run if run.claim is None else run._replace(claim=1 - run.claim) for run in s.runs
-            ),
-            (s.procs[1], s.procs[0]),
-            s.mind,
-            left._replace(crashes=(left.crashes[1], left.crashes[0])),
-        )
-
-    def leans(self, s: State, d: int) -> int:
-        """Tells the two drkits apart, whichever is called the first."""
-        lease = s.arbiter.lease is not None and s.arbiter.lease[0] == d
-        claims = tuple(run.claim == d for run in s.runs)
-        sent = tuple((each.kind, each.arg, each.life, each.sender == d) for each in s.world.sent)
-        return hash((s.procs[d], s.arbiter.seen[d], s.left.crashes[d], lease, claims, sent))
-
-    def canonical(self, s: State) -> tuple[State, bool]:
-        if self.bounds.shared and self.leans(s, 0) > self.leans(s, 1):
-            return self.mirrored(s), True
-        return s, False
-
 
 @dataclass(slots=True)
 class Found:
-    """What a search saw. `trace`: the fewest steps to `broken`, in words."""
+    """What a search saw. `states`: whatever is left in them; `lefts`: each with everything that may
+    be left in it. `trace`: the fewest steps to `broken`, in words."""
 
     bounds: Bounds
     states: int = 0
+    lefts: int = 0
     moves: int = 0
     depth: int = 0
     seconds: float = 0.0
@@ -102,7 +74,8 @@ class Found:
     def __str__(self) -> str:
         how = "all" if self.whole else "stopped after"
         text = (
-            f"{how} {self.states:,} states, {self.moves:,} moves, depth {self.depth}, "
+            f"{how} {self.states:,} states ({self.lefts:,} with what may still happen), "
+            f"{self.moves:,} moves, depth {self.depth}, "
             f"{self.seconds:.1f} s"
         )
         if self.broken:
@@ -115,11 +88,11 @@ def search(
     bounds: Bounds, *, most_states: int = 10**9, most_s: float = 1e9, graph: bool = False
 ) -> Found:
     """Every state that can be reached, until a rule breaks. `graph`: dead ends are looked for too:
-    states with an open run from which it can neither end nor wait for an operator.
+    states with an open run that neither ends nor waits for an operator if nothing more happens.
     """
     gc.disable()  # millions of tuples without a cycle: looking through them takes most of the time
     try:
-        return _Search(bounds).run(most_states, time.monotonic() + most_s, graph)
+        return Search(bounds).run(most_states, most_s, graph)
     finally:
         gc.enable()
 
@@ -147,110 +120,206 @@ def walks(bounds: Bounds, *, number: int, seed: int) -> Found:
     return found
 
 
-class _Search:
+@dataclass
+class _BrokenAt(Exception):
+    """In state `n`, with something left that is in `payers` (-1: anything)."""
+
+    n: int
+    payers: int
+    label: str
+    broken: Broken
+
+
+class Search:
+    """States are numbered as they are met, without what is left; of each are kept its moves, and
+    the set of what may still be left in it (`Budget`), which grows until it grows no more."""
+
     def __init__(self, bounds: Bounds) -> None:
         self.model = Model(Guards(bounds), bounds)
+        self.budget = Budget(bounds)
         self.found = Found(bounds)
-        self.number: dict[State, int] = {}
-        # Of each state: the one it was first reached from, in which words, and under other names?
-        self.parents, self.words, self.flips = array("l"), array("l"), bytearray()
-        self.spoken: dict[str, int] = {}
-        self.parts: dict[object, object] = {}
-        self.edges = (array("l"), array("l"))
+        self.numbers: tuple[dict[Any, int], ...] = ({}, {}, {}, {}, {})
+        self.parts: tuple[list[Any], ...] = ([], [], [], [], [])
+        self.number: dict[int, int] = {}
+        self.packed: list[int] = []
+        self.reached: list[int] = []
+        # Where the moves of each state begin: to which states, at which price (-1 is their end);
+        # odd, where the drkits change names.
+        self.first, self.expanded = array("q"), array("i")
+        self.targets, self.prices = array("i"), array("i")
+        self.threats: dict[int, list[tuple[int, str, Broken]]] = {}
 
-    def run(self, most_states: int, end_s: float, graph: bool) -> Found:
+    def run(self, most_states: int = 10**9, most_s: float = 1e9, graph: bool = False) -> Found:
         found, started = self.found, time.monotonic()
-        level = [self.reached(self.model.canonical(self.model.first())[0], 0, "", False)]
-        while level and found.broken is None and found.whole:
-            following: list[State] = []
-            for s in level:
-                self.expand(s, following, graph)
-                if found.broken is not None:
-                    break
-                if len(self.number) > most_states or time.monotonic() > end_s:
+        try:
+            for depth, level in enumerate(self.levels()):
+                found.depth = depth
+                if len(self.expanded) > most_states or time.monotonic() > started + most_s:
                     found.whole = False
                     break
-            else:
-                found.depth += bool(following)
-                level = following
-        found.states = len(self.number)
+                del level
+        except _BrokenAt as at:
+            self.tell(at)
+        found.states, found.moves = len(self.expanded), len(self.targets) - len(self.expanded)
+        found.lefts = sum(lefts.bit_count() for lefts in self.reached)
         if graph and found.whole and found.broken is None:
             self.look_for_dead_ends()
         found.seconds = time.monotonic() - started
         return found
 
-    def expand(self, s: State, following: list[State], graph: bool) -> None:
-        n, found = self.number[s], self.found
-        label = "nothing was done yet"
+    def levels(self) -> Iterator[dict[int, int]]:
+        """For each number of moves the states that so many lead to, and what may then be left that
+        could not be before. Whoever asks for the next changes nothing in the last."""
+        first = self.model.first()
+        start = self.met(self.model.canonical(first)[0])
+        level = {start: self.budget.within(first.left)}
+        self.reached = [0] * len(self.packed)
+        self.reached[start] = level[start]
+        swapped, paid, reached = self.budget.swapped, self.budget.prices, self.reached
+        while level:
+            yield level
+            following: dict[int, int] = {}
+            for n, lefts in level.items():
+                if self.first[n] < 0:
+                    self.expand(n, lefts)
+                elif n in self.threats:
+                    self.look_at_threats(n, lefts)
+                at = self.first[n]
+                while (target := self.targets[at]) >= 0:
+                    price = self.prices[at]
+                    at += 1
+                    by, payers = paid[price >> 1]
+                    some = (lefts & payers) >> by
+                    if not some:
+                        continue
+                    if price & 1:
+                        some = swapped(some)
+                    known = reached[target]
+                    if more := some & ~known:
+                        reached[target] = known | more
+                        following[target] = following.get(target, 0) | more
+            level = following
+
+    def expand(self, n: int, lefts: int) -> None:
+        first, label = len(self.targets), "nothing was done yet"
         try:
-            for label, after, broken in self.model.moves(s):
-                found.moves += 1
+            for label, after, broken in self.model.moves(self.state(n)):
+                price = self.budget.price(after.left)
                 if broken is not None:
-                    self.break_at(n, label, broken)
-                    return
+                    self.threats.setdefault(n, []).append((price, label, broken))
+                    continue
                 after, flipped = self.model.canonical(after)
-                if after not in self.number:
-                    following.append(self.reached(after, n, label, flipped))
-                if graph:
-                    self.edges[0].append(n)
-                    self.edges[1].append(self.number[after])
+                self.targets.append(self.met(after))
+                self.prices.append(price << 1 | flipped)
         except ValueError as error:
-            self.break_at(n, f"after: {label}", Broken("handler", str(error)))
+            raise _BrokenAt(n, -1, f"after: {label}", Broken("handler", str(error))) from None
+        self.targets.append(-1)
+        self.prices.append(-1)
+        self.first[n] = first
+        self.expanded.append(n)
+        if n in self.threats:
+            self.look_at_threats(n, lefts)
 
-    def reached(self, s: State, parent: int, label: str, flipped: bool) -> State:
-        s = State(*[self.parts.setdefault(part, part) for part in s])  # type: ignore[arg-type]
-        self.number[s] = len(self.number)
-        self.parents.append(parent)
-        self.words.append(self.spoken.setdefault(label, len(self.spoken)))
-        self.flips.append(flipped)
-        return s
+    def look_at_threats(self, n: int, lefts: int) -> None:
+        for price, label, broken in self.threats[n]:
+            if self.budget.paid(lefts, price):
+                raise _BrokenAt(n, self.budget.prices[price][1], label, broken)
 
-    def break_at(self, n: int, label: str, broken: Broken) -> None:
-        *steps, last, why = [*self.way_to(n), label, broken.why]
-        swapped = self.swapped(n)
-        self.found.depth += 1
-        self.found.trace = [*steps, _called(last, swapped)]
-        self.found.broken = Broken(broken.rule, _called(why, swapped))
+    def met(self, s: State) -> int:
+        """The number of `s`, whatever is left in it."""
+        packed = 0
+        for part, numbers, parts in zip(s, self.numbers, self.parts, strict=False):
+            if (number := numbers.get(part)) is None:
+                number = numbers[part] = len(parts)
+                parts.append(part)
+            packed = packed << _BITS | number
+        if (n := self.number.get(packed)) is None:
+            n = self.number[packed] = len(self.packed)
+            self.packed.append(packed)
+            self.reached.append(0)
+            self.first.append(-1)
+        return n
 
-    def back_from(self, n: int) -> list[int]:
-        way = []
-        while n:
-            way.append(n)
-            n = self.parents[n]
-        return way[::-1]
+    def state(self, n: int) -> State:
+        packed, parts = self.packed[n], []
+        for each in reversed(self.parts):
+            parts.append(each[packed & _MASK])
+            packed >>= _BITS
+        return State(*reversed(parts), self.budget.most)
 
-    def swapped(self, n: int) -> bool:
-        return bool(sum(self.flips[each] for each in self.back_from(n)) % 2)
+    # the way to what is broken
 
-    def way_to(self, n: int) -> list[str]:
-        """The fewest steps to state `n`, in which each drkit is called by one name throughout."""
-        spoken, steps, swapped = list(self.spoken), [], False
-        for each in self.back_from(n):
-            steps.append(_called(spoken[self.words[each]], swapped))
-            swapped ^= bool(self.flips[each])
-        return steps
+    def tell(self, at: _BrokenAt) -> None:
+        """The fewest moves to it, in which each drkit is called by one name throughout."""
+        way: list[tuple[int, int]] = []
+        wanted, n = at.payers, at.n
+        for level in reversed(self.levels_before(at)):
+            source, price = self.came_from(level, n, wanted)
+            way.append((source, n))
+            by, payers = self.budget.prices[price >> 1]
+            wanted = self.budget.swapped(wanted) if price & 1 else wanted
+            wanted, n = wanted << by & payers & level[source], source
+        steps, swapped = [], False
+        for source, target in reversed(way):
+            for label, after, broken in self.model.moves(self.state(source)):
+                after, flipped = self.model.canonical(after)
+                if broken is None and self.met(after) == target:
+                    steps.append(_called(label, swapped))
+                    swapped ^= flipped
+                    break
+        self.found.depth = len(steps) + 1
+        self.found.trace = [*steps, _called(at.label, swapped)]
+        self.found.broken = Broken(at.broken.rule, _called(at.broken.why, swapped))
+
+    def levels_before(self, at: _BrokenAt) -> list[dict[int, int]]:
+        """Those before the one that `at` broke in, over again; the last is that one's sources."""
+        before: list[dict[int, int]] = []
+        for level in self.levels():
+            if level.get(at.n, 0) & at.payers:
+                at.payers &= level[at.n]
+                return before
+            before.append(level)
+        raise AssertionError("what broke was not met again")
+
+    def came_from(self, level: dict[int, int], n: int, wanted: int) -> tuple[int, int]:
+        """A state of `level`, and the price, from which `n` is reached with one of `wanted`."""
+        for source, lefts in level.items():
+            for target, price in self.moves_of(source):
+                if target == n:
+                    some = self.budget.paid(lefts, price >> 1)
+                    if (self.budget.swapped(some) if price & 1 else some) & wanted:
+                        return source, price
+        raise AssertionError("nothing led to it")
+
+    def moves_of(self, n: int) -> Iterator[tuple[int, int]]:
+        at = self.first[n]
+        while at >= 0 and self.targets[at] >= 0:
+            yield self.targets[at], self.prices[at]
+            at += 1
 
     def look_for_dead_ends(self) -> None:
-        """Backwards from every state in which no run is open, or one waits for an operator."""
-        before: dict[int, list[int]] = {}
-        for source, target in zip(*self.edges, strict=True):
-            before.setdefault(target, []).append(source)
+        """Backwards from every state in which no run is open, or one waits for an operator, along
+        moves that cost nothing: whatever is left, and if nothing more happens."""
+        counts = np.diff([*(self.first[n] for n in self.expanded), len(self.targets)])
+        sources = np.repeat(np.frombuffer(self.expanded, np.int32), counts)
+        targets, prices = (
+            np.frombuffer(self.targets, np.int32),
+            np.frombuffer(self.prices, np.int32),
+        )
+        free = np.array([by == 0 for by, _ in self.budget.prices])
+        kept = (targets >= 0) & free[prices >> 1]
+        sources, targets = sources[kept], targets[kept]
         ended = self.model.g.ended
         good = [
-            n
-            for s, n in self.number.items()
-            if all(run.state in ended or run.state in WAITING for run in s.runs)
+            all(run.state in ended or run.state in WAITING for run in runs)
+            for runs in self.parts[2]
         ]
-        alive = bytearray(len(self.number))
-        while good:
-            n = good.pop()
-            if not alive[n]:
-                alive[n] = 1
-                good += [each for each in before.get(n, ()) if not alive[each]]
-        dead = [n for n in range(len(alive)) if not alive[n]]
-        if dead:
-            self.found.broken = Broken("dead end", f"{len(dead)} states lead nowhere")
-            self.found.trace = self.way_to(dead[0])
+        shift = 2 * _BITS
+        alive = np.array([good[packed >> shift & _MASK] for packed in self.packed])
+        while (more := sources[alive[targets] & ~alive[sources]]).size:
+            alive[more] = True
+        if dead := [n for n in self.expanded if not alive[n]]:
+            self.tell(_BrokenAt(dead[0], -1, "", Broken("dead end", f"{len(dead)} lead nowhere")))
 
 
 _NAMES = re.compile(r"(drkit|machine) ([01])")

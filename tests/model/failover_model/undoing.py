@@ -121,15 +121,17 @@ class Undoing(Running):
 
     def undo_answered(self, s: State, d: int, kind: str, how: str, label: str) -> Moves:
         p = s.procs[d]
-        assert p.run is not None and p.undo is not None
-        i = p.undo[0]
+        assert p.run is not None
         if s.runs[p.run].claim != d:
             yield (
                 f"{label}, and drkit {d} may not write it down",
                 self.end(s, d, release=True),
                 None,
             )
-        elif how != "ok":
+            return
+        assert p.undo is not None
+        i = p.undo[0]
+        if how != "ok":
             yield f"{label}; it cannot be undone", self.stuck(s, d, i), None
         elif kind == "destroy":
             yield label, self.proc(s, d, undo=(i, "K0")), None

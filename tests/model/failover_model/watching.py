@@ -151,9 +151,10 @@ class Watching(Base):
     def world(self, s: State) -> Moves:
         """The primary fails and comes back where somebody could see it: else it is the same."""
         w, left = s.world, s.left
-        seen = not any(p.run is not None for p in s.procs) or any(
-            p.phase == "undo" for p in s.procs
-        )
+        acting = [
+            p for d, p in enumerate(s.procs) if p.run is not None and s.runs[p.run].claim == d
+        ]
+        seen = not acting or any(p.phase == "undo" for p in acting)
         if w.primary and left.falls and seen:
             yield (
                 "the primary fails",

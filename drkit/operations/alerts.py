@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from drkit.clock import Clock
-from drkit.health.limits import Change, Limit, Standing, judge_all
-from drkit.health.window import Measure
+from drkit.health.measures.limits import Change, Limit, Standing, judge_all
+from drkit.health.measures.window import Measure
 from drkit.observers.interface import Alert, Observer, alert_json
 from drkit.observers.tell import tell
 from drkit.state.audit import AuditLog

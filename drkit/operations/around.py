@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from drkit.clock import Clock
+from drkit.health.around.readings import Reader, Reading, take
 from drkit.health.interface import Memory, ProbeResult, Verdict
-from drkit.health.readings import Reader, Reading, take
-from drkit.health.window import Value
+from drkit.health.measures.window import Value
 
 _SLACK_S = 5.0
 

@@ -12,7 +12,7 @@ from drkit.coordination.decision import DecisionEvent, Facts
 from drkit.coordination.decisions import DecisionRecord, Decisions
 from drkit.errors import ConfigError
 from drkit.health.interface import ServiceHealth, ServiceState
-from drkit.health.witness import Voice
+from drkit.health.witness.asking import Voice
 from drkit.operations.standby import StandbyProof
 from drkit.runs.journal.journal import Journal
 from drkit.runs.journal.opening import read_standing

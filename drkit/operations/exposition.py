@@ -7,8 +7,8 @@ from datetime import datetime
 from pathlib import Path
 
 from drkit.health.interface import ProbeResult, ServiceHealth, ServiceState, Verdict
-from drkit.health.limits import Standing
-from drkit.health.window import Measure, Value
+from drkit.health.measures.limits import Standing
+from drkit.health.measures.window import Measure, Value
 from drkit.stores.durable import write_file
 
 

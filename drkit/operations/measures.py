@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from drkit.health.default_limits import metric_of
-from drkit.health.history import availability
+from drkit.health.around.readings import Reading
 from drkit.health.interface import Observation, ServiceHealth, ServiceState, Verdict
-from drkit.health.limits import shown
-from drkit.health.readings import Reading
-from drkit.health.scrape import Scrape
-from drkit.health.window import (
+from drkit.health.measures.default_limits import metric_of
+from drkit.health.measures.history import availability
+from drkit.health.measures.limits import shown
+from drkit.health.measures.window import (
     Measure,
     NotMeasured,
     Value,
@@ -23,6 +22,7 @@ from drkit.health.window import (
     stalled_s,
     within,
 )
+from drkit.health.scrape import Scrape
 
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 _HOURS = {"1h": 1, "24h": 24, "30d": 720}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from drkit.clock import Clock
 from drkit.coordination.interface import Arbiter, ArbiterUnreachable, RoleRecord
-from drkit.health.file_memory import FileMemory
 from drkit.health.interface import Memory
+from drkit.health.witness.file_memory import FileMemory
 
 
 @dataclass(frozen=True, slots=True)

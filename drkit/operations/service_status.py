@@ -12,7 +12,7 @@ from drkit.coordination.decisions import DecisionRecord
 from drkit.coordination.hold import HoldNote
 from drkit.coordination.interface import ArbiterProof, Holding
 from drkit.health.interface import ServiceHealth
-from drkit.health.witness import Heard
+from drkit.health.witness.asking import Heard
 from drkit.operations.decide import Pause
 from drkit.operations.roles import SeenRole
 from drkit.operations.standby import StandbyProof

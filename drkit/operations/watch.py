@@ -13,9 +13,9 @@ from drkit.clock import Clock
 from drkit.compute.interface import Endpoint
 from drkit.config.decide import Decide
 from drkit.config.places import Probe
-from drkit.health.history import scrapes_from, with_round, with_scrape
 from drkit.health.interface import Memory, Observation, Prober, ServiceHealth, ServiceState
-from drkit.health.look import Reach, look
+from drkit.health.measures.history import scrapes_from, with_round, with_scrape
+from drkit.health.probes.look import Reach, look
 from drkit.health.record import health_from, health_json
 from drkit.health.scrape import Scrape
 from drkit.health.table import advance, signal_of
@@ -91,7 +91,7 @@ class Watch:
         return scrapes_from(kept.get("rows"), self.clock.elapsed_s())
 
     def tallies(self) -> object:
-        """How often the service answered, for `drkit.health.history.availability`."""
+        """How often the service answered, for `drkit.health.measures.history.availability`."""
         return self.memory.recall(f"rounds/{self.service}")
 
     def _keep(self, observation: Observation) -> None:

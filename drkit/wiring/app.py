@@ -196,7 +196,7 @@ class App:
 
     @cached_property
     def prober(self) -> Prober:
-        from drkit.health.probes import HttpProber
+        from drkit.health.probes.round import HttpProber
 
         service = self.config.service
         return HttpProber(

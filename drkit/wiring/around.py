@@ -12,17 +12,17 @@ from drkit.compute.interface import Endpoint
 from drkit.config.places import GatewayStats, HttpGatewaySwitch, Service
 from drkit.config.sources import QdrantSource, TreeSource
 from drkit.errors import DrkitError
-from drkit.health.canary import QdrantCanary
-from drkit.health.default_limits import limits_of
-from drkit.health.exporters import StatsFields, read_gpu, read_stats
-from drkit.health.history import scrapes_from, with_scrape
+from drkit.health.around.canary import QdrantCanary
+from drkit.health.around.exporters import StatsFields, read_gpu, read_stats
+from drkit.health.around.places import read_provider, read_store, read_tree
+from drkit.health.around.readings import Reader, Reading, not_measured
+from drkit.health.around.tls import read_tls
 from drkit.health.interface import Memory
-from drkit.health.limits import Standing
-from drkit.health.places import read_provider, read_store, read_tree
-from drkit.health.readings import Reader, Reading, not_measured
+from drkit.health.measures.default_limits import limits_of
+from drkit.health.measures.history import scrapes_from, with_scrape
+from drkit.health.measures.limits import Standing
+from drkit.health.measures.window import Measure
 from drkit.health.scrape import Scrape
-from drkit.health.tls import read_tls
-from drkit.health.window import Measure
 from drkit.observers.catalog import open_observer
 from drkit.observers.interface import Alert
 from drkit.operations.alerts import AlertBook, Told

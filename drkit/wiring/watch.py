@@ -11,11 +11,11 @@ from drkit.config.places import Service
 from drkit.coordination.decision import Facts
 from drkit.coordination.decisions import Decisions
 from drkit.errors import ConfigError
-from drkit.health.file_memory import FileMemory
 from drkit.health.interface import ServiceHealth
+from drkit.health.probes.reference import reach
 from drkit.health.record import health_from
-from drkit.health.reference import reach
-from drkit.health.witness import Heard
+from drkit.health.witness.asking import Heard
+from drkit.health.witness.file_memory import FileMemory
 from drkit.operations import decide
 from drkit.operations.decide import Elsewhere, facts_now
 from drkit.operations.roles import SeenRole, last_site, machine_memory, read_role

@@ -14,14 +14,14 @@ from drkit.clock import Clock
 from drkit.config.witness import WitnessConfig, WitnessTarget
 from drkit.errors import ConfigError, DrkitError
 from drkit.events import Emit, Note
-from drkit.health.file_memory import FileMemory
 from drkit.health.interface import ServiceState
-from drkit.health.probes import HttpProber
-from drkit.health.reference import reach
-from drkit.health.sentry import Sentry
-from drkit.health.signing import SigningKey, open_signing_key
-from drkit.health.witness import Heard, Voice, WitnessPlace, hear
-from drkit.health.witness_server import WitnessServer
+from drkit.health.probes.reference import reach
+from drkit.health.probes.round import HttpProber
+from drkit.health.witness.asking import Heard, Voice, WitnessPlace, hear
+from drkit.health.witness.file_memory import FileMemory
+from drkit.health.witness.sentry import Sentry
+from drkit.health.witness.server import WitnessServer
+from drkit.health.witness.signing import SigningKey, open_signing_key
 from drkit.secrets.catalog import open_secrets
 from drkit.secrets.interface import Secrets
 from drkit.wiring.app import App, parse_endpoint

@@ -4,8 +4,8 @@ import pytest
 from source_tree import imports
 
 ON_THEIR_WAY = (
-    "drkit/health/limits.py",
-    "drkit/health/default_limits.py",
+    "drkit/health/measures/limits.py",
+    "drkit/health/measures/default_limits.py",
     "drkit/operations/alerts.py",
     "drkit/operations/around.py",
     "drkit/operations/measures.py",

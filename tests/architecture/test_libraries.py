@@ -11,7 +11,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "boto3": ("drkit/aws.py",),
     "botocore": ("drkit/aws.py",),
     "cryptography": (
-        "drkit/health/signing.py",
+        "drkit/health/witness/signing.py",
         "drkit/mirror/ticket.py",
         "drkit/repository/format/sealing.py",
     ),

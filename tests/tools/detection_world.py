@@ -19,9 +19,9 @@ from drkit.config.places import Probe
 from drkit.coordination.decision import Decision, DecisionEvent, DecisionState, decide
 from drkit.health.interface import Observation, ProbeResult, ServiceHealth, ServiceState, Verdict
 from drkit.health.memory import observation
-from drkit.health.sentry import word_of
-from drkit.health.statement import Word
 from drkit.health.table import advance
+from drkit.health.witness.sentry import word_of
+from drkit.health.witness.statement import Word
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 URL = "http://192.0.2.1:8000"

@@ -12,7 +12,7 @@ import pytest
 from simulated_threads import Dead, MachineClock, Process, Task
 from sqlalchemy import Connection
 
-from drkit.health.witness import Voice
+from drkit.health.witness.asking import Voice
 from drkit.runs.book.plan import Plan
 from drkit.runs.journal import journal
 from drkit.runs.journal.journal import Journal

@@ -12,7 +12,7 @@ from typing import Any
 from run_story import Story
 from run_world import World
 
-from drkit.health.witness import Voice
+from drkit.health.witness.asking import Voice
 from drkit.runs.records import Ask, RunState
 from drkit.traffic.interface import Setting
 

@@ -26,8 +26,8 @@ def show_round(
     """
     from drkit.errors import DrkitError
     from drkit.events import Note
-    from drkit.health.default_limits import METRICS
     from drkit.health.interface import Verdict
+    from drkit.health.measures.default_limits import METRICS
     from drkit.observers.interface import alert_json
     from drkit.operations.measures import measure_values
     from drkit.wiring.around import attend

@@ -14,9 +14,9 @@ from drkit import http_client
 from drkit.clock import SystemClock
 from drkit.events import discard
 from drkit.health import ask
-from drkit.health.canary import QdrantCanary
-from drkit.health.file_memory import FileMemory
+from drkit.health.around.canary import QdrantCanary
 from drkit.health.interface import Verdict
+from drkit.health.witness.file_memory import FileMemory
 from drkit.sources import qdrant_rest
 from drkit.sources.qdrant import QdrantServer
 from drkit.sources.qdrant_rest import QdrantRest

@@ -16,12 +16,12 @@ from certificates import certificate
 from raw_server import Talk
 
 from drkit.clock import SystemClock
-from drkit.health import tls
-from drkit.health.canary import QdrantCanary
-from drkit.health.file_memory import FileMemory
+from drkit.health.around import tls
+from drkit.health.around.canary import QdrantCanary
+from drkit.health.around.tls import read_tls, split_place
 from drkit.health.interface import ProbeResult
-from drkit.health.tls import read_tls, split_place
-from drkit.health.window import Value
+from drkit.health.measures.window import Value
+from drkit.health.witness.file_memory import FileMemory
 
 
 @contextmanager

@@ -14,8 +14,8 @@ from drkit.clock import SystemClock
 from drkit.compute.interface import Endpoint
 from drkit.health.dialects import DIALECTS
 from drkit.health.interface import Verdict
-from drkit.health.probes import HttpProber
-from drkit.health.window import NotMeasured, Value, newest, quantile, rate, share
+from drkit.health.measures.window import NotMeasured, Value, newest, quantile, rate, share
+from drkit.health.probes.round import HttpProber
 
 
 def buckets(name: str, labels: str, counts: tuple[int, int, int]) -> str:
@@ -210,7 +210,7 @@ def test_llama_cpp_that_still_loads_is_not_alive() -> None:
 def test_H2_a_front_end_that_is_slow_under_load_is_no_outage(monkeypatch) -> None:
     import time
 
-    from drkit.health import probes
+    from drkit.health.probes import round as probes
     from drkit.io_policy import Deadline
 
     class Slow(Documented):

@@ -9,7 +9,7 @@ from model_servers import MODEL, Server, serving
 from drkit.clock import SystemClock
 from drkit.compute.interface import Endpoint
 from drkit.health.interface import Observation, Verdict
-from drkit.health.probes import HttpProber
+from drkit.health.probes.round import HttpProber
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from answering import FAILED, NOT_MEASURED, NOW, PASSED, answering, at, says
 from drkit.clock import ManualClock, SystemClock
 from drkit.compute.interface import ComputeError, Endpoint, Fault, Instance, InstanceState, Offer
 from drkit.errors import PlaceError
-from drkit.health.exporters import StatsFields, read_gpu, read_stats
-from drkit.health.file_memory import FileMemory
-from drkit.health.places import read_provider, read_store, read_tree
-from drkit.health.readings import Reading, failed, not_measured, passed, take
-from drkit.health.window import Value
+from drkit.health.around.exporters import StatsFields, read_gpu, read_stats
+from drkit.health.around.places import read_provider, read_store, read_tree
+from drkit.health.around.readings import Reading, failed, not_measured, passed, take
+from drkit.health.measures.window import Value
+from drkit.health.witness.file_memory import FileMemory
 from drkit.operations.around import look_around
 from drkit.stores.interface import StoreUnreachable
 from drkit.stores.memory import MemoryStore

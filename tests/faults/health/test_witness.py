@@ -26,14 +26,14 @@ from drkit.compute.interface import Endpoint
 from drkit.config.models import Config
 from drkit.config.places import Probe
 from drkit.events import discard
-from drkit.health.file_memory import FileMemory
 from drkit.health.interface import ProbeResult, Verdict
 from drkit.health.memory import MemoryProber
-from drkit.health.sentry import Sentry
-from drkit.health.signing import SigningKey, open_signing_key
-from drkit.health.statement import signed
-from drkit.health.witness import Heard, Voice, WitnessPlace, hear
-from drkit.health.witness_server import Allowance, WitnessServer
+from drkit.health.witness.asking import Heard, Voice, WitnessPlace, hear
+from drkit.health.witness.file_memory import FileMemory
+from drkit.health.witness.sentry import Sentry
+from drkit.health.witness.server import Allowance, WitnessServer
+from drkit.health.witness.signing import SigningKey, open_signing_key
+from drkit.health.witness.statement import signed
 from drkit.io_policy import Deadline
 from drkit.wiring import App
 from drkit.wiring.witness import hear_witnesses

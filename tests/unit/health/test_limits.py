@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from drkit.config.alerts import LimitConfig
 from drkit.errors import ConfigError
-from drkit.health.default_limits import DEFAULTS, METRICS, failing, limits_of
-from drkit.health.limits import FORGOTTEN_AFTER_S, Limit, Standing, judge, judge_all, shown
-from drkit.health.window import Measure, NotMeasured, Value
+from drkit.health.measures.default_limits import DEFAULTS, METRICS, failing, limits_of
+from drkit.health.measures.limits import FORGOTTEN_AFTER_S, Limit, Standing, judge, judge_all, shown
+from drkit.health.measures.window import Measure, NotMeasured, Value
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 P95 = Limit("p95", "ttft_p95", True, 0.5, 0.4, 120, "warning", 20, "s")

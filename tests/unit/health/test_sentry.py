@@ -12,12 +12,12 @@ from drkit.clock import ManualClock
 from drkit.compute.interface import Endpoint
 from drkit.config.places import Probe
 from drkit.errors import ConfigError
-from drkit.health.file_memory import FileMemory
 from drkit.health.interface import ProbeResult, ServiceHealth, ServiceState, Verdict
 from drkit.health.memory import MemoryProber
-from drkit.health.sentry import Sentry, word_of
-from drkit.health.signing import SigningKey, is_signed_by, open_signing_key
-from drkit.health.statement import MOST_ROUNDS, Untrustworthy, Word, opened, signed
+from drkit.health.witness.file_memory import FileMemory
+from drkit.health.witness.sentry import Sentry, word_of
+from drkit.health.witness.signing import SigningKey, is_signed_by, open_signing_key
+from drkit.health.witness.statement import MOST_ROUNDS, Untrustworthy, Word, opened, signed
 
 ENDPOINT = Endpoint("http", "192.0.2.1", 8000)
 NONCE = "ab" * 16

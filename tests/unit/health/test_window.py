@@ -13,16 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drkit.health.history import (
+from drkit.health.measures.history import (
     MOST_SCRAPES,
     availability,
     scrapes_from,
     with_round,
     with_scrape,
 )
-from drkit.health.scrape import Histogram, Scrape, families, moved, read_scrape
-from drkit.health.table import Signal
-from drkit.health.window import (
+from drkit.health.measures.window import (
     NotMeasured,
     Value,
     newest,
@@ -32,6 +30,8 @@ from drkit.health.window import (
     stalled_s,
     within,
 )
+from drkit.health.scrape import Histogram, Scrape, families, moved, read_scrape
+from drkit.health.table import Signal
 
 BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, math.inf)
 NOW = datetime(2026, 5, 4, 12, 30, tzinfo=UTC)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from drkit.clock import ManualClock
-from drkit.health.limits import Limit
-from drkit.health.window import NotMeasured, Value
+from drkit.health.measures.limits import Limit
+from drkit.health.measures.window import NotMeasured, Value
 from drkit.observers.memory import MemoryObserver
 from drkit.operations import alerts as alerts_module
 from drkit.operations.alerts import GIVEN_UP_AFTER, AlertBook, Told

@@ -10,10 +10,10 @@ from drkit.clock import ManualClock
 from drkit.compute.interface import Endpoint
 from drkit.config.decide import Decide
 from drkit.config.places import Probe
-from drkit.health.file_memory import FileMemory
 from drkit.health.interface import Observation, ProbeResult, ServiceState, Verdict
 from drkit.health.memory import MemoryProber
 from drkit.health.scrape import Scrape
+from drkit.health.witness.file_memory import FileMemory
 from drkit.operations.watch import Watch
 
 ENDPOINT = Endpoint("http", "192.0.2.1", 8000)

@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 from prometheus_client.parser import text_string_to_metric_families
 
 from drkit.clock import ManualClock
-from drkit.health.default_limits import DEFAULTS, METRICS, limits_of
-from drkit.health.history import with_round
+from drkit.health.around.readings import failed, not_measured, passed
 from drkit.health.interface import ProbeResult, ServiceHealth, ServiceState, Verdict
-from drkit.health.limits import Standing
+from drkit.health.measures.default_limits import DEFAULTS, METRICS, limits_of
+from drkit.health.measures.history import with_round
+from drkit.health.measures.limits import Standing
+from drkit.health.measures.window import NotMeasured, Value
 from drkit.health.memory import observation
-from drkit.health.readings import failed, not_measured, passed
 from drkit.health.scrape import Scrape
 from drkit.health.table import Signal
-from drkit.health.window import NotMeasured, Value
 from drkit.operations.exposition import exposition
 from drkit.operations.measures import measure_values, measures_of, words_of
 

@@ -13,7 +13,7 @@ from drkit.config.decide import Decide
 from drkit.coordination.hold import HoldNote, Phase
 from drkit.coordination.interface import ArbiterProof, Holding, RoleRecord
 from drkit.health.interface import ServiceHealth, ServiceState
-from drkit.health.witness import Heard, Voice
+from drkit.health.witness.asking import Heard, Voice
 from drkit.operations.decide import Pause
 from drkit.operations.roles import SeenRole
 from drkit.operations.service_status import ServiceStatus, not_auto, service_words

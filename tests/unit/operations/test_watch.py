@@ -17,10 +17,10 @@ from drkit.coordination.decisions import Decisions
 from drkit.coordination.interface import RoleRecord
 from drkit.coordination.memory import MemoryArbiter, MemoryPlace
 from drkit.errors import ConfigError, NeedsOperator
-from drkit.health.file_memory import FileMemory
 from drkit.health.interface import ProbeResult, ServiceState, Verdict
 from drkit.health.memory import MemoryProber
-from drkit.health.witness import Voice
+from drkit.health.witness.asking import Voice
+from drkit.health.witness.file_memory import FileMemory
 from drkit.operations.decide import (
     Elsewhere,
     acknowledge,

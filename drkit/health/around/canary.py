@@ -15,9 +15,9 @@ from urllib.parse import quote
 
 from drkit.clock import Clock
 from drkit.compute.interface import Endpoint
+from drkit.health.around.readings import Reading, failed, not_measured, passed
 from drkit.health.ask import ask
 from drkit.health.interface import Memory
-from drkit.health.readings import Reading, failed, not_measured, passed
 from drkit.http_client import NoAnswer
 from drkit.io_policy import CANARY
 

@@ -8,8 +8,8 @@ import socket
 import ssl
 from datetime import datetime
 
-from drkit.health.readings import Reading, failed, passed
-from drkit.health.window import Value
+from drkit.health.around.readings import Reading, failed, passed
+from drkit.health.measures.window import Value
 
 _TIMEOUT_S = 5.0
 _DAY_S = 86400.0

@@ -10,10 +10,10 @@ from drkit.clock import Clock
 from drkit.compute.interface import Endpoint
 from drkit.config.places import Probe
 from drkit.health.interface import Memory, Observation, Prober, ServiceHealth, ServiceState
-from drkit.health.look import Reach, look
+from drkit.health.probes.look import Reach, look
 from drkit.health.record import health_from, health_json
-from drkit.health.statement import MOST_ROUNDS, Round, Statement, Word
 from drkit.health.table import advance, signal_of
+from drkit.health.witness.statement import MOST_ROUNDS, Round, Statement, Word
 
 _WELL = (ServiceState.HEALTHY, ServiceState.SERVING_TARGET, ServiceState.FAILBACK_READY)
 

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from drkit.health.measures.window import Measure, NotMeasured, Value
 from drkit.health.scrape import Histogram, Scrape
 from drkit.health.table import Signal
-from drkit.health.window import Measure, NotMeasured, Value
 
 MOST_SCRAPES = 40
 _OLDEST_S = 3600.0

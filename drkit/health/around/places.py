@@ -8,7 +8,7 @@ from pathlib import Path
 
 from drkit.compute.interface import Compute, Endpoint, Instance, InstanceState
 from drkit.errors import DrkitError, PlaceError
-from drkit.health.readings import Reading, failed, not_measured, passed
+from drkit.health.around.readings import Reading, failed, not_measured, passed
 from drkit.stores.interface import ObjectMissing, Store
 
 _CONFIG = "repository/config"

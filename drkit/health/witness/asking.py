@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urlsplit
 from drkit.clock import Clock
 from drkit.compute.interface import Endpoint
 from drkit.health.ask import ask
-from drkit.health.statement import Untrustworthy, Word, opened
+from drkit.health.witness.statement import Untrustworthy, Word, opened
 from drkit.http_client import NoAnswer
 from drkit.io_policy import WITNESS_CALL, Deadline
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from drkit.clock import Clock
 from drkit.errors import DrkitError
 from drkit.health.interface import ProbeResult, Verdict
-from drkit.health.window import Measure
+from drkit.health.measures.window import Measure
 
 READING_S = 20.0
 """Seconds that one reading may take; what is not there by then is said to be missing."""

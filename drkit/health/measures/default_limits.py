@@ -8,7 +8,7 @@ from typing import get_args
 
 from drkit.config.alerts import LimitConfig, Metric
 from drkit.errors import ConfigError
-from drkit.health.limits import Limit
+from drkit.health.measures.limits import Limit
 
 DEFAULTS: tuple[Limit, ...] = (
     Limit("service-down", "down", True, 0.5, 0.5, 0, "critical"),

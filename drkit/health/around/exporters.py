@@ -9,10 +9,10 @@ from typing import Any
 
 from drkit.clock import Clock
 from drkit.compute.interface import Endpoint
+from drkit.health.around.readings import Reading, failed, not_measured, passed
 from drkit.health.ask import ask
-from drkit.health.readings import Reading, failed, not_measured, passed
+from drkit.health.measures.window import Value
 from drkit.health.scrape import Scrape, families
-from drkit.health.window import Value
 from drkit.http_client import NoAnswer
 from drkit.io_policy import METRICS_CALL
 

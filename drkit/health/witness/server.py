@@ -21,10 +21,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from drkit.clock import Clock
-from drkit.health.sentry import Sentry
-from drkit.health.signing import SigningKey
-from drkit.health.statement import NONCE, signed
-from drkit.health.witness import PATH
+from drkit.health.witness.asking import PATH
+from drkit.health.witness.sentry import Sentry
+from drkit.health.witness.signing import SigningKey
+from drkit.health.witness.statement import NONCE, signed
 
 _MOST_CONNECTIONS = 32
 _MOST_S = 10.0

@@ -16,7 +16,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from drkit.health.signing import SigningKey, is_signed_by
+from drkit.health.witness.signing import SigningKey, is_signed_by
 
 NONCE = re.compile(r"[0-9a-f]{32}")
 MOST_ROUNDS = 10

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from drkit.health.window import Measure, NotMeasured, Value
+from drkit.health.measures.window import Measure, NotMeasured, Value
 
 Level = Literal["warning", "critical"]
 

@@ -14,7 +14,7 @@ from run_stack import Stack
 from run_world import World
 
 from drkit.errors import DrkitError
-from drkit.health.witness import Voice
+from drkit.health.witness.asking import Voice
 from drkit.runs.journal.journal import Journal
 from drkit.runs.lease import LEASE_TTL_S
 from drkit.runs.records import Ask, RunRecord, StepState

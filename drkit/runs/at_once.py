@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from drkit.coordination.interface import Lease
 from drkit.errors import DrkitError
 from drkit.runs.actions.interface import Action, Context, StepCall
-from drkit.runs.book.plan import Plan
-from drkit.runs.failures import Meaning, meaning_of
+from drkit.runs.book.plan import Plan, PlannedStep
 from drkit.runs.guard import StepGuard
 from drkit.runs.journal.journal import Journal
 from drkit.runs.lease import KeptLease
@@ -96,22 +95,31 @@ class UsersFirst:
                 return
 
     def _see_that_they_are(self, lease: KeptLease) -> None:
-        """A late request may have led users away since they were held: then they are held again."""
-        for step in self.plan.steps:
-            action, progress = self.actions[step.action], self._steps()[step.id]
-            if step.action != "hold" or progress.state is not StepState.DONE or not action.look:
-                continue
-            guard = self._guard(step.id, lease)
-            guard.begin(progress.attempt)
-            call = StepCall(self.run_id, step.id, progress.attempt, step.arguments, {}, guard)
-            try:
-                if action.look(call, self.context) is None:
-                    guard.note({"text": "what arrived late led users away: they are held again"})
-                    action.run(call, self.context)
-            except DrkitError as error:
-                if meaning_of(error) is Meaning.YIELD:
-                    raise
-                guard.note({"text": f"not known whether users are held: {error.message}"})
+        """A late request may have led users away since they were held: then these steps begin anew,
+        as they did at first.
+        """
+        steps = self._steps()
+        done = [
+            step
+            for step in self.plan.steps
+            if step.action in _FIRST and steps[step.id].state is StepState.DONE
+        ]
+        if done and not all(self._still_there(step, steps[step.id], lease) for step in done):
+            why = "what arrived late led users away: they are held again"
+            reset = [step.id for step in done]
+            self.journal.append(self.run_id, "replanned", payload={"reset": reset, "why": why})
+
+    def _still_there(self, step: PlannedStep, progress: StepProgress, lease: KeptLease) -> bool:
+        look = self.actions[step.action].look
+        if look is None:
+            return True
+        guard = self._guard(step.id, lease)
+        guard.begin(progress.attempt)
+        call = StepCall(self.run_id, step.id, progress.attempt, step.arguments, {}, guard)
+        try:
+            return look(call, self.context) is not None
+        except DrkitError:
+            return False  # who cannot be asked is asked as often as the step says
 
     def _guard(self, step_id: str, lease: KeptLease) -> StepGuard:
         epoch = self.journal.run(self.run_id).epoch or 0

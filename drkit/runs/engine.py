@@ -366,6 +366,7 @@ class _Execution:
 
     def _fire(self, event: RunEvent, answers: bool = False, /, **payload: JSON) -> RunRecord:
         with self._lock:
+            self._journal.unless_lost(self._run_id)  # whoever has it may have ended it
             run = self._journal.run(self._run_id)
             after = run_after(run.state, event)
             if after is run.state and event in MILESTONES:

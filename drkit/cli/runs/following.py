@@ -82,10 +82,9 @@ def _look_on(
 def _second_thoughts(session: Session, run_id: str) -> AskFor | None:
     """What to do with the run: a second Ctrl-C asks. None: it goes on, with nobody looking."""
     say = session.terminal.say
-    again = in_sandbox(session, f"to look on again: drkit runs attach {run_id}")
-    say(f"the run goes on without you; {again}")
     if session.json_lines or not sys.stdin.isatty():
         return None
+    say("the run goes on without you")
     say(f"Ctrl-C again within {_SECOND_THOUGHTS_S:.0f} s to choose something else")
     try:
         time.sleep(_SECOND_THOUGHTS_S)
@@ -149,7 +148,7 @@ def _report(session: Session, app: App, journal: Journal, run_id: str, log: Path
         session.terminal.say(line)
     entries = journal.entries(run_id)
     values = {"run_id": run.id, "state": run.state.value, "outcome": run.outcome, **paths}
-    reason, hint = _waits_for(entries) if not run.state.ended else ("", "")
+    reason, hint = _waits_for(entries) if not run.state.ended else (_failed_for(run, entries), "")
     session.terminal.result("run_ended", values | {"reason": reason}, f"evidence: {paths['html']}")
     if not run.state.ended:
         why = f" ({reason})" if reason else ""
@@ -164,6 +163,14 @@ def _waits_for(entries: list[Entry]) -> tuple[str, str]:
     if not states or states[-1].get("to") not in ("NEEDS_OPERATOR", "ROLLBACK_FAILED"):
         return "", ""
     return str(states[-1].get("reason") or ""), str(states[-1].get("hint") or "")
+
+
+def _failed_for(run: RunRecord, entries: list[Entry]) -> str:
+    """Why a run ended without its work done; empty for one that did it."""
+    if run.outcome in ("passed", "committed"):
+        return ""
+    states = [entry.payload for entry in entries if entry.kind == "state"]
+    return next((str(each["reason"]) for each in reversed(states) if each.get("reason")), "")
 
 
 def exit_status(run: RunRecord, entries: list[Entry]) -> int:

@@ -59,6 +59,7 @@ def evidence_json(evidence: Evidence) -> bytes:
             "loss_s": data.loss_s,
             "target_s": data.target_s,
             "within": data.within,
+            "none_restored": data.none_restored,
             "worst": data.worst or None,
             "snapshot_id": data.snapshot_id or None,
             "stores": list(data.stores),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import dropwhile
 
-from drkit.runs.evidence.values import Clocks, Evidence, Verdict
+from drkit.runs.evidence.values import Clocks, DataLoss, Evidence, Verdict
 from drkit.units import format_duration
 
 _MOST_FILES = 5
@@ -40,11 +40,7 @@ def _figures(evidence: Evidence) -> Iterator[tuple[str, str]]:
         over = ", OVER" if phase.within is False else ""
         yield f"  {phase.name}", f"{format_duration(phase.spent_s)}{allowed}{over}"
     data = evidence.data
-    loss = "not known" if data.loss_s is None else format_duration(data.loss_s)
-    if data.loss_s is not None and not data.worst:
-        loss = "none"
-    worst = f", worst: {data.worst}" if data.worst else ""
-    yield "RPO", f"{loss} ({format_duration(data.target_s)} allowed{worst})"
+    yield "RPO", _loss_words(data)
     passed = sum(proof.passed for proof in evidence.proofs)
     verified = f"{passed} of {len(evidence.proofs)} proofs passed" if evidence.proofs else "nothing"
     yield "verified", verified
@@ -79,3 +75,13 @@ def _clock_words(clocks: Clocks) -> tuple[str, str]:
         if total is None
         else f"{format_duration(total)} from the first failed probe",
     )
+
+
+def _loss_words(data: DataLoss) -> str:
+    if data.none_restored:
+        return "nothing was restored: data stayed where it is"
+    if data.loss_s is None:
+        return f"not known ({format_duration(data.target_s)} allowed)"
+    loss = format_duration(data.loss_s) if data.worst else "none"
+    worst = f", worst: {data.worst}" if data.worst else ""
+    return f"{loss} ({format_duration(data.target_s)} allowed{worst})"

@@ -81,7 +81,15 @@ def data_loss(run: RunRecord, plan: Plan, outputs: Mapping[str, Output]) -> Data
         snapshot_id=point.text("snapshot_id"),
         stores=point.texts("stores"),
         weights=_weights(outputs.get("deploy", _NOTHING)),
+        none_restored=loss_s is None and _restores_nothing(plan, outputs),
     )
+
+
+def _restores_nothing(plan: Plan, outputs: Mapping[str, Output]) -> bool:
+    """No step of it restores, or the one that brings home found nothing to bring."""
+    planned = any(step.action.startswith("restore") and step.skip is None for step in plan.steps)
+    home = outputs.get("restore_home")
+    return not planned or (home is not None and not any(home.parts("restored")))
 
 
 def _source(

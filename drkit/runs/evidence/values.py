@@ -140,7 +140,8 @@ class SourceLine:
 
 @dataclass(frozen=True, slots=True)
 class DataLoss:
-    """RPO: the worst source that has a limit decides. `loss_s` None: no point was chosen.
+    """RPO: the worst source that has a limit decides. `loss_s` None: no point was chosen; where
+    `none_restored`, because data stayed where it is.
 
     `stores` held the point; `weights` says in a line what came from the mirror.
     """
@@ -152,6 +153,7 @@ class DataLoss:
     snapshot_id: str
     stores: tuple[str, ...]
     weights: str
+    none_restored: bool = False
 
     @property
     def within(self) -> bool | None:

@@ -108,6 +108,8 @@ def _lost(lost: Sequence[str]) -> str:
 
 def _loss(run: RunRecord, data: DataLoss) -> str:
     would = "would have been" if run.kind == "drill" else "was"
+    if data.none_restored:
+        return "nothing was restored: data stayed where it is"
     if data.loss_s is None:
         return f"how much data {would} lost is not known"
     if not any(source.affected for source in data.sources):

@@ -150,19 +150,13 @@ class Journal(ReadableJournal):
     @again_on_conflict
     def claim(self, run_id: str, *, only_free: bool = False) -> RunRecord:
         """The run, which from now on only this process writes to. Raises `ClaimLost`, as above.
-
-        Who does not hold the lease of the service MUST say `only_free`: a claim that was not given
-        back may be that of a process on another machine.
+        Without the lease of the service it MUST be `only_free`: a claim that was not given back may
+        be that of a process on another machine.
         """
         pid, mark = own_mark()
         with self._database.write() as connection:
             row = row_of(connection, run_id)
-            _unless_executed(row)
-            if only_free and row.pid is not None:
-                raise ClaimLost(
-                    f"run {run_id} was taken up by another process just now",
-                    hint=f"look on: drkit runs attach {run_id}",
-                )
+            _unless_executed(row, only_free)
             values = {"pid": pid, "pid_started": mark, "claim": row.claim + 1}
             if row.started_at is None:
                 values["started_at"] = self._clock.now()
@@ -357,6 +351,11 @@ class Journal(ReadableJournal):
         with self._database.read() as connection:
             return bool(row_of(connection, run_id).claim == self._claims.get(run_id))
 
+    def unless_lost(self, run_id: str) -> None:
+        """Raises `ClaimLost` when another process has the run by now."""
+        with self._database.read() as connection:
+            self._held(connection, run_id)
+
     def _refusal(self, plan: Plan) -> RunOpen:
         open_run = self.open_run_of(plan.service, plan.namespace)
         if open_run is None:
@@ -392,8 +391,9 @@ class Journal(ReadableJournal):
             change_run(connection, run_id, local_only=True)
 
 
-def _unless_executed(row: Row[Any]) -> None:
-    if (row.pid, row.pid_started) != own_mark() and lives(row.pid, row.pid_started):
+def _unless_executed(row: Row[Any], only_free: bool = False) -> None:
+    other = (row.pid, row.pid_started) != own_mark() and lives(row.pid, row.pid_started)
+    if other or (only_free and row.pid is not None):
         raise ClaimLost(
             f"run {row.id} is being executed by process {row.pid}",
             hint=f"look on: drkit runs attach {row.id}; stop it: drkit runs abort {row.id}",

@@ -201,6 +201,23 @@ def test_following_shows_what_was_written_up_to_the_end_and_once(
     ]
 
 
+def test_the_event_of_a_drill_that_failed_says_why(
+    session: Any, runbooks: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = open_journal(runbooks)
+    run = journal.open_run(plan_run(runbooks, "gpu", kind="drill", target="spare"), sandbox=False)
+    journal.record(run.id, outcome="failed")
+    journal.set_state(run.id, RunState.EVIDENCE, step="verify", reason="another model answers")
+    journal.set_state(run.id, RunState.TEARDOWN)
+    journal.set_state(run.id, RunState.DONE, outcome="failed")
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        session.terminal, "result", lambda _kind, values, _text: told.append(values)
+    )
+    assert _report(session, runbooks, journal, run.id, tmp_path / "log") == 23
+    assert told[0]["reason"] == "another model answers"
+
+
 def test_a_run_that_stopped_names_its_log_and_how_to_go_on(
     session: Any, runbooks: App, tmp_path: Path
 ) -> None:

@@ -270,6 +270,7 @@ def test_the_first_ctrl_c_looks_away_and_says_how_to_look_on_again(
         _look_on(session, open_journal(app), run.id, 0, None)
     assert caught.value.exit_status == 130
     assert f"drkit runs attach {run.id}" in caught.value.hint
+    assert "attach" not in session.out.getvalue()  # said once, by who tells of the error
     assert asked(app, run) is None
 
 

@@ -115,8 +115,11 @@ def test_T3_what_arrives_late_and_leads_users_away_is_put_right(
     run = _start(world)
     assert run.state is RunState.COMMITTED
     assert [each.held for each in gateway.history] == [False, True, False, True]
-    notes = [str(e.payload.get("text")) for e in world.journal().entries(run.id)]
-    assert "what arrived late led users away: they are held again" in notes
+    entries = world.journal().entries(run.id)
+    (anew,) = [e for e in entries if e.kind == "replanned"]
+    assert anew.payload["why"] == "what arrived late led users away: they are held again"
+    done = [e.step for e in entries if e.kind == "done"]
+    assert done == ["hold", "verify_held", "hold", "verify_held", "record"]
 
 
 def test_R2_nobody_is_recorded_to_hold_users_who_were_led_away_since(world: World) -> None:

@@ -354,3 +354,20 @@ def test_a_lease_taken_over_stops_the_run_before_its_next_effect(world: World) -
         world.start()
     assert world.marks.count["acquire"] == 0
     assert world.marks.undone == []
+
+
+def test_R4_a_failover_goes_its_way_beside_a_drill_that_nobody_executes(
+    world: World, crash: type[BaseException]
+) -> None:
+    with pytest.raises(crash):
+        world.start("drill", breakpoint=world.crash_at("deploy", "after-effect"))
+    drill = world.journal().open_run_of("assistant", "drill")
+    assert drill is not None
+    real = world.start("failover")
+    assert real.state is RunState.COMMITTED
+    assert world.journal().run(drill.id).interrupted_by == real.id
+    world.marks.undone.clear()
+    ended = world.resume(drill.id)
+    assert (ended.state, ended.outcome) == (RunState.INTERRUPTED, "interrupted")
+    assert "acquire" in world.marks.undone
+    assert world.journal().run(real.id).state is RunState.COMMITTED

@@ -327,3 +327,19 @@ def test_what_is_not_over_says_what_is_known_and_no_figures_of_the_end(told: Tol
     assert {"T_exec", "SANDBOX"} <= {line.split()[0] for line in ended}
     assert not {"T_exec", "SANDBOX", "changed"} & {line.split()[0] for line in lines}
     assert {"verified", "failed", "left"} <= {line.split()[0] for line in lines}
+
+
+def test_a_run_that_restores_nothing_says_so_instead_of_not_known(stories: ModuleType) -> None:
+    run, plan, entries = stories.committed()
+    steps = tuple(step for step in plan.steps if step.action not in ("point", "restore"))
+    entries = [entry for entry in entries if entry.step not in ("point", "restore")]
+    entries = [replace(entry, seq=seq) for seq, entry in enumerate(entries, start=1)]
+    now = entries[-1].at
+    evidence = build_evidence(run, replace(plan, steps=steps), entries, now=now)
+    assert evidence.data.none_restored
+    assert "nothing was restored: data stayed where it is" in evidence.headline
+    lines = "\n".join(evidence_lines(evidence))
+    assert "nothing was restored" in lines
+    assert "not known" not in lines
+    run, plan, entries = stories.committed()
+    assert not build_evidence(run, plan, entries, now=now).data.none_restored

@@ -17,10 +17,11 @@ from drkit.errors import DrkitError
 from drkit.health.witness.asking import Voice
 from drkit.runs.journal.journal import Journal
 from drkit.runs.lease import LEASE_TTL_S
-from drkit.runs.records import Ask, RunRecord, StepState
+from drkit.runs.records import Ask, RunRecord, RunState, StepState
 from drkit.runs.states import replay
 from drkit.runs.steering.retarget import may_retarget
 from drkit.runs.steering.skip import skip_step
+from drkit.traffic.interface import Setting
 
 WORDS = ("approve", "pause", "end the pause", "acknowledge")
 WEATHER = (
@@ -147,6 +148,18 @@ class Life:
             case _:
                 drkit.told = "SIGTERM"
 
+    def overtaken(self, which: int, turns: int) -> None:
+        """One is stopped for so long that its run is taken up elsewhere, and goes on one day."""
+        living = [each for each in self.living() if each.run_id]
+        if not living:
+            return
+        drkit = living[which % len(living)]
+        drkit.stopped = True
+        self.time_passes(100.0)
+        self.world.execute(drkit.run_id, "two" if drkit.machine.name == "one" else "one")
+        self.work(turns)
+        drkit.stopped = False
+
     def dies_soon(self, writes: int) -> None:
         """One that lives dies before one of its next writes."""
         if living := self.living():
@@ -222,6 +235,8 @@ class Life:
                 break
             for run in runs:
                 machine = run.machine or "one"
+                if run.state is RunState.ROLLBACK_FAILED:
+                    self._led_home_by_hand(run)
                 if number == MOST_RESUMES - 2:  # what cannot go on is taken back
                     world.ask(run.id, Ask("rollback", "somebody"), machine)
                 elif run.asked is not None and run.asked.what in ("stop", "abort"):
@@ -230,6 +245,16 @@ class Life:
             self.time_passes(120.0)  # a lease that another machine left behind runs out
         world.rules.at_the_end()
         self._must_be_sound()
+
+    def _led_home_by_hand(self, run: RunRecord) -> None:
+        """As the run asks: names lead away from a machine of it that is kept because of them."""
+        world = self.world
+        kept = [e for e in world.provider.alive() if e.tags.get("drkit-run") == run.id]
+        urls = {each.endpoint.url for each in kept if each.endpoint is not None}
+        for switch in world.switches:
+            now = switch.history[-1]
+            if now.value in urls and not now.held:
+                switch.set_by_another(Setting(False, world.primary_url))
 
     def over(self) -> None:
         self._entered.__exit__(None, None, None)

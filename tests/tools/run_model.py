@@ -61,6 +61,10 @@ class RunModel(RuleBasedStateMachine):
     def signal(self, which: int, how: str) -> None:
         self.life.signal(which, how)
 
+    @rule(which=st.integers(0, 9), turns=st.integers(1, 200))
+    def overtaken(self, which: int, turns: int) -> None:
+        self.life.overtaken(which, turns)
+
     @rule(writes=st.integers(0, 40))
     def dies_soon(self, writes: int) -> None:
         self.life.dies_soon(writes)

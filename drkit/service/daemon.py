@@ -23,6 +23,7 @@ from drkit.service.children import GRACE_S, Child, End, Ended, supervise
 from drkit.service.jobs import LeftOut, PlannedJob
 from drkit.service.leading import Leading
 from drkit.service.overdue import Known, ReadCuts, first_time
+from drkit.service.repeats import Repeats
 from drkit.stores.durable import write_file
 
 _POLL_S = 0.2
@@ -66,6 +67,7 @@ class Daemon:
         self._rpo_s = rpo_s or {}
         self._grace_s = grace_s
         self._stopping = False
+        self._repeats = Repeats()
 
     def stop(self, *_signal: object) -> None:
         """No job begins from now on, and those that run are asked to end. For signal handlers."""
@@ -89,8 +91,12 @@ class Daemon:
                 self._schedule(scheduler, Known(None, ended), backups=False)
                 cuts = self._read_cuts(lambda: self._stopping) if self._has_backups() else None
                 self._schedule(scheduler, Known(cuts, ended), backups=True)
+                led = self._leading.leads()
                 while not self._stopping:
                     self._clock.sleep(_POLL_S)
+                    led, before = self._leading.leads(), led
+                    if led and not before:
+                        self.catch_up(scheduler.modify_job)
             finally:
                 self._stopping = True
                 self._tell("info", "daemon", "stops: no new jobs, waits for those that run")
@@ -122,17 +128,44 @@ class Daemon:
 
     def _tell_end(self, job: PlannedJob, ended: Ended, log: Path) -> None:
         spent = f"{ended.spent_s:.1f} s"
-        lines = _last_lines(log)
-        if ended.how is not End.BY_ITSELF:
-            level = "info" if ended.how is End.STOPPED else "error"
-            self._tell(level, job.name, f"{ended.how.value} after {spent}")
+        lines, now_s = _last_lines(log), self._clock.elapsed_s()
+        if ended.how is End.STOPPED:
+            self._tell("info", job.name, f"{ended.how.value} after {spent}")
+        elif ended.how is not End.BY_ITSELF:
+            again = self._repeats.failed(job.name, [ended.how.value], now_s)
+            if again is not None:
+                self._tell("error", job.name, f"{again}{ended.how.value} after {spent}")
         elif ended.status == 0:
-            self._tell("info", job.name, f"done in {spent}" + (f": {lines[-1]}" if lines else ""))
+            before = self._repeats.well(job.name, now_s)
+            said = f": {lines[-1]}" if lines else ""
+            self._tell("info", job.name, f"{before}done in {spent}{said}")
         else:
+            again = self._repeats.failed(job.name, [str(ended.status), *lines], now_s)
+            if again is None:
+                return
             level = "warning" if ended.status in _PASSING else "error"
-            self._tell(level, job.name, f"exit status {ended.status} after {spent}; {log} says:")
+            status = f"exit status {ended.status} after {spent}"
+            self._tell(level, job.name, f"{again}{status}; {log} says:")
             for line in lines:
                 self._tell(level, job.name, f"  {line}")
+
+    def catch_up(self, change_job: Callable[..., object]) -> None:
+        """Backups that are overdue when this daemon begins to lead: whoever led may have died in
+        the middle of one, or before it.
+        """
+        if not self._has_backups():
+            return
+        ended = {job.name: at for job in self._jobs if (at := self._last_end(job))}
+        known = Known(self._read_cuts(lambda: self._stopping), ended)
+        for job in self._jobs:
+            if job.run != "backup":
+                continue
+            now = self._clock.now()
+            first = first_time(job, known, self._rpo_s, now, _next_time)
+            if first.at is not None and first.at <= now and not self._stopping:
+                why = first.why or "its time went by"
+                self._tell("warning", job.name, f"this daemon leads now: {why}")
+                change_job(job.name, next_run_time=now)
 
     def _has_backups(self) -> bool:
         return any(job.run == "backup" for job in self._jobs)

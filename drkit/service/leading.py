@@ -54,9 +54,13 @@ class Leading:
         """What a command that is started now may act with; None: nothing."""
         return self._leadership.given() if self._leadership else None
 
+    def leads(self) -> bool:
+        """Whether every job is this daemon's to run now."""
+        return self._leadership is None or self._leadership.leads()
+
     def why_not(self, command: str) -> str | None:
         """Why `command` is not this daemon's to run now; None: it is."""
-        if self._leadership is None or self._leadership.leads():
+        if self.leads():
             return None
         others = _EVERYWHERE if self._position.stand is Stand.STANDS_BY else _UNLED
         if command in others:

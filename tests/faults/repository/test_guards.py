@@ -101,7 +101,7 @@ GUARDS = [
     ),
     Guard(
         "S11",
-        "repository/index/objects.py",
+        "repository/format/blob.py",
         "if hashlib.sha256(content).digest() != blob_id:",
         "if False:",
         f"{UNIT}/test_reading.py",

@@ -12,7 +12,8 @@ from typing import ClassVar
 import pytest
 from prune_world import churn, forget_all_but_last, indexes, packs, run_prune, sound
 
-from drkit.errors import DrkitError
+from drkit.errors import DrkitError, GuardRefused
+from drkit.repository.heal.rebuild_index import repair_index
 from drkit.repository.prune import consolidate
 from drkit.stores.interface import StoreUnreachable
 from drkit.stores.memory import MemoryStore
@@ -92,6 +93,29 @@ def test_a_prune_drops_no_index_file_that_it_could_not_read(
                 assert run_prune(of, roles=roles).problems == ()
             assert sound(of)
             assert of.restore(tmp_path / f"{begun}-{name[-8:]}").files > 3
+
+
+def test_an_index_file_that_is_damaged_in_every_store_stops_prunes_until_it_is_made_anew(
+    kit: ModuleType, source: Path, tmp_path: Path
+) -> None:
+    two = kit.Kit([MemoryStore("gcs"), MemoryStore("s3")]).init()
+    roles = {"gcs": "primary", "s3": "backup"}
+    forget_all_but_last(two, churn(two, source, points=3))
+    name = sorted(indexes(two.stores[0]))[0]
+    for store in two.stores:
+        store.damage(name, at=50)
+    before = [packs(store) for store in two.stores]
+    for _ in range(2):
+        with pytest.raises(GuardRefused, match=r"could not be read|in no store"):
+            run_prune(two, roles=roles)
+        assert all(name in store.objects for store in two.stores)
+    assert [packs(store) for store in two.stores] == before
+    repair_index(two.open(), two.emit)
+    for _ in range(4):
+        run_prune(two, roles=roles)
+        two.clock.advance(DAY_S)
+    assert sound(two)
+    assert two.restore(tmp_path / "out").files > 3
 
 
 @pytest.mark.parametrize(("nth", "comes_back"), WHEN)

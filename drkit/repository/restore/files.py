@@ -11,10 +11,12 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from drkit.errors import DrkitError, PlaceError
-from drkit.repository.format.tree import Node
+
+if TYPE_CHECKING:
+    from drkit.repository.format.tree import Node
 
 _HOLE_BYTES = 64 * 1024
 _ZEROS = bytes(_HOLE_BYTES)

@@ -72,6 +72,24 @@ def test_workers_bring_back_the_same_tree_and_end(
     assert by_workers and ended(by_workers[0])
 
 
+def test_many_small_files_are_written_by_workers_unasked(
+    kit: ModuleType,
+    tmp_path: Path,
+    by_workers: list[Crew],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(restore, "cores", lambda: 2)
+    source = tmp_path / "source"
+    source.mkdir()
+    for number in range(1200):  # more than one window
+        (source / f"{number}").write_text(f"{number} " * (number % 50))
+    alone = kit.Kit([FolderStore("gcs", tmp_path / "gcs")]).init()
+    alone.backup(source)
+    assert back(alone, tmp_path / "out").files == 1200
+    assert kit.listing(tmp_path / "out") == kit.listing(source)
+    assert len(by_workers[0]._started) == 2
+
+
 def test_a_folder_is_read_right_into_the_rooms(
     kit: ModuleType,
     tmp_path: Path,
@@ -129,6 +147,16 @@ def test_a_worker_that_is_killed_ends_the_restore_which_then_goes_on(
     assert ended(by_workers[0])
     back(three, tmp_path / "out", TWO)
     assert kit.listing(tmp_path / "out") == kit.listing(tmp_path / "source")
+
+
+def test_nobody_waits_for_a_worker_that_has_ended() -> None:
+    with Crew(MasterKey.generate(), count=1, rooms=1, sparse=True) as crew:
+        with crew._changed:
+            assert crew._changed.wait_for(lambda: crew._free, 60)
+        os.kill(crew._free[0]._process.pid, signal.SIGKILL)
+        with pytest.raises(PlaceError, match="has ended"):
+            crew.write(0, 0, [])
+        assert crew.write(0, 0, []) is None
 
 
 def test_where_no_worker_can_be_started_this_process_writes(

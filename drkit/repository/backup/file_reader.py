@@ -72,10 +72,18 @@ class FileReader:
     def _chunker(self) -> Chunker:
         return self._make_chunker()
 
-    def read(self, files: Sequence[SeenFile]) -> ReadFiles:
-        """All of `files`, read and stored. None of them stops the others."""
-        found = ReadFiles()
+    def read(self, groups: Sequence[Sequence[SeenFile]]) -> list[ReadFiles]:
+        """All files of each group, read and stored. None of them stops the others."""
         small: list[tuple[Entry, bytes]] = []
+        found = [self._read_group(files, small) for files in groups]
+        ids = self._writer.save_all([content for _, content in small])
+        for (entry, _), blob_id in zip(small, ids, strict=True):
+            entry["content"].append(blob_id.hex())
+        return found
+
+    def _read_group(self, files: Sequence[SeenFile], small: list[tuple[Entry, bytes]]) -> ReadFiles:
+        """Files, read; what is in `small` when it returns is not yet stored."""
+        found = ReadFiles()
         for file in files:
             try:
                 handle = os.open(file.path, _FLAGS)
@@ -102,9 +110,6 @@ class FileReader:
             found.bytes += entry.get("size", 0)
             found.new += not file.is_known
             found.changed += file.is_known
-        ids = self._writer.save_all([content for _, content in small])
-        for (entry, _), blob_id in zip(small, ids, strict=True):
-            entry["content"].append(blob_id.hex())
         return found
 
     def _read_small(

@@ -9,16 +9,17 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from drkit.errors import DamagedData
 from drkit.events import Emit, Progress
 from drkit.repository.backup.ahead import Ahead
+from drkit.repository.backup.batches import Batches, Reading
 from drkit.repository.backup.blob_writer import BlobWriter
 from drkit.repository.backup.excludes import Rules
-from drkit.repository.backup.file_reader import FileReader, ReadFiles, SeenFile
+from drkit.repository.backup.file_reader import FileReader, SeenFile
 from drkit.repository.backup.look import BY_ALL as BY_ALL
 from drkit.repository.backup.look import Compare as Compare
 from drkit.repository.backup.look import LoadBlob, Looked, Looker, is_described
@@ -29,8 +30,6 @@ from drkit.repository.format.metadata import Entry, entry_of
 from drkit.repository.format.tree import Node, decode_node, encode_entries
 from drkit.sources.interface import NOTHING_EXCLUDED, Excludes
 
-_BATCH = 128
-_BATCH_BYTES = 4 << 20
 _PENDING_FOLDERS = 512
 _LOOKED_UP_BYTES = 2 << 20  # ids at once
 
@@ -64,7 +63,7 @@ class _Folder:
     rules: Rules
     former: Entry | None
     entries: list[tuple[bytes, Entry]] = field(default_factory=list)
-    batches: list[Future[ReadFiles]] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
     kept: bool = False
     held: int = 0
     readable: bool = True
@@ -102,8 +101,7 @@ class Scanner:
         self._sound: frozenset[str] = frozenset()
         self._writer = writer
         self._trees = TreeWriter(writer, pool)
-        self._reader = reader
-        self._pool = pool
+        self._batches = Batches(reader, pool)
         self._load_blob = load_blob
         self._emit = emit
         self._compare = compare
@@ -187,8 +185,7 @@ class Scanner:
             self._add_special(folder, folder.path + b"/" + name, name, status, earlier)
         unknown = looked.unknown + self._keep(folder, looked.same)
         folder.kept = folder.kept and not unknown
-        for batch in _batches(unknown):
-            folder.batches.append(self._pool.submit(self._reader.read, batch))
+        folder.readings += self._batches.add(unknown)
 
     def _wake(self, folder: _Folder, looker: Looker) -> None:
         """Something in a folder below one that rests has changed: its tree is made anew, for which
@@ -264,8 +261,8 @@ class Scanner:
             count.files += folder.resting.files
             count.unmodified += folder.resting.files
             count.bytes += folder.resting.size_bytes
-        for batch in folder.batches:
-            read = batch.result()
+        for reading in folder.readings:
+            read = reading.result()
             folder.entries += read.entries
             count.files += read.new + read.changed
             count.new += read.new
@@ -360,18 +357,4 @@ class Scanner:
 
 
 def _is_done(folder: _Folder) -> bool:
-    return all(batch.done() for batch in folder.batches)
-
-
-def _batches(files: list[SeenFile]) -> Iterator[list[SeenFile]]:
-    """Files in groups that are worth a task: many small ones, or a single large one."""
-    batch: list[SeenFile] = []
-    size = 0
-    for file in files:
-        batch.append(file)
-        size += file.size_bytes
-        if len(batch) == _BATCH or size >= _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+    return all(reading.is_done for reading in folder.readings)

@@ -14,6 +14,7 @@ from drkit.coordination.interface import ArbiterProof, Holding
 from drkit.health.interface import ServiceHealth
 from drkit.health.witness.asking import Heard
 from drkit.operations.decide import Pause
+from drkit.operations.paid import PaidMachine
 from drkit.operations.roles import SeenRole
 from drkit.operations.standby import StandbyProof
 from drkit.runs.records import EXTERNAL, RunRecord
@@ -45,6 +46,7 @@ class ServiceStatus:
     standbys: Sequence[StandbyProof]
     mode: str
     not_auto: tuple[str, ...]
+    machines: Sequence[PaidMachine] = ()
 
 
 def not_auto(facts: Facts, settings: Decide) -> tuple[str, ...]:
@@ -131,6 +133,7 @@ def _acts(status: ServiceStatus, now: datetime) -> list[str]:
         passed = f"passed {format_duration(age_s)} ago" if age_s is not None else "never passed"
         fails = f"; FAILS now: {proof.fails}" if proof.fails else ""
         lines.append(f"standby {proof.target}: {passed}{fails}")
+    lines += [machine.words() for machine in status.machines]
     auto = f"not available: {'; '.join(status.not_auto)}" if status.not_auto else "available"
     lines.append(f"mode {status.mode}; auto is {auto}")
     return lines

@@ -60,6 +60,23 @@ def _ended(runs: Runs, epoch: int) -> tuple[Signal, ...]:
     return (_G.FAILED_BACK,) if home else (_G.RUN_UNDONE,)
 
 
+def told_epoch(memory: Memory, service: str) -> int | None:
+    """The epoch of the record when this machine's table was told last; None: it never was."""
+    kept = memory.recall(f"told/{service}")
+    return kept if isinstance(kept, int) else None
+
+
+def after_runs(
+    health: ServiceHealth, runs: Runs, probe: Probe, now_s: float
+) -> tuple[ServiceHealth, tuple[str, ...]]:
+    """`health` with what runs did that the table was not told, and the changes in words. Pure."""
+    changes: list[str] = []
+    for signal in signals(health, runs):
+        health, words = told(health, signal, now_s, probe)
+        changes += words
+    return health, tuple(changes)
+
+
 def tell_runs(
     memory: Memory,
     service: str,
@@ -71,13 +88,10 @@ def tell_runs(
     clock: Clock,
 ) -> tuple[str, ...]:
     """Moves this machine's table by what runs did since the last round; the changes in words."""
-    kept = memory.recall(f"told/{service}")
-    epoch = kept if isinstance(kept, int) else None
-    health = before = health_from(memory.recall(f"health/{service}"))
-    changes: list[str] = []
-    for signal in signals(health, Runs(open_run, role, epoch, primary)):
-        health, words = told(health, signal, clock.elapsed_s(), probe)
-        changes += words
+    epoch = told_epoch(memory, service)
+    before = health_from(memory.recall(f"health/{service}"))
+    runs = Runs(open_run, role, epoch, primary)
+    health, changes = after_runs(before, runs, probe, clock.elapsed_s())
     if health != before:
         memory.remember(f"health/{service}", health_json(health))
     if open_run is None:
@@ -85,4 +99,4 @@ def tell_runs(
     elif epoch is None:  # what was recorded before this run
         moved = role is not None and role.run_id == open_run.id
         memory.remember(f"told/{service}", role.epoch - moved if role else 0)
-    return tuple(changes)
+    return changes

@@ -6,13 +6,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from drkit.coordination.hold import hold_key, note_from
-from drkit.coordination.interface import ArbiterUnreachable
+from drkit.coordination.interface import ArbiterUnreachable, RoleRecord
 from drkit.errors import DrkitError
 from drkit.operations.decide import current_pause, decided_runbook
 from drkit.operations.forecast import Forecast, Measured, forecast
+from drkit.operations.paid import PaidMachine, paid_machines
 from drkit.operations.service_status import ServiceStatus, not_auto
 from drkit.operations.standby import last_proof
 from drkit.operations.status import Status
+from drkit.operations.telling import Runs, after_runs, told_epoch
 from drkit.runs.actions.catalog import ACTIONS
 from drkit.runs.book.critical_path import critical_path
 from drkit.runs.book.plan import make_plan
@@ -39,6 +41,7 @@ from drkit.wiring.witness import hear_witnesses
 
 _CRON_EVERY_S = 60.0
 _SHOWN_CHANGES = 5
+_MOST_RUNS = 200
 
 
 def service_status(app: App) -> ServiceStatus:
@@ -46,16 +49,19 @@ def service_status(app: App) -> ServiceStatus:
     a service that has an endpoint.
     """
     service, now = service_of(app), app.clock.now()
-    role = role_now(app)
+    role, memory = role_now(app), own_memory(app)
     site, endpoint = serving(app, role)
     reachable, leader, hold = role.unconfirmed is None, None, None
     with suppress(ArbiterUnreachable):
         leader = leader_now(app)
         hold = note_from(app.arbiter.read_role(hold_key(service.name)))
-    health = seen_health(app)
+    journal = Journal(app.database, app.clock)
+    open_run = journal.open_run_of(service.name, "production")
+    # What runs did since the last round shows at once; who leads writes it down in the next one.
+    runs = Runs(open_run, role.role, told_epoch(memory, service.name), service.primary)
+    health, _ = after_runs(seen_health(app), runs, app.config.probe, app.clock.elapsed_s())
     heard = hear_witnesses(app, site)
     facts = read_facts(app, health, leads=True, arbiter_reachable=reachable, heard=heard)
-    memory = own_memory(app)
     standbys = (last_proof(memory, name) for name, t in app.config.targets.items() if t.standby)
     return ServiceStatus(
         service=service.name,
@@ -71,12 +77,18 @@ def service_status(app: App) -> ServiceStatus:
         pause=current_pause(app.database, service.name, now),
         cooldown_left_s=facts.cooldown_left_s,
         decision=open_decisions(app).open(),
-        open_run=Journal(app.database, app.clock).open_run_of(service.name, "production"),
+        open_run=open_run,
         heard=heard,
         standbys=tuple(proof for proof in standbys if proof is not None),
         mode=app.config.decide.mode,
         not_auto=not_auto(facts, app.config.decide),
+        machines=_machines(app, journal, role.role),
     )
+
+
+def _machines(app: App, journal: Journal, role: RoleRecord | None) -> tuple[PaidMachine, ...]:
+    runs = [run for run in journal.runs()[:_MOST_RUNS] if run.sandbox == app.sandbox]
+    return paid_machines([(run, journal.entries(run.id)) for run in runs], role)
 
 
 def service_forecast(app: App, stores: Status, service: ServiceStatus) -> Forecast:

@@ -141,6 +141,9 @@ def service_values(status: ServiceStatus, app: App) -> dict[str, Any]:
             proof.target: {"age_s": proof.age_s(now), "fails": proof.fails}
             for proof in status.standbys
         },
+        "machines": [
+            {**asdict(machine), "since": machine.since.isoformat()} for machine in status.machines
+        ],
         "mode": status.mode,
         "not_auto": list(status.not_auto),
     }

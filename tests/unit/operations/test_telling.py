@@ -13,7 +13,7 @@ from drkit.config.places import Probe
 from drkit.coordination.interface import RoleRecord
 from drkit.health.interface import ServiceHealth, ServiceState
 from drkit.health.record import health_from, health_json
-from drkit.operations.telling import tell_runs
+from drkit.operations.telling import Runs, after_runs, tell_runs
 from drkit.runs.records import EXTERNAL, RunRecord, RunState
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -145,3 +145,15 @@ def test_what_was_recorded_before_the_first_round_is_no_news() -> None:
     machine = Machine()
     assert machine.tell(None, role(7, "vast")) == []
     assert machine.health == DOWN
+
+
+def test_status_shows_at_once_where_a_run_that_ended_left_the_service() -> None:
+    """As the next round will, and without one."""
+    moved = RoleRecord("chat", 1, "vast", "http://192.0.2.9:8000", NOW, "run-7")
+    down = ServiceHealth(ServiceState.DOWN, ever_healthy=True)
+    health, changes = after_runs(down, Runs(None, moved, 0, "gpu"), Probe(), 100.0)
+    assert health.state is ServiceState.SERVING_TARGET
+    assert health.committed
+    assert changes
+    same, _ = after_runs(down, Runs(None, moved, 1, "gpu"), Probe(), 100.0)
+    assert same == down

@@ -15,6 +15,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,12 @@ from typing import Any
 PROJECT = Path(__file__).parents[2]
 sys.path.insert(0, str(PROJECT))
 
+from decision_facts import OUTAGE  # noqa: E402
 from sqlalchemy import event  # noqa: E402
 
 from drkit.clock import ManualClock  # noqa: E402
 from drkit.config.load import load_config  # noqa: E402
-from drkit.coordination.decision import DecisionEvent, Facts  # noqa: E402
+from drkit.coordination.decision import DecisionEvent  # noqa: E402
 from drkit.coordination.decisions import Decisions  # noqa: E402
 from drkit.errors import DrkitError  # noqa: E402
 from drkit.runs.actions.catalog import ACTIONS  # noqa: E402
@@ -40,23 +42,7 @@ from drkit.state.database import Database, open_database  # noqa: E402
 CLOCK = ManualClock(datetime(2026, 1, 1, tzinfo=UTC))
 CONFIG = load_config(PROJECT / "schedules.yaml")
 RUNBOOK = load_runbook(PROJECT / "runbooks" / "primary-gpu-down.yaml")
-DOWN = Facts(
-    down=True,
-    ever_healthy=True,
-    answers=False,
-    blind=False,
-    flapping=False,
-    seen_down=2,
-    seeing=2,
-    leads=True,
-    arbiter_reachable=True,
-    paused=False,
-    open_run=False,
-    cooldown_left_s=0.0,
-    unattended_last_day=0,
-    unattended_last_week=0,
-    standby_proof_age_s=None,
-)
+DOWN = replace(OUTAGE, seeing=2, standby_proof_age_s=None)
 secrets.token_hex = lambda _bytes=3: "00" * 3  # type: ignore[assignment]
 
 

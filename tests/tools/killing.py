@@ -51,9 +51,9 @@ class Killer:
 
 
 @contextmanager
-def running_killer(kit_file: Path) -> Iterator[Killer]:
+def running_killer() -> Iterator[Killer]:
     with subprocess.Popen(
-        [sys.executable, str(KILLER), str(kit_file)],
+        [sys.executable, str(KILLER)],
         cwd=KILLER.parents[2],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -1,6 +1,6 @@
 """Runs as a process of its own: works on folder stores and dies at a drawn system call.
 
-    python store_killer.py REPOSITORY_KIT
+    python store_killer.py
 
 Each line of standard input, JSON `{root, source, work, ids, days, moment, power_cut}`, is one piece
 of work (`killed_works.WORKS`) in a fork that ends by SIGKILL before its `moment`-th call that
@@ -11,7 +11,6 @@ were not made durable go, and what was removed without that is back.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -22,17 +21,11 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-spec = importlib.util.spec_from_file_location("repository_kit", sys.argv[1])
-assert spec is not None
-assert spec.loader is not None
-kit = importlib.util.module_from_spec(spec)
-sys.modules["repository_kit"] = kit
-spec.loader.exec_module(kit)
-sys.path.insert(0, str(Path(__file__).parent))
 
-from killed_works import WORKS, opened  # noqa: E402
+import repository_kit as kit
+from killed_works import WORKS, opened
 
-from drkit.repository.backup import blob_writer  # noqa: E402
+from drkit.repository.backup import blob_writer
 
 
 class Disk:

@@ -38,8 +38,8 @@ def prepared(kit: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def killer(kit: ModuleType) -> Iterator[Killer]:
-    with running_killer(Path(str(kit.__file__))) as found:
+def killer() -> Iterator[Killer]:
+    with running_killer() as found:
         yield found
 
 

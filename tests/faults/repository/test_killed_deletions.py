@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from doomed_stores import environment
 from stock_restic import run
 
 from drkit.clock import SystemClock
@@ -28,18 +29,14 @@ from drkit.repository.trees.walk import entries
 from drkit.stores.folder import FolderStore
 
 ROLES = {"gcs": "primary", "s3": "backup"}
-KIT = Path(__file__).parents[2] / "tools" / "repository_kit.py"
-PROJECT = Path(__file__).parents[3]
 
 WORKER = """
-import importlib.util, os, random, signal, sys, threading
+import os, random, sys
 from datetime import timedelta
 from pathlib import Path
 
-spec = importlib.util.spec_from_file_location("repository_kit", sys.argv[1])
-kit_module = importlib.util.module_from_spec(spec)
-sys.modules["repository_kit"] = kit_module
-spec.loader.exec_module(kit_module)
+from doomed_stores import DoomedStore, Fuse
+from repository_kit import Kit
 
 from drkit.clock import SystemClock
 from drkit.errors import DrkitError, RepositoryLocked
@@ -50,35 +47,19 @@ from drkit.repository.prune.decision import PruneLimits
 from drkit.repository.check.structure import check_structure
 from drkit.stores.folder import FolderStore
 
-root, source, work = Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
-left, days, lock = [int(sys.argv[5])], int(sys.argv[6]), threading.Lock()
-rest = sys.argv[7:]
-
-class Doomed(FolderStore):
-    def put(self, name, data, *, size_bytes):
-        super().put(name, data, size_bytes=size_bytes)
-        self.count()
-
-    def delete(self, name):
-        super().delete(name)
-        self.count()
-
-    def count(self):
-        with lock:
-            left[0] -= 1
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+root, source, work = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+fuse, days, rest = Fuse(int(sys.argv[4])), int(sys.argv[5]), sys.argv[6:]
 
 class Skipping(SystemClock):
     def now(self):
         return super().now() + timedelta(days=days)
 
-stores = [Doomed(name, root / name) for name in ("gcs", "s3")]
-kit = kit_module.Kit(stores, Skipping())
+stores = [DoomedStore(name, root / name, fuse) for name in ("gcs", "s3")]
+kit = Kit(stores, Skipping())
 if work == "forget":
     forget_snapshots(kit.open(), dict.fromkeys(rest), kit.emit)
 elif work == "copy":
-    other = kit_module.Kit([FolderStore("other", source)], Skipping()).open()
+    other = Kit([FolderStore("other", source)], Skipping()).open()
     copy_snapshots(other, kit.open(), other.snapshots(), min_copies=2, emit=kit.emit)
 elif work == "prune":
     check = lambda repository, store: ("own", check_structure(repository, store))
@@ -123,10 +104,10 @@ def two(kit: ModuleType, root: Path, clock: Any = None) -> Any:
 
 
 def start(root: Path, source: Path, work: str, nth: int, days: int, *rest: str) -> Any:
-    arguments = [KIT, root, source, work, nth, days, *rest]
+    arguments = [root, source, work, nth, days, *rest]
     return subprocess.Popen(
         [sys.executable, "-c", WORKER, *map(str, arguments)],
-        cwd=PROJECT,
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

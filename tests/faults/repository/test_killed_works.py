@@ -52,8 +52,8 @@ class Start:
 
 
 @pytest.fixture(scope="module")
-def killer(kit: ModuleType) -> Iterator[Killer]:
-    with running_killer(Path(str(kit.__file__))) as found:
+def killer() -> Iterator[Killer]:
+    with running_killer() as found:
         yield found
 
 

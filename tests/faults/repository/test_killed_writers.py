@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from doomed_stores import environment
 from stock_restic import run
 
 from drkit.clock import SystemClock
@@ -20,40 +21,21 @@ from drkit.stores.folder import FolderStore
 NAMES = ("gcs", "s3")
 
 WRITER = """
-import importlib.util, os, signal, sys, threading
+import sys
 from pathlib import Path
 
-spec = importlib.util.spec_from_file_location("repository_kit", sys.argv[1])
-kit = importlib.util.module_from_spec(spec)
-sys.modules["repository_kit"] = kit
-spec.loader.exec_module(kit)
+from doomed_stores import DoomedStore, Fuse
+from repository_kit import Kit
 
 from drkit.clock import SystemClock
 from drkit.repository.backup import blob_writer
-from drkit.stores.folder import FolderStore
 
-root, source = map(Path, sys.argv[2:4])
-folder, when, nth = sys.argv[4:]
+root, source = map(Path, sys.argv[1:3])
+folder, when, nth = sys.argv[3:]
 blob_writer.PACK_BYTES = 1 << 20
-left, lock = [int(nth)], threading.Lock()
-
-class Doomed(FolderStore):
-    def put(self, name, data, *, size_bytes):
-        counts = name.startswith(folder)
-        if counts and when == "before":
-            self.count()
-        super().put(name, data, size_bytes=size_bytes)
-        if counts and when == "after":
-            self.count()
-
-    def count(self):
-        with lock:
-            left[0] -= 1
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-stores = [Doomed(name, root / name) for name in ("gcs", "s3")]
-kit.Kit(stores, SystemClock()).backup(source)
+doom = {"fuse": Fuse(int(nth)), "below": folder, "before": when == "before"}
+stores = [DoomedStore(name, root / name, **doom) for name in ("gcs", "s3")]
+Kit(stores, SystemClock()).backup(source)
 print("survived")
 """
 
@@ -121,11 +103,10 @@ def test_restic_finds_no_error_after_unlock(
 
 
 def killed(prepared: Path, root: Path, folder: str, when: str, nth: int) -> None:
-    script = Path(__file__).parents[2] / "tools" / "repository_kit.py"
-    arguments: list[Any] = [script, root, prepared / "source", folder, when, nth]
+    arguments: list[Any] = [root, prepared / "source", folder, when, nth]
     writer = subprocess.run(
         [sys.executable, "-c", WRITER, *map(str, arguments)],
-        cwd=Path(__file__).parents[3],
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=60,

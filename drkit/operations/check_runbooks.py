@@ -11,6 +11,7 @@ from drkit.config.models import Config
 from drkit.config.problems import dotted
 from drkit.config.yaml_text import Document, YamlProblem, parse
 from drkit.errors import ConfigError
+from drkit.operations.decide import COLD, decided_runbook
 from drkit.runs.actions.interface import Action
 from drkit.runs.book.critical_path import CriticalPath, critical_path
 from drkit.runs.book.schema import Runbook, load_written
@@ -124,6 +125,35 @@ def _check(
     return Checked(
         name, runbook, critical_path(runbook.steps), tuple(locate(each) for each in findings)
     )
+
+
+def missing_runbooks(
+    config: Config, config_path: Path, there: Sequence[str]
+) -> tuple[Located, ...]:
+    """What the deployment names and no runbook that is `there` could serve, as warnings: found out
+    now, and not in the night in which it is needed.
+    """
+    lines = _lines_of(config_path)
+
+    def located(at: tuple[str, ...], text: str, instead: str) -> Located:
+        line = lines.line_of(at) if lines else 0
+        return Located("runbooks", "warn", config_path, line, dotted(at), text, instead)
+
+    found = [
+        located(
+            ("schedules", name),
+            f"this drill goes by the runbook {COLD}, and there is none in {config.runbooks}",
+            "put it there, or leave the drill out",
+        )
+        for name, job in config.schedules.items()
+        if job.run == "run-drill" and COLD not in there
+    ]
+    decided = decided_runbook(config)
+    if config.targets and decided not in there:
+        at = ("decide", "runbook") if config.decide.runbook is not None else ("targets",)
+        text = f"a decision goes by the runbook {decided}, and there is none in {config.runbooks}"
+        found.append(located(at, text, "put it there, or name one that is: decide.runbook"))
+    return tuple(found)
 
 
 def _lines_of(path: Path) -> Document | None:

@@ -16,10 +16,11 @@ def validate(session: Session) -> int:
 
     Its runbooks are checked too: 2 when one may not be relied on.
     """
-    from drkit.cli.runs.runbook import checked, refusals
+    from drkit.cli.runs.runbook import checked, refusals, tell_missing
 
     config = session.load_config()
     found = checked(session, config, [])
+    missing = tell_missing(session, config, found)
     warned = sum(finding.level == "warn" for one in found for finding in one.findings)
     counts = {
         "stores": len(config.stores),
@@ -35,7 +36,12 @@ def validate(session: Session) -> int:
     more = f"; {warned} warning{'s' * (warned > 1)}: drkit runbook check" if warned else ""
     session.terminal.result(
         "config_valid",
-        {"config": str(session.config_path), **counts, "runbook_warnings": warned},
+        {
+            "config": str(session.config_path),
+            **counts,
+            "runbook_warnings": warned,
+            "runbooks_missing": missing,
+        },
         f"{session.config_path} is right: {words}{more}",
     )
     return 0

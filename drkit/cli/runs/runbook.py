@@ -129,6 +129,16 @@ def refusals(session: Session, found: list[Checked]) -> int:
     return 2 if any(one.refused for one in found) else 0
 
 
+def tell_missing(session: Session, config: Config, found: list[Checked]) -> int:
+    """Tells what no runbook could serve; how much that is."""
+    from drkit.operations.check_runbooks import missing_runbooks
+
+    missing = missing_runbooks(config, session.config_path, [one.name for one in found])
+    for finding in missing:
+        session.terminal.result("finding", _finding_values("", finding), _words(finding))
+    return len(missing)
+
+
 _GRAVE = ("refuse", "warn", "note")
 
 
@@ -140,7 +150,7 @@ def _tell(session: Session, found: list[Checked], least: str) -> None:
             words = _words(finding)
             grave = _GRAVE.index(finding.level) <= _GRAVE.index(least)
             if grave and (session.json_lines or words not in told):
-                session.terminal.result("finding", _finding_values(one, finding), words)
+                session.terminal.result("finding", _finding_values(one.name, finding), words)
                 told.add(words)
 
 
@@ -158,9 +168,9 @@ def _words(finding: Any) -> str:
     return f"{level}: {finding}"
 
 
-def _finding_values(one: Checked, finding: Any) -> dict[str, Any]:
+def _finding_values(runbook: str, finding: Any) -> dict[str, Any]:
     return {
-        "runbook": one.name,
+        "runbook": runbook,
         "lint": finding.lint,
         "level": finding.level,
         "file": str(finding.file),

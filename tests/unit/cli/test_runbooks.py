@@ -143,10 +143,31 @@ def test_a_configuration_whose_runbook_is_refused_is_not_right(session: Make, fo
     assert [row["message_type"] for row in _rows(wrong)] == ["finding"]
 
 
-def test_a_configuration_without_runbooks_is_right(session: Make, folder: Path) -> None:
+def test_a_configuration_without_runbooks_is_right_and_warns_of_what_they_would_serve(
+    session: Make, folder: Path
+) -> None:
     for path in (folder / "runbooks").iterdir():
         path.unlink()
-    assert config_commands.validate(session()) == 0
+    bare = session(json_lines=True)
+    assert config_commands.validate(bare) == 0
+    *missing, last = _rows(bare)
+    assert last["runbooks_missing"] == len(missing) >= 2
+    fields = [row["field"] for row in missing]
+    drills = [name for name, job in load_config(folder / "schedules.yaml").schedules.items()]
+    assert "targets" in fields
+    assert any(field == f"schedules.{name}" for field in fields for name in drills)
+    assert all(row["level"] == "warn" and row["line"] > 1 for row in missing)
+    assert all("primary-gpu-down" in row["text"] for row in missing)
+
+
+def test_a_decision_by_a_runbook_that_is_not_there_is_warned_of(
+    session: Make, folder: Path
+) -> None:
+    path = folder / "schedules.yaml"
+    path.write_text(f"{path.read_text()}\ndecide: {{runbook: night-watch}}\n")
+    named = session()
+    assert config_commands.validate(named) == 0
+    assert "decide.runbook: a decision goes by the runbook night-watch" in named.out.getvalue()
 
 
 def test_show_draws_the_runbook(session: Make) -> None:

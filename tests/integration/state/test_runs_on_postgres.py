@@ -20,7 +20,13 @@ def _module(place: str) -> ModuleType:
     return module
 
 
-SUITES = ("test_engine", "journal/test_journal", "journal/test_opening", "steering/test_takeover")
+SUITES = (
+    "test_engine",
+    "journal/test_journal",
+    "journal/test_opening",
+    "steering/test_local_only",
+    "steering/test_takeover",
+)
 for suite in SUITES:
     found = vars(_module(suite))
     globals().update({name: each for name, each in found.items() if name.startswith("test_")})

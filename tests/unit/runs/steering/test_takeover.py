@@ -2,63 +2,24 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from dead_runs import died, died_before_it_spent, taken_over, wait_for_steps
 
 from drkit.coordination.interface import LeaseHeld
 from drkit.coordination.memory import MemoryArbiter
-from drkit.errors import ConfigError, DamagedData, NeedsOperator
+from drkit.errors import ConfigError, DamagedData
 from drkit.io_policy import LONGEST_EFFECT_S
 from drkit.runs.journal.journal import ClaimLost
 from drkit.runs.journal.sealed import SealedRun
-from drkit.runs.lease import LEASE_TTL_S, TakenOver, local_to, owner_of
-from drkit.runs.records import Ask, RunRecord, RunState, StepState
+from drkit.runs.lease import LEASE_TTL_S, TakenOver, owner_of
+from drkit.runs.records import Ask, RunState, StepState
 from drkit.runs.steering.takeover import take_over
 
 if TYPE_CHECKING:
     from conftest import World
-
-
-def wait_for_steps() -> None:
-    """What a killed process still had running is dead, too."""
-    for thread in threading.enumerate():
-        if thread.name.startswith("step "):
-            thread.join(timeout=10)
-
-
-def died(world: World, crash: type[BaseException], step: str, point: str) -> RunRecord:
-    """A run whose machine died there."""
-    with pytest.raises(crash):
-        world.start(breakpoint=world.crash_at(step, point))
-    wait_for_steps()
-    return world.journal().run("latest")
-
-
-def died_before_it_spent(world: World, crash: type[BaseException]) -> RunRecord:
-    """Neither `acquire` nor `fence`, which begin together, has begun."""
-
-    def dies(step: str, point: str) -> None:
-        if step in ("acquire", "fence"):
-            raise crash(point)
-
-    with pytest.raises(crash):
-        world.start(breakpoint=dies)
-    wait_for_steps()
-    return world.journal().run("latest")
-
-
-def taken_over(world: World, run_id: str) -> RunRecord:
-    return take_over(
-        world.journal(),
-        lambda: world.sealed(run_id),
-        arbiter=world.arbiter,
-        holder=world.machine,
-        clock=world.clock,
-        who="ada@laptop",
-    )
 
 
 @pytest.mark.parametrize(
@@ -245,124 +206,6 @@ def test_R3_a_run_that_goes_on_elsewhere_is_not_taken(
         taken_over(there, run.id)
     assert owner_of(world.arbiter, run.id) is None
     assert there.journal().runs() == []
-
-
-def test_R3_a_run_that_is_local_only_cannot_be_taken_over(
-    world: World, crash: type[BaseException]
-) -> None:
-    world.copies_work = False
-
-    def works_again(_call, _context):
-        world.copies_work = True
-        world.clock.advance(60)
-
-    world.marks.during["fence"] = works_again
-    run = died(world, crash, "point", "after-record")
-    assert run.local_only
-    there = world.elsewhere("there")
-    with pytest.raises(NeedsOperator, match="local-only"):
-        taken_over(there, run.id)
-    assert there.journal().runs() == []
-    assert owner_of(world.arbiter, run.id) is None
-
-
-def without_a_store(world: World, crash: type[BaseException], step: str, point: str) -> RunRecord:
-    """A run of which no store has what it did from `acquire` on; the stores are back by then."""
-
-    def fails(at_step: str, at_point: str) -> None:
-        world.copies_work &= at_step not in ("acquire", "fence")
-        if (at_step, at_point) == (step, point):
-            raise crash(point)
-
-    with pytest.raises(crash):
-        world.start(breakpoint=fails)
-    wait_for_steps()
-    world.copies_work = True
-    return world.journal().run("latest")
-
-
-def test_R3_a_run_of_which_the_stores_do_not_know_that_they_lack_something_is_not_taken_over(
-    world: World, crash: type[BaseException]
-) -> None:
-    run = without_a_store(world, crash, "acquire", "after-effect")
-    sealed = world.sealed(run.id)
-    assert sealed is not None
-    assert not sealed.run.local_only  # it could not be told
-    assert run.local_only
-    assert world.marks.count["acquire"] == 1
-    there = world.elsewhere("there")
-    with pytest.raises(NeedsOperator, match=r"local-only.*only here knows"):
-        taken_over(there, run.id)
-    assert there.journal().runs() == []
-    assert owner_of(world.arbiter, run.id) is None
-    assert world.resume(run.id).state is RunState.COMMITTED
-    assert world.marks.count["acquire"] == 1
-
-
-def test_R3_a_run_that_could_not_be_sealed_and_did_nothing_yet_may_be_taken_over(
-    world: World, crash: type[BaseException]
-) -> None:
-    run = without_a_store(world, crash, "acquire", "after-intent")
-    there = world.elsewhere("there")
-    assert world.marks.count["acquire"] == 0
-    if local_to(world.arbiter, run.id) is None:  # `fence` beside it may have come so far
-        taken_over(there, run.id)
-        assert there.resume(run.id).state is RunState.COMMITTED
-        assert world.marks.count["acquire"] == 1
-
-
-@pytest.mark.parametrize("died_before", range(5))
-def test_R3_killed_anywhere_while_it_becomes_local_only_one_machine_ends_the_run(
-    world: World, crash: type[BaseException], died_before: int
-) -> None:
-    """The intent, that it is local-only, the lease of that record, the record, and its release."""
-
-    def fails(at_step: str, at_point: str) -> None:
-        if at_step in ("acquire", "fence") and world.copies_work:
-            world.copies_work = False
-            world.mortal.writes, world.mortal.dies_before = 0, died_before
-
-    with pytest.raises(crash):
-        world.start(breakpoint=fails)
-    wait_for_steps()
-    world.mortal.dies_before, world.copies_work = None, True
-    run = world.journal().run("latest")
-    there = world.elsewhere("there")
-    try:
-        taken_over(there, run.id)
-    except NeedsOperator:
-        assert owner_of(world.arbiter, run.id) is None
-        ended = world.resume(run.id)
-    else:
-        ended = there.resume(run.id)
-    assert ended.state is RunState.COMMITTED
-    assert world.marks.count["acquire"] == 1
-
-
-def test_R3_a_run_that_becomes_local_only_while_its_lease_is_waited_for_stays_where_it_is(
-    world: World, crash: type[BaseException]
-) -> None:
-    run = died(world, crash, "acquire", "after-record")
-    there, seen = world.elsewhere("there"), []
-
-    def read() -> SealedRun:
-        sealed = world.sealed(run.id)
-        assert sealed is not None
-        seen.append(sealed)
-        return replace(sealed, run=replace(sealed.run, local_only=len(seen) > 1))
-
-    with pytest.raises(NeedsOperator, match="local-only"):
-        take_over(
-            there.journal(),
-            read,
-            arbiter=there.arbiter,
-            holder="there",
-            clock=world.clock,
-            who="ada",
-        )
-    assert len(seen) == 2
-    assert owner_of(world.arbiter, run.id) is None
-    assert world.resume(run.id).state is RunState.COMMITTED
 
 
 def test_R3_a_machine_takes_its_run_back_from_one_that_died_before_it_had_it(

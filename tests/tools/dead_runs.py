@@ -1,0 +1,53 @@
+"""Runs whose machine died, and another machine that takes them over."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from drkit.runs.records import RunRecord
+from drkit.runs.steering.takeover import take_over
+
+if TYPE_CHECKING:
+    from conftest import World
+
+
+def wait_for_steps() -> None:
+    """What a killed process still had running is dead, too."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("step "):
+            thread.join(timeout=10)
+
+
+def died(world: World, crash: type[BaseException], step: str, point: str) -> RunRecord:
+    """A run whose machine died there."""
+    with pytest.raises(crash):
+        world.start(breakpoint=world.crash_at(step, point))
+    wait_for_steps()
+    return world.journal().run("latest")
+
+
+def died_before_it_spent(world: World, crash: type[BaseException]) -> RunRecord:
+    """Neither `acquire` nor `fence`, which begin together, has begun."""
+
+    def dies(step: str, point: str) -> None:
+        if step in ("acquire", "fence"):
+            raise crash(point)
+
+    with pytest.raises(crash):
+        world.start(breakpoint=dies)
+    wait_for_steps()
+    return world.journal().run("latest")
+
+
+def taken_over(world: World, run_id: str) -> RunRecord:
+    return take_over(
+        world.journal(),
+        lambda: world.sealed(run_id),
+        arbiter=world.arbiter,
+        holder=world.machine,
+        clock=world.clock,
+        who="ada@laptop",
+    )

@@ -23,6 +23,7 @@ LONGEST_WALK = 150
 WAITING = ("NEEDS_OPERATOR", "ROLLBACK_FAILED")
 _BITS = 20
 _MASK = (1 << _BITS) - 1
+_MASKS = [_MASK << _BITS * place for place in range(5)]
 
 
 class Model(Watching, Providing, Alike):
@@ -73,9 +74,9 @@ class Found:
 
     def __str__(self) -> str:
         how = "all" if self.whole else "stopped after"
+        each = f" ({self.lefts:,} with what may still happen)" if self.lefts else ""
         text = (
-            f"{how} {self.states:,} states ({self.lefts:,} with what may still happen), "
-            f"{self.moves:,} moves, depth {self.depth}, "
+            f"{how} {self.states:,} states{each}, {self.moves:,} moves, depth {self.depth}, "
             f"{self.seconds:.1f} s"
         )
         if self.broken:
@@ -203,13 +204,14 @@ class Search:
     def expand(self, n: int, lefts: int) -> None:
         first, label = len(self.targets), "nothing was done yet"
         try:
-            for label, after, broken in self.model.moves(self.state(n)):
+            before = self.state(n)
+            for label, after, broken in self.model.moves(before):
                 price = self.budget.price(after.left)
                 if broken is not None:
                     self.threats.setdefault(n, []).append((price, label, broken))
                     continue
-                after, flipped = self.model.canonical(after)
-                self.targets.append(self.met(after))
+                after, flipped = self.model.canonical(after, before)
+                self.targets.append(self.met(after, before, n))
                 self.prices.append(price << 1 | flipped)
         except ValueError as error:
             raise _BrokenAt(n, -1, f"after: {label}", Broken("handler", str(error))) from None
@@ -225,14 +227,18 @@ class Search:
             if self.budget.paid(lefts, price):
                 raise _BrokenAt(n, self.budget.prices[price][1], label, broken)
 
-    def met(self, s: State) -> int:
-        """The number of `s`, whatever is left in it."""
-        packed = 0
-        for part, numbers, parts in zip(s, self.numbers, self.parts, strict=False):
+    def met(self, s: State, before: State | None = None, of: int = 0) -> int:
+        """The number of `s`, whatever is left in it. `before`: a state whose number is `of`."""
+        packed, known = 0, self.packed[of] if before is not None else 0
+        for place, part in enumerate(s[:-1]):
+            if before is not None and part is before[place]:
+                packed |= known & _MASKS[place]
+                continue
+            numbers, parts = self.numbers[place], self.parts[place]
             if (number := numbers.get(part)) is None:
                 number = numbers[part] = len(parts)
                 parts.append(part)
-            packed = packed << _BITS | number
+            packed |= number << _BITS * place
         if (n := self.number.get(packed)) is None:
             n = self.number[packed] = len(self.packed)
             self.packed.append(packed)
@@ -241,11 +247,9 @@ class Search:
         return n
 
     def state(self, n: int) -> State:
-        packed, parts = self.packed[n], []
-        for each in reversed(self.parts):
-            parts.append(each[packed & _MASK])
-            packed >>= _BITS
-        return State(*reversed(parts), self.budget.most)
+        packed = self.packed[n]
+        parts = [parts[packed >> _BITS * place & _MASK] for place, parts in enumerate(self.parts)]
+        return State(*parts, self.budget.most)
 
     # the way to what is broken
 
@@ -314,8 +318,7 @@ class Search:
             all(run.state in ended or run.state in WAITING for run in runs)
             for runs in self.parts[2]
         ]
-        shift = 2 * _BITS
-        alive = np.array([good[packed >> shift & _MASK] for packed in self.packed])
+        alive = np.array([good[packed >> 2 * _BITS & _MASK] for packed in self.packed])
         while (more := sources[alive[targets] & ~alive[sources]]).size:
             alive[more] = True
         if dead := [n for n in self.expanded if not alive[n]]:

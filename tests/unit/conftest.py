@@ -1,5 +1,8 @@
-"""A deployment on this machine: two folder stores, one local target, and a gateway with a drill."""
+"""A deployment on this machine: two folder stores, one local target, and a gateway with a drill;
+and what is synced.
+"""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,3 +83,17 @@ def app(open_app: Open) -> App:
     cost = ScryptCost(1024, 8, 1)
     init_repository(app.stores, app.password, clock=app.clock, hostname="h", cost=cost)
     return app
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths that were synced to the disk, in their order."""
+    found: list[str] = []
+    real = os.fsync
+
+    def note(handle: int) -> None:
+        found.append(os.readlink(f"/proc/self/fd/{handle}"))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    return found

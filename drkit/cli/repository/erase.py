@@ -201,20 +201,10 @@ def _standing(app: App) -> dict[str, ErasureStanding]:
 
 
 def _tell(session: Session, app: App, behind: dict[str, str]) -> int:
+    from drkit.cli.repository.reports import erased_values
+
     found = _standing(app)
     for name, standing in found.items():
-        tell_standing(session, name, standing)
+        session.terminal.result("erased", erased_values(name, standing), f"{name}: {standing}")
     done = all(standing.state == "removed" for standing in found.values())
     return 0 if done and not behind else 3
-
-
-def tell_standing(session: Session, store: str, standing: ErasureStanding) -> None:
-    """How far one store is."""
-    values = {
-        "store": store,
-        "state": standing.state,
-        "until": standing.until.isoformat() if standing.until else None,
-        "why": standing.why,
-        "objects_left": standing.left,
-    }
-    session.terminal.result("erased", values, f"{store}: {standing}")

@@ -79,7 +79,7 @@ def _show(session: Session, app: App, plan: RemovalPlan, model: str, revision: s
 
 
 def _tell(session: Session, found: dict[str, ErasureStanding]) -> None:
-    from drkit.cli.repository.erase import tell_standing
+    from drkit.cli.repository.reports import erased_values
 
     for name, standing in found.items():
-        tell_standing(session, name, standing)
+        session.terminal.result("erased", erased_values(name, standing), f"{name}: {standing}")

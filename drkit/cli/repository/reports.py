@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from drkit.operations.standing import Standings
     from drkit.operations.status import Status
     from drkit.points.find import FoundPoint
+    from drkit.repository.erase.standing import ErasureStanding
 
 
 def backup_values(report: BackupReport) -> dict[str, Any]:
@@ -138,3 +139,14 @@ def standing_rows(
             f"next {store}, not before {at:%Y-%m-%d %H:%M} UTC"
         )
     return ("store", "state", "why"), rows, words
+
+
+def erased_values(store: str, standing: ErasureStanding) -> dict[str, Any]:
+    """How far an erasure is in one store."""
+    return {
+        "store": store,
+        "state": standing.state,
+        "until": standing.until.isoformat() if standing.until else None,
+        "why": standing.why,
+        "objects_left": standing.left,
+    }

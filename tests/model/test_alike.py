@@ -22,7 +22,7 @@ def few(**more: Any) -> Bounds:
 
 
 CI = {
-    "a drkit dies": few(crashes=(1, 0)),
+    "two drkits die": few(crashes=(1, 1)),
     "a drkit stands still": few(stalls=1),
     "an hour passes": few(longs=1, acts=2),
     "a machine is refused": few(faults=1),
@@ -30,7 +30,6 @@ CI = {
     "a database each": few(shared=False, runs=2, acts=2),
 }
 SOAK = {
-    "two drkits die": few(crashes=(1, 1)),
     "one drkit dies, and is told to stop": few(crashes=(1, 0), acts=2),
     "a drkit stands still, and an hour passes": few(stalls=1, longs=1),
     "a fault while one stands still": few(faults=1, stalls=1),

@@ -133,6 +133,13 @@ class RunRecord:
     machine: str | None = None
     generation: int = 0
 
+    def led_to(self, site: str) -> bool:
+        """Whether it moved the service to that target, and is not taken back."""
+        if self.state in (RunState.ROLLING_BACK, RunState.ROLLED_BACK):
+            return False
+        moves = self.kind in ("failover", "switchover") and site != EXTERNAL
+        return moves and self.target == site
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -215,3 +222,13 @@ def paid_resources(entries: Iterable[Entry]) -> tuple[PaidResource, ...]:
             gone_at=entry.at if state == "CONFIRMED_GONE" else None,
         )
     return tuple(found.values())
+
+
+def former_of(entries: Iterable[Entry]) -> tuple[str, str | None, str | None] | None:
+    """Site, URL and run of who served before the run recorded itself; None: it did not."""
+    for entry in entries:
+        noted = entry.payload.get("former") if entry.kind == "note" else None
+        if isinstance(noted, Mapping):
+            url, run_id = noted.get("endpoint_url"), noted.get("run_id")
+            return str(noted["site"]), str(url) if url else None, str(run_id) if run_id else None
+    return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from drkit.config.models import Config
 from drkit.config.sources import QdrantSource, SourceConfig, TreeSource
@@ -13,7 +13,7 @@ from drkit.operations.cutting import Due
 from drkit.runs.book.plan import Serving
 from drkit.runs.journal.journal import Journal
 from drkit.runs.journal.sealed import SealedRun, sealed_run
-from drkit.runs.records import EXTERNAL, JSON, Entry
+from drkit.runs.records import EXTERNAL, JSON, former_of
 from drkit.sources.catalog import open_source
 from drkit.sources.interface import SourceUnreadable
 from drkit.wiring.app import App
@@ -49,10 +49,9 @@ def _came_there(app: App, journal: Journal, role: RoleRecord, primary: str) -> S
         known = _known(app, journal, run_id)
         if known is None:
             break
-        moved = known.run.kind in ("failover", "switchover") and known.run.target == site
-        if moved and site in app.config.targets:
+        if known.run.led_to(site) and site in app.config.targets:
             return _serving(known, site, url)
-        former = _former(known.entries)
+        former = former_of(known.entries)
         if former is None:
             break
         site, url, run_id = former
@@ -73,16 +72,6 @@ def _known(app: App, journal: Journal, run_id: str | None) -> SealedRun | None:
         entries = tuple(journal.entries(run_id))
         return SealedRun(journal.run(run_id), journal.plan(run_id), entries)
     return sealed_run(app.stores, app.repository.key.open, run_id)
-
-
-def _former(entries: Sequence[Entry]) -> tuple[str, str | None, str | None] | None:
-    """Who served before a run recorded itself, as it noted."""
-    for entry in entries:
-        noted = entry.payload.get("former") if entry.kind == "note" else None
-        if isinstance(noted, Mapping):
-            url, run_id = noted.get("endpoint_url"), noted.get("run_id")
-            return str(noted["site"]), str(url) if url else None, str(run_id) if run_id else None
-    return None
 
 
 def _serving(known: SealedRun, site: str, url: str | None) -> Serving:

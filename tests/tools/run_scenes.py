@@ -143,6 +143,19 @@ def a_primary_that_does_not_answer_any_more(world: World) -> None:
     _over(world, story)
 
 
+def another_machine_of_the_target_that_served_already(world: World) -> None:
+    """A failover to where the service lives, taken back: the former machine serves again."""
+    first = _failover(world)
+    world.finish(world.execute(first.run_id))
+    assert world.run(first.run_id).state is RunState.COMMITTED
+    story = _failover(world)
+    drkit = world.execute(story.run_id)
+    world.sim.run(lambda: _done(world, story, "verify_public"))
+    world.ask(story.run_id, Ask("rollback", "somebody"))
+    world.finish(drkit)
+    _over(world, story, "rolled back")
+
+
 def a_run_that_another_one_superseded(world: World) -> None:
     """A machine that knows nothing of the first one's run fails over meanwhile; the first one was
     about to hold users, and wakes up.

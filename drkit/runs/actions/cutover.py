@@ -141,14 +141,17 @@ def _undo(call: StepCall, _done: Done | None, context: Context) -> str:
 def _give_role_back(
     call: StepCall, context: Context, role: RoleRecord, home: Home, server: Proven | None
 ) -> None:
-    """Where this run led to serves no more: the next epoch is the former site's again."""
-    if role.site == home.site:
+    """Where this run led to serves no more: the next epoch is the former site's again. That may be
+    the same target, and another machine of it.
+    """
+    url = server.endpoint.url if server else None
+    if (role.site, role.endpoint_url) == (home.site, url):
         return
     record = RoleRecord(
         service=role.service,
         epoch=role.epoch + 1,
         site=home.site,
-        endpoint_url=server.endpoint.url if server else None,
+        endpoint_url=url,
         since=context.clock.now(),
         run_id=call.run_id,
         snapshots=listed_ids(context.repository()),

@@ -93,6 +93,16 @@ def home_unseen(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(module, "alive_home", home)
 
 
+def by_site_alone(patch: pytest.MonkeyPatch) -> None:
+    give_back = cutover._give_role_back
+
+    def to_another_site(call, context, role, home, server) -> None:
+        if role.site != home.site:
+            give_back(call, context, role, home, server)
+
+    patch.setattr(cutover, "_give_role_back", to_another_site)
+
+
 def only_by_tags(patch: pytest.MonkeyPatch) -> None:
     def listed(call, context):
         return context.compute.find({RUN_TAG: call.run_id, STEP_TAG: call.step_id})
@@ -151,6 +161,7 @@ GUARDS: dict[str, tuple[Removed, str]] = {
     "taken_over_while_a_machine_was_asked_for": (no_outwaiting, "R5"),
     "a_proof_that_expired_while_nobody_looked": (proofs_for_ever, "R8"),
     "a_primary_that_does_not_answer_any_more": (home_unseen, "R8"),
+    "another_machine_of_the_target_that_served_already": (by_site_alone, "R1"),
     "a_run_that_another_one_superseded": (any_epoch, "R1"),
     "a_process_that_stood_still_before_a_step_began": (begun_whatever_happened, "replayed"),
     "a_name_that_was_left_on_a_machine_when_users_were_held_elsewhere": (no_names, "R8"),

@@ -8,7 +8,7 @@ from typing import Any
 
 from drkit.coordination.interface import RoleRecord
 from drkit.operations.paid import paid_machines
-from drkit.runs.records import Entry, RunRecord, RunState
+from drkit.runs.records import EXTERNAL, Entry, RunRecord, RunState
 
 NOW = datetime(2026, 1, 4, 12, tzinfo=UTC)
 RUN = RunRecord(
@@ -58,6 +58,31 @@ def test_a_former_targets_machine_that_nobody_gave_back_is_told_of() -> None:
     (machine,) = paid_machines([(RUN, [paid("ADOPTED")])], elsewhere)
     assert "NOTHING NEEDS IT ANY MORE" in machine.words()
     assert "drkit-run=failover-1" in machine.words()
+
+
+def test_the_machine_that_serves_again_after_a_run_was_taken_back_is_needed() -> None:
+    former: Any = {"site": "vast", "endpoint_url": SERVES.endpoint_url, "run_id": RUN.id}
+    note = Entry(1, NOW, 0.0, "cutover", 1, "note", {"former": former})
+    for site in ("vast", "runpod"):
+        other = replace(RUN, id="failover-2", target=site, state=RunState.ROLLED_BACK)
+        again = replace(SERVES, epoch=3, run_id=other.id)
+        machines = paid_machines([(other, [note]), (RUN, [paid("ADOPTED")])], again)
+        assert ["it serves; drkit failback" in each.words() for each in machines] == [True]
+
+
+def test_while_users_are_held_the_machine_that_served_is_needed() -> None:
+    former: Any = {"site": "vast", "endpoint_url": SERVES.endpoint_url, "run_id": RUN.id}
+    note = Entry(1, NOW, 0.0, "record", 1, "note", {"former": former})
+    hold = replace(RUN, id="switchover-1", kind="switchover", target=EXTERNAL)
+    held = replace(SERVES, epoch=2, site=EXTERNAL, endpoint_url=None, run_id=hold.id)
+    (machine,) = paid_machines([(hold, [note]), (RUN, [paid("ADOPTED")])], held)
+    assert "it served until users were held" in machine.words()
+
+
+def test_of_a_machine_that_may_serve_nobody_says_that_nothing_needs_it() -> None:
+    unknown = replace(SERVES, run_id="failover-of-another-machine")
+    (machine,) = paid_machines([(RUN, [paid("ADOPTED")])], unknown)
+    assert "it may be what serves" in machine.words()
 
 
 def test_what_any_run_saw_gone_is_not_paid_for_any_more() -> None:

@@ -36,7 +36,9 @@ class Story:
         self.journal: Journal = open_journal(app)
         self.epoch = 0
 
-    def failover(self, brought: dict[str, Any], *, sealed: bool = False) -> str:
+    def failover(
+        self, brought: dict[str, Any], *, sealed: bool = False, instance: str = "i-1"
+    ) -> str:
         book = load_runbook(ROOT / "runbooks" / "primary-gpu-down.yaml")
         book = book.model_copy(update={"lost": ("gpu",)})
         plan = make_plan(
@@ -44,7 +46,7 @@ class Story:
         )
         run = self.journal.open_run(plan, sandbox=False)
         for step, output in (
-            ("acquire", {"instance_id": "i-1"}),
+            ("acquire", {"instance_id": instance}),
             ("point", {"snapshot_id": "s-1"}),
             ("restore", {"restored": brought}),
         ):
@@ -67,14 +69,14 @@ class Story:
         self.role(EXTERNAL, None, run.id)
         return run.id
 
-    def end(self, run_id: str) -> None:
+    def end(self, run_id: str, state: str = "COMMITTED") -> None:
         from drkit.state.schema import RUNS
 
         with self.app.database.write() as connection:
             connection.execute(
                 RUNS.update()
                 .where(RUNS.c.id == run_id)
-                .values(ended_at=self.app.clock.now(), state="COMMITTED", outcome="committed")
+                .values(ended_at=self.app.clock.now(), state=state, outcome=state.lower())
             )
 
     def role(self, site: str, url: str | None, run_id: str | None) -> None:
@@ -133,6 +135,17 @@ def test_behind_two_holds_too(story: Story) -> None:
     first = story.held({"site": "spare", "endpoint_url": URL, "run_id": run_id})
     story.held({"site": EXTERNAL, "endpoint_url": None, "run_id": first})
     assert serving_now(story.app, story.journal).run_id == run_id
+
+
+def test_behind_a_failover_that_was_taken_back_the_former_machine_serves(story: Story) -> None:
+    run_id = story.failover({"notes": {"into": "/there"}})
+    taken_back = story.failover({}, instance="i-2")
+    former: Any = {"site": "spare", "endpoint_url": URL, "run_id": run_id}
+    story.journal.append(taken_back, "note", step="cutover", payload={"former": former})
+    story.end(taken_back, "ROLLED_BACK")
+    story.role("spare", URL, taken_back)
+    serving = serving_now(story.app, story.journal)
+    assert (serving.run_id, serving.instance) == (run_id, "i-1")
 
 
 def test_behind_a_hold_of_the_primary_nothing_is_left(story: Story) -> None:

@@ -55,14 +55,15 @@ def metadata_of(node: Node) -> Metadata:
 @dataclass(slots=True, eq=False)
 class TargetFile:
     """One file that is being written. `left`: blobs that are still to come; `has`: those of its
-    content, by number, that lie there already. With `replaces`, the old file stays until the new
-    one is whole.
+    content, by number, that lie there already, `has_bytes` long. With `replaces`, the old file
+    stays until the new one is whole.
     """
 
     path: str
     node: Node
     left: int = 0
     has: frozenset[int] = frozenset()
+    has_bytes: int = 0
     replaces: bool = False
     may_exist: bool = False
     is_lost: bool = False

@@ -272,9 +272,9 @@ class _Run:
             if file.is_lost or (file.left and file.is_new_and_of_one_blob):
                 continue
             self._make(file)
+            self._bytes += file.has_bytes
+            self._bytes_reused += file.has_bytes
             if not file.left:
-                self._bytes += file.node.size
-                self._bytes_reused += file.node.size
                 self._finish(file)
         window.ranges = len(plan.ranges)
         todo.extend(plan.ranges)

@@ -212,7 +212,7 @@ class Walk:
             return
         with suppress(OSError):
             os.chmod(file.path, 0o600)
-            file.has = _right_blobs(self.repository, file)
+            file.has, file.has_bytes = _right_blobs(self.repository, file)
 
     def _failed(self, path: str, error: OSError) -> None:
         if fatal := refused(path, error):
@@ -220,9 +220,10 @@ class Walk:
         self.on_failure(path, str(error.strerror))
 
 
-def _right_blobs(repository: Repository, file: TargetFile) -> frozenset[int]:
-    """The blobs of the file, by number, whose bytes lie where they belong."""
+def _right_blobs(repository: Repository, file: TargetFile) -> tuple[frozenset[int], int]:
+    """The blobs of the file, by number, whose bytes lie where they belong; and those bytes."""
     right = set()
+    right_bytes = 0
     with open(file.path, "rb", buffering=0, opener=_no_link) as opened:
         at = 0
         for number, blob_id in enumerate(file.node.content):
@@ -232,8 +233,9 @@ def _right_blobs(repository: Repository, file: TargetFile) -> frozenset[int]:
             content = os.pread(opened.fileno(), place.content_bytes, at)
             if hashlib.sha256(content).digest() == blob_id:
                 right.add(number)
+                right_bytes += len(content)
             at += place.content_bytes
-    return frozenset(right)
+    return frozenset(right), right_bytes
 
 
 def _no_link(path: str, flags: int) -> int:

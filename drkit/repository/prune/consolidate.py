@@ -59,14 +59,23 @@ def read_all(repository: Repository, level: Levelled) -> dict[str, PackBlobs]:
     """
     every = {name for store in level.stores for name in level.listings[store].indexes}
     found: dict[str, PackBlobs] = {**load_index_files(repository, every)}
-    unread = sorted(every - found.keys())
-    if unread or not repository.index_is_whole:
-        which = f"index {unread[0][:8]}" if unread else "an index file"
-        raise GuardRefused(
-            f"{which} could not be read; nothing was deleted",
-            hint="run it again; if it stays so: drkit repair index makes it anew from the packs",
-        )
+    if unread := sorted(every - found.keys()):
+        raise _unread(f"index {unread[0][:8]}")
+    refuse_partial_index(repository)
     return found
+
+
+def refuse_partial_index(repository: Repository) -> None:
+    """`GuardRefused` when an index file could not be read: what it names would seem lost."""
+    if not repository.index_is_whole:
+        raise _unread("an index file")
+
+
+def _unread(which: str) -> GuardRefused:
+    return GuardRefused(
+        f"{which} could not be read; nothing was deleted",
+        hint="run it again; if it stays so: drkit repair index makes it anew from the packs",
+    )
 
 
 def packs_of(contents: Mapping[str, PackBlobs]) -> dict[str, tuple[PackedBlob, ...]]:

@@ -8,6 +8,7 @@ from drkit.repository.format.layout import SNAPSHOTS
 from drkit.repository.format.snapshot import read_snapshot
 from drkit.repository.levels.catch_up import trust
 from drkit.repository.levels.survey import list_stores, survey
+from drkit.repository.prune.consolidate import refuse_partial_index
 from drkit.repository.prune.decision import decide
 from drkit.repository.prune.prune import PruneOptions, PruneReport
 from drkit.repository.prune.turns import next_turn
@@ -31,6 +32,7 @@ def preview(repository: Repository, options: PruneOptions, emit: Emit) -> PruneR
     if not good:
         raise GuardRefused("no store can be pruned", hint="drkit status says why")
     trust(repository, good, seen.plan, emit)
+    refuse_partial_index(repository)
     snapshots = {
         snapshot
         for store, listing in good.items()

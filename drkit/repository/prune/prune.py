@@ -28,6 +28,7 @@ from drkit.repository.prune.consolidate import (
     packs_of,
     put_consolidated,
     read_all,
+    refuse_partial_index,
     tidy_indexes,
 )
 from drkit.repository.prune.decision import PruneDecision, PruneLimits, decide
@@ -166,6 +167,7 @@ class _Run:
         repository, level = self.repository, self.level
         earlier = level.plan.plan or PrunePlan(0, repository.clock.now(), "", {})
         trust(repository, level.listings, level.plan, None)
+        refuse_partial_index(repository)
         erased = level.tombstones.erased_packs
         decision = decide(repository.index.packs, self._used(), self.options.limits, erased)
         if decision.missing:

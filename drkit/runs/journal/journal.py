@@ -187,17 +187,17 @@ class Journal(ReadableJournal):
         """One more line, on the disk when this returns. What must be sealed is in a store then,
         too; where that fails the run is marked local-only (R3). Raises `ClaimLost`.
         """
-        _, entry = self._append(run_id, kind, step, attempt, payload_text(payload or {}))
+        entry = self._append(run_id, kind, step, attempt, payload_text(payload or {}))
         self._seal(run_id, entry)
         return entry
 
     @again_on_conflict
     def _append(
         self, run_id: str, kind: EntryKind, step: str | None, attempt: int, text: str
-    ) -> tuple[Row[Any], Entry]:
+    ) -> Entry:
         with self._lock, self._database.write() as connection:
             row = self._held(connection, run_id)
-            return row, self._lines.insert(connection, row, kind, step, attempt, text)
+            return self._lines.insert(connection, row, kind, step, attempt, text)
 
     def set_state(
         self, run_id: str, state: RunState, answers: bool = False, /, **payload: JSON

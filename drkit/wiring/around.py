@@ -25,11 +25,11 @@ from drkit.health.measures.window import Measure
 from drkit.health.scrape import Scrape
 from drkit.observers.catalog import open_observer
 from drkit.observers.interface import Alert
-from drkit.operations.alerts import AlertBook, Told
-from drkit.operations.around import Seen, look_around
-from drkit.operations.exposition import exposition, write_exposition
-from drkit.operations.measures import measures_of, words_of
-from drkit.operations.watch import Watch, Watched
+from drkit.operations.alerts.alerts import AlertBook, Told
+from drkit.operations.alerts.around import Seen, look_around
+from drkit.operations.alerts.exposition import exposition, write_exposition
+from drkit.operations.alerts.measures import measures_of, words_of
+from drkit.operations.watch.watch import Watch, Watched
 from drkit.wiring.app import App, parse_endpoint
 
 

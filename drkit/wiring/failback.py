@@ -8,8 +8,8 @@ from drkit.config.models import Config
 from drkit.config.sources import QdrantSource, SourceConfig, TreeSource
 from drkit.coordination.interface import RoleRecord
 from drkit.errors import ConfigError, GuardRefused, NeedsOperator
-from drkit.operations.backup import back_up
-from drkit.operations.cutting import Due
+from drkit.operations.points.backup import back_up
+from drkit.operations.points.cutting import Due
 from drkit.runs.book.plan import Serving
 from drkit.runs.journal.journal import Journal
 from drkit.runs.journal.sealed import SealedRun, sealed_run

@@ -22,7 +22,7 @@ from drkit.coordination.leadership import (
 from drkit.errors import GuardRefused, PlaceError
 from drkit.events import Note
 from drkit.io_policy import LONGEST_EFFECT_S
-from drkit.operations.protect import Protector
+from drkit.operations.watch.protect import Protector
 from drkit.sandbox.overrides import SANDBOX_PACE
 from drkit.state.audit import AuditLog
 from drkit.wiring.app import App

@@ -17,7 +17,7 @@ from drkit.coordination.interface import RoleRecord
 from drkit.errors import ConfigError, DrkitError
 from drkit.events import Note
 from drkit.io_policy import INTENT_COPY
-from drkit.operations.status import proof_content, proof_name
+from drkit.operations.status.status import proof_content, proof_name
 from drkit.runs.actions.interface import Context
 from drkit.runs.book.plan import Plan
 from drkit.runs.evidence.as_html import evidence_html

@@ -8,13 +8,13 @@ from pathlib import Path
 from drkit.coordination.hold import hold_key, note_from
 from drkit.coordination.interface import ArbiterUnreachable, RoleRecord
 from drkit.errors import DrkitError
-from drkit.operations.decide import current_pause, decided_runbook
-from drkit.operations.forecast import Forecast, Measured, forecast
-from drkit.operations.paid import PaidMachine, paid_machines
-from drkit.operations.service_status import ServiceStatus, not_auto
-from drkit.operations.standby import last_proof
-from drkit.operations.status import Status
-from drkit.operations.telling import Runs, after_runs, told_epoch
+from drkit.operations.costs.paid import PaidMachine, paid_machines
+from drkit.operations.status.forecast import Forecast, Measured, forecast
+from drkit.operations.status.service_status import ServiceStatus, not_auto
+from drkit.operations.status.status import Status
+from drkit.operations.watch.decide import current_pause, decided_runbook
+from drkit.operations.watch.standby import last_proof
+from drkit.operations.watch.telling import Runs, after_runs, told_epoch
 from drkit.runs.actions.catalog import ACTIONS
 from drkit.runs.book.critical_path import critical_path
 from drkit.runs.book.plan import make_plan

@@ -16,12 +16,12 @@ from drkit.health.probes.reference import reach
 from drkit.health.record import health_from
 from drkit.health.witness.asking import Heard
 from drkit.health.witness.file_memory import FileMemory
-from drkit.operations import decide
-from drkit.operations.decide import Elsewhere, facts_now
 from drkit.operations.roles import SeenRole, last_site, machine_memory, read_role
-from drkit.operations.standby import StandbyProof, last_proof, verify_standby
-from drkit.operations.telling import tell_runs
-from drkit.operations.watch import Watch, Watched
+from drkit.operations.watch import decide
+from drkit.operations.watch.decide import Elsewhere, facts_now
+from drkit.operations.watch.standby import StandbyProof, last_proof, verify_standby
+from drkit.operations.watch.telling import tell_runs
+from drkit.operations.watch.watch import Watch, Watched
 from drkit.runs.actions.catalog import ACTIONS
 from drkit.runs.book.plan import asks_a_person as runbook_asks
 from drkit.runs.book.schema import load_runbook

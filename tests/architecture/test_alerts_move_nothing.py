@@ -6,15 +6,15 @@ from source_tree import imports
 ON_THEIR_WAY = (
     "drkit/health/measures/limits.py",
     "drkit/health/measures/default_limits.py",
-    "drkit/operations/alerts.py",
-    "drkit/operations/around.py",
-    "drkit/operations/measures.py",
+    "drkit/operations/alerts/alerts.py",
+    "drkit/operations/alerts/around.py",
+    "drkit/operations/alerts/measures.py",
     "drkit/observers/tell.py",
     "drkit/wiring/around.py",
     "drkit/cli/watch/around.py",
 )
-MOVERS = ("drkit.traffic", "drkit.runs", "drkit.coordination", "drkit.operations.decide")
-MOVERS += ("drkit.operations.protect", "drkit.compute.catalog")
+MOVERS = ("drkit.traffic", "drkit.runs", "drkit.coordination", "drkit.operations.watch.decide")
+MOVERS += ("drkit.operations.watch.protect", "drkit.compute.catalog")
 
 
 @pytest.mark.parametrize("module", ON_THEIR_WAY)

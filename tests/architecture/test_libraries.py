@@ -23,7 +23,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "markupsafe": ("drkit/runs/evidence/as_html.py",),
     "numpy": ("drkit/repository/", "drkit/standins/"),
     "orjson": ("drkit/",),
-    "prometheus_client": ("drkit/operations/exposition.py",),
+    "prometheus_client": ("drkit/operations/alerts/exposition.py",),
     "pydantic": ("drkit/config/", "drkit/points/point.py", "drkit/runs/book/schema.py"),
     "pydantic_core": ("drkit/config/", "drkit/runs/book/schema.py"),
     "pyfastcdc": ("drkit/repository/format/chunker.py",),

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from drkit.compute.interface import LaunchSpec, Offer
 from drkit.config.sources import TreeSource
 from drkit.coordination.interface import RoleRecord
-from drkit.operations.backup import back_up
-from drkit.operations.cutting import Due
+from drkit.operations.points.backup import back_up
+from drkit.operations.points.cutting import Due
 from drkit.repository.format.keys import ScryptCost
 from drkit.repository.repository import Repository, init_repository, open_repository
 from drkit.runs.actions.catalog import ACTIONS

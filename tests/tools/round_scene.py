@@ -18,7 +18,7 @@ from drkit.events import Note
 from drkit.health.interface import ServiceState
 from drkit.health.memory import MemoryProber
 from drkit.health.witness.asking import Heard, Voice
-from drkit.operations.watch import Watched
+from drkit.operations.watch.watch import Watched
 from drkit.traffic.interface import Setting
 from drkit.traffic.memory import MemorySwitch
 from drkit.wiring import App, watch, witness

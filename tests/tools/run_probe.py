@@ -16,7 +16,7 @@ from run_places import ProcessProber, ProcessSwitch
 from drkit.cli.watch import after_round
 from drkit.health.interface import REFERENCE, ProbeResult, Verdict
 from drkit.health.witness.asking import Heard, Voice
-from drkit.operations.decide import acknowledge, decided_runbook, end_pause, pause
+from drkit.operations.watch.decide import acknowledge, decided_runbook, end_pause, pause
 from drkit.runs.journal.opening import Opener, Right
 from drkit.wiring import watch as wiring_watch
 

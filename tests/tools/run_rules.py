@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from drkit.compute.interface import Instance, InstanceState, Offer
 from drkit.coordination.interface import RoleRecord
 from drkit.health.witness.asking import Voice
-from drkit.operations.decide import current_pause
+from drkit.operations.watch.decide import current_pause
 from drkit.runs.actions.catalog import ACTIONS
 from drkit.runs.journal.opening import Opener, Right
 from drkit.runs.journal.reading import ReadableJournal

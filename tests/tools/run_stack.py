@@ -18,8 +18,8 @@ from drkit.config.models import Config
 from drkit.config.sources import TreeSource as TreeConfig
 from drkit.config.sources import WeightsSource
 from drkit.coordination.memory import MemoryArbiter
-from drkit.operations.backup import back_up
-from drkit.operations.cutting import Due
+from drkit.operations.points.backup import back_up
+from drkit.operations.points.cutting import Due
 from drkit.repository.format.keys import ScryptCost
 from drkit.repository.repository import Repository, init_repository, open_repository
 from drkit.runs.book.schema import Runbook, load_runbook

@@ -13,7 +13,7 @@ app = typer.Typer()
 @command(app)
 def cost(session: Session) -> None:
     """Reckons what the stores cost a month: storage, requests and egress, from the schedules."""
-    from drkit.operations.cost import monthly_cost
+    from drkit.operations.costs.cost import monthly_cost
 
     report = monthly_cost(session.load_config())
     rows = [

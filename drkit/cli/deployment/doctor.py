@@ -27,7 +27,12 @@ def doctor(session: Session, store: Only = None) -> int:
     from drkit.cli.apps import opened
     from drkit.config.secret_refs import references
     from drkit.errors import ConfigError
-    from drkit.operations.doctor import Diagnosis, examine_secrets, examine_stores, summary
+    from drkit.operations.readiness.doctor import (
+        Diagnosis,
+        examine_secrets,
+        examine_stores,
+        summary,
+    )
 
     with opened(session, parts=()) as app:
         only = store or []
@@ -52,7 +57,7 @@ def doctor(session: Session, store: Only = None) -> int:
 
 
 def _show(session: Session, finding: object) -> None:
-    from drkit.operations.doctor_rules import Finding
+    from drkit.operations.readiness.doctor_rules import Finding
 
     assert isinstance(finding, Finding)
     sign = {"ok": "ok     ", "note": "note   ", "warning": "WARNING", "problem": "PROBLEM"}

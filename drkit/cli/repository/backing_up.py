@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from drkit.config.sources import WeightsSource
 from drkit.errors import ConfigError, PlaceError, RepositoryLocked
 from drkit.events import Note
-from drkit.operations.backup import BackupReport, back_up
-from drkit.operations.cutting import NOTHING_FORESEEN, Due, foresee
-from drkit.operations.residency import refuse_outside
+from drkit.operations.points.backup import BackupReport, back_up
+from drkit.operations.points.cutting import NOTHING_FORESEEN, Due, foresee
+from drkit.operations.points.residency import refuse_outside
 from drkit.repository.backup.scan import BY_ALL, Compare
 from drkit.repository.locks.locks import Locks
 from drkit.sources.interface import NOTHING_EXCLUDED, Excludes

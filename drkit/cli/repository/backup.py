@@ -165,7 +165,7 @@ def _end_cooldown(session: Session, app: App) -> bool:
     """Whether a cooldown ran: the next decision need not wait for the last run any more (R4)."""
     if app.config.service is None:
         return False
-    from drkit.operations.decide import acknowledge
+    from drkit.operations.watch.decide import acknowledge
     from drkit.runs.journal.opening import read_standing
     from drkit.state.audit import AuditLog
     from drkit.units import format_duration

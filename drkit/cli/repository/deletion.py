@@ -14,7 +14,7 @@ from drkit.cli.session import Session
 from drkit.errors import GuardRefused
 
 if TYPE_CHECKING:
-    from drkit.operations.forget import ForgetPlan
+    from drkit.operations.deletion.forget import ForgetPlan
 
 app = typer.Typer()
 repair_app = typer.Typer(help="Mend what a check found, or a store that stands apart.")

@@ -13,7 +13,7 @@ from drkit.cli.options import command
 from drkit.cli.session import Session
 
 if TYPE_CHECKING:
-    from drkit.operations.erase_leaves import Left
+    from drkit.operations.deletion.erase_leaves import Left
     from drkit.repository.erase.erase import ErasePlan, Match
     from drkit.repository.erase.standing import ErasureStanding
     from drkit.repository.repository import ListedSnapshot
@@ -140,7 +140,7 @@ def _show(session: Session, app: App, plan: ErasePlan, paths: list[str] | tuple[
 
 
 def _left(app: App, plan: ErasePlan) -> tuple[Left, ...]:
-    from drkit.operations.erase_leaves import left_by_erasing
+    from drkit.operations.deletion.erase_leaves import left_by_erasing
     from drkit.points.find import list_points
     from drkit.runs.journal.reading import ReadableJournal
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from drkit.cli.repository.keep_rules import configured_rules
 from drkit.errors import ConfigError, MissingCredential, NeedsOperator
 from drkit.events import Note
-from drkit.operations.forget import ForgetPlan, plan_by_ids, plan_by_rules
-from drkit.operations.prune import checker
+from drkit.operations.deletion.forget import ForgetPlan, plan_by_ids, plan_by_rules
+from drkit.operations.deletion.prune import checker
 from drkit.repository.backup.anomaly import unacknowledged
 from drkit.repository.forget.forget import ForgetReport, forget_snapshots
 from drkit.repository.forget.retention import KeepRules

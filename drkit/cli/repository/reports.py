@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from drkit.units import format_bytes, format_duration
 
 if TYPE_CHECKING:
-    from drkit.operations.backup import BackupReport
-    from drkit.operations.restore import Restored
-    from drkit.operations.standing import Standings
-    from drkit.operations.status import Status
+    from drkit.operations.points.backup import BackupReport
+    from drkit.operations.points.restore import Restored
+    from drkit.operations.status.standing import Standings
+    from drkit.operations.status.status import Status
     from drkit.points.find import FoundPoint
     from drkit.repository.erase.standing import ErasureStanding
 

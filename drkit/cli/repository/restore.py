@@ -15,7 +15,7 @@ from drkit.cli.session import Session
 
 if TYPE_CHECKING:
     from drkit.coordination.interface import RoleRecord
-    from drkit.operations.restore_snapshot import Patterned
+    from drkit.operations.points.restore_snapshot import Patterned
     from drkit.points.find import FoundPoint
     from drkit.repository.restore.restore import RestoreOptions
     from drkit.repository.trees.select import Selected, SnapshotFilter
@@ -73,9 +73,9 @@ def restore(
     with opened(session) as app, ThreadPoolExecutor(1, "open") as beside:
         # to open a repository takes as long as to import what works on it, now or later
         opening = beside.submit(lambda: app.repository_to_read)
-        import drkit.operations.restore
+        import drkit.operations.points.restore
         import drkit.points.find  # noqa: F401
-        from drkit.operations.restore_snapshot import Patterned
+        from drkit.operations.points.restore_snapshot import Patterned
         from drkit.repository.restore.place import read_overwrite
         from drkit.repository.restore.restore import RestoreOptions
         from drkit.repository.trees.select import Selected, read_filter
@@ -140,7 +140,7 @@ def _restore_point(
     session: Session, app: App, found: FoundPoint, order: _Order, only: tuple[str, ...]
 ) -> int:
     from drkit.cli.repository.reports import restore_text, restore_values
-    from drkit.operations.restore import restore_point
+    from drkit.operations.points.restore import restore_point
 
     restored = restore_point(
         app.repository_to_read,
@@ -165,7 +165,7 @@ def _restore_point(
 
 
 def _restore_snapshot(session: Session, app: App, selected: Selected, order: _Order) -> int:
-    from drkit.operations.restore_snapshot import restore_snapshot
+    from drkit.operations.points.restore_snapshot import restore_snapshot
     from drkit.units import format_bytes
 
     report, proofs = restore_snapshot(

@@ -17,8 +17,8 @@ from drkit.cli.session import Session
 from drkit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from drkit.operations.check import CheckOutcome
-    from drkit.operations.check_weights import WeightsCheck
+    from drkit.operations.checks.check import CheckOutcome
+    from drkit.operations.checks.check_weights import WeightsCheck
     from drkit.wiring import App
 
 app = typer.Typer()
@@ -50,8 +50,8 @@ def check(
     ] = False,
 ) -> int:
     """Says whether the repository is sound, in each store by itself and over all of them."""
-    from drkit.operations.check import run_check, run_due_check
-    from drkit.operations.check_weights import check_due_weights, check_weights
+    from drkit.operations.checks.check import run_check, run_due_check
+    from drkit.operations.checks.check_weights import check_due_weights, check_weights
     from drkit.repository.check.reading_choice import ReadAll, ReadNothing, read_subset
 
     if read_data + (read_data_subset is not None) + due > 1:
@@ -142,7 +142,7 @@ def _tell_weights(
 
 def egress_prices(app: App) -> dict[str, float]:
     """Dollars for a GB read, by store, in the order of the file."""
-    from drkit.operations.prices import price_of
+    from drkit.operations.costs.prices import price_of
 
     own = app.config.cost.prices
     return {

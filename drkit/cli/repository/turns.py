@@ -23,7 +23,7 @@ def tell_turns(
 
 def tell_all_turns(session: Session, app: App) -> None:
     """What this machine remembers; a schedule that has read nothing so far is told too."""
-    from drkit.operations.reading_log import packs_log, read_logs, weights_log
+    from drkit.operations.checks.reading_log import packs_log, read_logs, weights_log
 
     today = app.clock.now().date()
     packs = read_logs(packs_log(app.state_dir))

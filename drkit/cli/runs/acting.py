@@ -59,7 +59,7 @@ def _opened(
     """The decision's run, opened in one transaction that reads what stands against it (R4)."""
     from drkit.cli.runs.following import start_process
     from drkit.cli.runs.running import plan_run
-    from drkit.operations.decide import decided_runbook
+    from drkit.operations.watch.decide import decided_runbook
     from drkit.runs.journal.opening import Opener, Right
     from drkit.state.audit import AuditLog
     from drkit.wiring.arbiter import refuse_skewed_clock

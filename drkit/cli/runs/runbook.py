@@ -13,7 +13,7 @@ from drkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from drkit.config.models import Config
-    from drkit.operations.check_runbooks import Checked
+    from drkit.operations.readiness.check_runbooks import Checked
 
 app = typer.Typer(no_args_is_help=True, help="The procedures in the folder `runbooks`.")
 
@@ -109,7 +109,7 @@ def schema(session: Session) -> None:
 
 def checked(session: Session, config: Config, names: list[str]) -> list[Checked]:
     """The runbooks, checked against the deployment as it is written."""
-    from drkit.operations.check_runbooks import check_runbooks
+    from drkit.operations.readiness.check_runbooks import check_runbooks
     from drkit.runs.actions.catalog import ACTIONS
     from drkit.wiring.lint_facts import known_of
 
@@ -131,7 +131,7 @@ def refusals(session: Session, found: list[Checked]) -> int:
 
 def tell_missing(session: Session, config: Config, found: list[Checked]) -> int:
     """Tells what no runbook could serve; how much that is."""
-    from drkit.operations.check_runbooks import missing_runbooks
+    from drkit.operations.readiness.check_runbooks import missing_runbooks
 
     missing = missing_runbooks(config, session.config_path, [one.name for one in found])
     for finding in missing:

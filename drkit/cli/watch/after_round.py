@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from drkit.coordination.decisions import DecisionRecord
     from drkit.coordination.hold import HoldNote
     from drkit.coordination.leadership import LeaderPass
-    from drkit.operations.protect import Serving
     from drkit.operations.roles import SeenRole
-    from drkit.operations.watch import Watched
+    from drkit.operations.watch.protect import Serving
+    from drkit.operations.watch.watch import Watched
     from drkit.wiring import App
 
 
@@ -56,7 +56,7 @@ def follow(session: Session, app: App, watched: Watched, role: SeenRole) -> Foll
 def _follow(session: Session, app: App, watched: Watched, role: SeenRole) -> Followed:
     from drkit.cli.runs.acting import act_alone
     from drkit.health.record import health_json
-    from drkit.operations.decide import is_well, weigh
+    from drkit.operations.watch.decide import is_well, weigh
     from drkit.wiring.leading import NotLed, led
     from drkit.wiring.watch import open_decisions, open_health_log, read_facts, service_of
     from drkit.wiring.witness import hear_witnesses
@@ -90,7 +90,7 @@ def _follow(session: Session, app: App, watched: Watched, role: SeenRole) -> Fol
 
 def _serving(watched: Watched, role: SeenRole, facts: Facts, well: bool) -> Serving | None:
     """Where users may be led back to: to who serves by the record, seen alive in this round."""
-    from drkit.operations.protect import Serving
+    from drkit.operations.watch.protect import Serving
     from drkit.runs.records import EXTERNAL
 
     moved_by_hand = role.role is not None and role.role.site == EXTERNAL

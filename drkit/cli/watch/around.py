@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from drkit.cli.session import Session
 
 if TYPE_CHECKING:
-    from drkit.operations.watch import Watched
+    from drkit.operations.watch.watch import Watched
     from drkit.wiring import App
 
 COLUMNS = ("probe", "verdict", "latency_s", "age_s", "detail")
@@ -29,7 +29,7 @@ def show_round(
     from drkit.health.interface import Verdict
     from drkit.health.measures.default_limits import METRICS
     from drkit.observers.interface import alert_json
-    from drkit.operations.measures import measure_values
+    from drkit.operations.alerts.measures import measure_values
     from drkit.wiring.around import attend
     from drkit.wiring.watch import open_watch
 

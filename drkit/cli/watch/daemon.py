@@ -21,7 +21,7 @@ def daemon(session: Session) -> None:
     from drkit.clock import SystemClock
     from drkit.errors import ConfigError
     from drkit.events import Note
-    from drkit.operations.decide import lacks_for_auto
+    from drkit.operations.watch.decide import lacks_for_auto
     from drkit.service.commands import launcher, status_reader
     from drkit.service.daemon import Daemon
     from drkit.service.jobs import plan_jobs

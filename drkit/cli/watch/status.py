@@ -13,9 +13,9 @@ from drkit.cli.session import Session
 from drkit.errors import DrkitError
 
 if TYPE_CHECKING:
-    from drkit.operations.forecast import Forecast
-    from drkit.operations.service_status import ServiceStatus
-    from drkit.operations.status import Status
+    from drkit.operations.status.forecast import Forecast
+    from drkit.operations.status.service_status import ServiceStatus
+    from drkit.operations.status.status import Status
     from drkit.wiring import App
 
 app = typer.Typer()
@@ -42,8 +42,8 @@ def _stores(session: Session, app: App) -> Status:
     """What each store holds, and how they stand to each other."""
     from drkit.cli.repository.reports import standing_rows, status_rows
     from drkit.cli.repository.turns import tell_all_turns
-    from drkit.operations.standing import standings_of
-    from drkit.operations.status import status_of
+    from drkit.operations.status.standing import standings_of
+    from drkit.operations.status.status import status_of
     from drkit.points.find import list_points
 
     limits = {
@@ -81,8 +81,8 @@ def _service(session: Session, app: App, found: Status) -> bool:
     from drkit.coordination.decision import DecisionState
     from drkit.events import Note
     from drkit.health.interface import ServiceState
-    from drkit.operations.forecast import forecast_words
-    from drkit.operations.service_status import service_words
+    from drkit.operations.status.forecast import forecast_words
+    from drkit.operations.status.service_status import service_words
     from drkit.runs.records import RunState
     from drkit.wiring.status import service_forecast, service_status
 

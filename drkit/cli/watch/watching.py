@@ -32,8 +32,8 @@ def pause(
     from datetime import timedelta
 
     from drkit.errors import ConfigError
-    from drkit.operations.decide import current_pause, end_pause
-    from drkit.operations.decide import pause as pause_until
+    from drkit.operations.watch.decide import current_pause, end_pause
+    from drkit.operations.watch.decide import pause as pause_until
     from drkit.state.audit import AuditLog, this_user
 
     seconds = seconds_of("--for", length, hint="write it as 30m or 2h")
@@ -82,7 +82,7 @@ def approve(
     from drkit.cli.runs.running import carry_out, first_failed_probe, plan_lines, plan_run
     from drkit.cli.runs.steering import approve_steps, run_that_waits
     from drkit.coordination.decisions import nothing_waits
-    from drkit.operations.decide import TO_STANDBY, decided_runbook, standbys
+    from drkit.operations.watch.decide import TO_STANDBY, decided_runbook, standbys
     from drkit.runs.journal.opening import Right
     from drkit.state.audit import AuditLog, this_user
     from drkit.wiring.watch import decided_target, open_decisions, read_facts, role_now, seen_health

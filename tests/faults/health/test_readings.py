@@ -20,7 +20,7 @@ from drkit.health.around.places import read_provider, read_store, read_tree
 from drkit.health.around.readings import Reading, failed, not_measured, passed, take
 from drkit.health.measures.window import Value
 from drkit.health.witness.file_memory import FileMemory
-from drkit.operations.around import look_around
+from drkit.operations.alerts.around import look_around
 from drkit.stores.interface import StoreUnreachable
 from drkit.stores.memory import MemoryStore
 

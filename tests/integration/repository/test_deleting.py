@@ -12,7 +12,7 @@ import pytest
 from stock_restic import run
 
 from drkit.clock import SystemClock
-from drkit.operations.prune import checker
+from drkit.operations.deletion.prune import checker
 from drkit.repository.copy import copy_snapshots
 from drkit.repository.forget.forget import forget_snapshots
 from drkit.repository.heal.reconcile import reconcile

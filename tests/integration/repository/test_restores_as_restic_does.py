@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from drkit.clock import SystemClock
-from drkit.operations.restore_snapshot import Patterned, restore_snapshot
+from drkit.operations.points.restore_snapshot import Patterned, restore_snapshot
 from drkit.repository.restore.restore import RestoreOptions
 from drkit.repository.trees.select import choose
 from drkit.stores.folder import FolderStore

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-ALERTS = Path(__file__).resolve().parents[2] / "unit" / "operations" / "test_alerts.py"
+ALERTS = Path(__file__).resolve().parents[2] / "unit" / "operations" / "alerts" / "test_alerts.py"
 
 
 def _module() -> ModuleType:

@@ -9,7 +9,7 @@ import pytest
 from drkit.config.load import InvalidDocument, load_config
 from drkit.config.models import Config
 from drkit.config.sources import PrivateWeights, TreeSource, WeightsSource
-from drkit.operations.cost import monthly_cost
+from drkit.operations.costs.cost import monthly_cost
 
 SHIPPED = load_config(Path(__file__).parents[3] / "schedules.yaml")
 SMALLEST = """\

@@ -13,7 +13,7 @@ from drkit.coordination.decision import DecisionState
 from drkit.coordination.interface import RoleRecord
 from drkit.coordination.leadership import STANDING_BY, LeaderPass, watch_key
 from drkit.health.witness.asking import Voice
-from drkit.operations.decide import decided_runbook, decided_target, lacks_for_auto, pause
+from drkit.operations.watch.decide import decided_runbook, decided_target, lacks_for_auto, pause
 from drkit.runs.records import EXTERNAL, RunState
 from drkit.state.audit import AuditLog
 from drkit.traffic.interface import Setting

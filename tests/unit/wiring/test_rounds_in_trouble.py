@@ -16,8 +16,8 @@ from drkit.coordination.leadership import LeaderPass, watch_key
 from drkit.coordination.memory import MemoryArbiter
 from drkit.errors import NeedsOperator
 from drkit.health.interface import ServiceState
-from drkit.operations.decide import pause
-from drkit.operations.service_status import not_auto
+from drkit.operations.status.service_status import not_auto
+from drkit.operations.watch.decide import pause
 from drkit.runs.journal.opening import Opener, Right
 from drkit.runs.records import RunState
 from drkit.state.database import StateUnavailable

@@ -12,7 +12,7 @@ import pytest
 from drkit.errors import ConfigError, MissingCredential, PlaceError
 from drkit.events import Note, discard
 from drkit.io_policy import Deadline
-from drkit.operations.status import status_of
+from drkit.operations.status.status import status_of
 from drkit.runs.actions.catalog import ACTIONS
 from drkit.runs.book.plan import Plan, make_plan
 from drkit.runs.book.schema import load_runbook

@@ -13,7 +13,7 @@ import pytest
 from restore_world import back, patch_writing
 
 from drkit.errors import DamagedData, PlaceError
-from drkit.operations.restore_snapshot import Patterned, prove
+from drkit.operations.points.restore_snapshot import Patterned, prove
 from drkit.repository.format.layout import DATA, pack_name
 from drkit.repository.format.pack import BlobKind
 from drkit.repository.format.tree import Node, encode_tree

@@ -12,7 +12,7 @@ import pytest
 from restore_world import back, patch_writing
 
 from drkit.errors import GuardRefused
-from drkit.operations.restore_snapshot import may_be_written
+from drkit.operations.points.restore_snapshot import may_be_written
 from drkit.repository.restore import files as restore_files
 from drkit.repository.restore.place import Overwrite
 from drkit.repository.restore.restore import RestoreOptions

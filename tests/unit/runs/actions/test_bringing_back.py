@@ -14,8 +14,8 @@ import pytest
 from drkit.config.sources import TreeSource as TreeConfig
 from drkit.config.sources import WeightsSource
 from drkit.mirror.bootstrap import fetch_by_ticket
-from drkit.operations.backup import back_up
-from drkit.operations.cutting import Due
+from drkit.operations.points.backup import back_up
+from drkit.operations.points.cutting import Due
 from drkit.repository.format.keys import ScryptCost
 from drkit.repository.repository import Repository, init_repository, open_repository
 from drkit.runs.records import RunState

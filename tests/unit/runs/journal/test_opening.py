@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from drkit.config.decide import Decide
-from drkit.operations.decide import acknowledge, pause
+from drkit.operations.watch.decide import acknowledge, pause
 from drkit.runs.journal.opening import NotNow, Opener, Right, RunOpen
 from drkit.runs.records import RunState
 

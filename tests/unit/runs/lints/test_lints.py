@@ -9,7 +9,7 @@ from lint_world import KNOWN, ROOT, book, changed, found, only, swap
 
 from drkit.config.load import load_config
 from drkit.config.models import Config
-from drkit.operations.check_runbooks import Checked, check_runbooks
+from drkit.operations.readiness.check_runbooks import Checked, check_runbooks
 from drkit.runs.actions.catalog import ACTIONS
 from drkit.runs.book.critical_path import critical_path, draw
 from drkit.runs.book.schema import Runbook, load_runbook

@@ -20,6 +20,7 @@ from drkit.repository.format.snapshot import Snapshot
 from drkit.repository.levels.catch_up import catch_up, write_ledgers
 from drkit.repository.locks.locks import take_locks
 from drkit.repository.records.erased import holding_erased
+from drkit.repository.records.tombstones import Tombstones
 from drkit.repository.repository import ListedSnapshot, Repository
 
 
@@ -52,19 +53,8 @@ def copy_snapshots(
     try:
         target.forget_index()
         level = catch_up(target, locks.listings, emit)
-        there = {_identity(listed.snapshot, listed.id) for listed in target.snapshots()}
-        known = {listed.id for listed in target.snapshots()}
-        new = [
-            listed
-            for listed in snapshots
-            if listed.id not in known and _identity(listed.snapshot, listed.id) not in there
-        ]
-        ids = [listed.id for listed in new]
-        if shown := holding_erased(source, ids, level.tombstones, target.key):
-            raise GuardRefused(
-                f"{len(shown)} snapshots hold what was erased here ({min(shown)[:8]}, ...)",
-                hint="name the others; nothing was copied",
-            )
+        new = _not_there(target, snapshots)
+        _refuse_erased(source, target, new, level.tombstones)
         fan_out = FanOut(level.stores, emit, needed=min_copies, seen=target.keep_sent)
         writer = BlobWriter(target.index, target.key, fan_out, target.clock)
         seen: set[bytes] = set()
@@ -75,11 +65,7 @@ def copy_snapshots(
         fan_out.drain()
         for store, reason in locks.lost().items():
             fan_out.drop(store.name, reason)
-        copied = {}
-        for listed in new:
-            origin = listed.snapshot.original or listed.id
-            copy = replace(listed.snapshot, original=origin, parent=None)
-            copied[listed.id] = writer.send_unpacked(SNAPSHOTS, copy.to_bytes())
+        copied = {listed.id: _send_copy(writer, listed) for listed in new}
         results = fan_out.finish()
         whole = {result.store for result in results if result.complete}
         write_ledgers(target, level, whole, list(copied.values()), emit)
@@ -97,6 +83,40 @@ def copy_snapshots(
         )
     already = tuple(listed.id for listed in snapshots if listed.id not in copied)
     return CopyReport(copied, already, writer.bytes_added)
+
+
+def _not_there(
+    target: Repository, snapshots: Sequence[ListedSnapshot]
+) -> tuple[ListedSnapshot, ...]:
+    """Those of `snapshots` that `target` holds neither themselves nor as copies."""
+    there = {_identity(each.snapshot, each.id) for each in target.snapshots()}
+    known = {each.id for each in target.snapshots()}
+    return tuple(
+        each
+        for each in snapshots
+        if each.id not in known and _identity(each.snapshot, each.id) not in there
+    )
+
+
+def _refuse_erased(
+    source: Repository,
+    target: Repository,
+    new: Sequence[ListedSnapshot],
+    tombstones: Tombstones,
+) -> None:
+    """`GuardRefused` for what the ledger of `target` knows as erased (K6)."""
+    if shown := holding_erased(source, [each.id for each in new], tombstones, target.key):
+        raise GuardRefused(
+            f"{len(shown)} snapshots hold what was erased here ({min(shown)[:8]}, ...)",
+            hint="name the others; nothing was copied",
+        )
+
+
+def _send_copy(writer: BlobWriter, listed: ListedSnapshot) -> str:
+    """The id of the copy, which says what it was copied from."""
+    origin = listed.snapshot.original or listed.id
+    copy = replace(listed.snapshot, original=origin, parent=None)
+    return writer.send_unpacked(SNAPSHOTS, copy.to_bytes())
 
 
 def _copy_tree(source: Repository, writer: BlobWriter, tree: str, seen: set[bytes]) -> None:

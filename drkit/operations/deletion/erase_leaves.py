@@ -37,56 +37,64 @@ def left_by_erasing(
 
     `runs`: how many this deployment has had, each of which left its journal and evidence.
     """
-    found: list[Left] = []
-    for name, source in sources.items():
-        if isinstance(source, WeightsSource):
-            folder = mirror_folder(source.model, source.revision)
-            which = f"{source.model}@{source.revision}"
-            found.append(
-                Left(
-                    "weights",
-                    f"mirrored weights of {name} ({folder} on {', '.join(source.stores)}) lie in "
-                    "no point and stay whole",
-                    f"take {name} away, then: drkit erase --weights {which}",
-                )
-            )
-    if any(isinstance(source, QdrantSource) for source in sources.values()):
-        found.append(
-            Left(
-                "vectors",
-                "single vectors stay in the snapshots of Qdrant, which go whole or not at all",
-                "delete them in Qdrant, then erase /SOURCE/COLLECTION of the points before",
-            )
-        )
     staying = [point for point in points if point.id not in removed]
+    found = [
+        _mirror(name, source)
+        for name, source in sources.items()
+        if isinstance(source, WeightsSource)
+    ]
+    if any(isinstance(source, QdrantSource) for source in sources.values()):
+        found.append(_VECTORS)
     if staying:
-        named = [point.id[:8] for point in staying if _names(point, paths, sources)]
-        by_name = f", and names it in {', '.join(named)} (not read, or changing)" if named else ""
-        found.append(
-            Left(
-                "point.json",
-                "each point still says how many files and bytes its sources had, and holds their "
-                f"digests, golden answers and the configuration{by_name}",
-                "these go with the point: --point ID",
-            )
-        )
+        found.append(_point_files(staying, paths, sources))
     if runs:
-        found.append(
-            Left(
-                "runs",
-                f"journals and evidence of {runs} runs (sealed below runs/ in each store, plain in "
-                ".drkit here) stay; they name files that a proof found wrong",
-                "delete runs/RUN/ in each store and .drkit/evidence/RUN",
-            )
-        )
-    found.append(
-        Left(
-            "here",
-            "what was restored to disks, and what other machines keep sealed in .drkit/cache",
-            "delete it there",
-        )
+        found.append(_runs(runs))
+    return (*found, _HERE)
+
+
+_VECTORS = Left(
+    "vectors",
+    "single vectors stay in the snapshots of Qdrant, which go whole or not at all",
+    "delete them in Qdrant, then erase /SOURCE/COLLECTION of the points before",
+)
+
+_HERE = Left(
+    "here",
+    "what was restored to disks, and what other machines keep sealed in .drkit/cache",
+    "delete it there",
+)
+
+
+def _mirror(name: str, source: WeightsSource) -> Left:
+    folder = mirror_folder(source.model, source.revision)
+    return Left(
+        "weights",
+        f"mirrored weights of {name} ({folder} on {', '.join(source.stores)}) lie in no point and "
+        "stay whole",
+        f"take {name} away, then: drkit erase --weights {source.model}@{source.revision}",
     )
-    return tuple(found)
+
+
+def _point_files(
+    staying: Sequence[FoundPoint], paths: Sequence[str], sources: Mapping[str, SourceConfig]
+) -> Left:
+    named = [point.id[:8] for point in staying if _names(point, paths, sources)]
+    by_name = f", and names it in {', '.join(named)} (not read, or changing)" if named else ""
+    return Left(
+        "point.json",
+        "each point still says how many files and bytes its sources had, and holds their digests, "
+        f"golden answers and the configuration{by_name}",
+        "these go with the point: --point ID",
+    )
+
+
+def _runs(runs: int) -> Left:
+    return Left(
+        "runs",
+        f"journals and evidence of {runs} runs (sealed below runs/ in each store, plain in .drkit "
+        "here) stay; they name files that a proof found wrong",
+        "delete runs/RUN/ in each store and .drkit/evidence/RUN",
+    )
 
 
 def _names(found: FoundPoint, paths: Sequence[str], sources: Mapping[str, SourceConfig]) -> bool:

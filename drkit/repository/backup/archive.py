@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -138,22 +138,7 @@ def write_point(
         writer.flush()
         fan_out.drain()  # the locks are looked at when only the snapshot is left to send
         _drop_unlocked(locks, fan_out)
-        summary = {
-            "files_new": counts[0],
-            "files_changed": counts[1],
-            "files_unmodified": counts[2],
-        }
-        snapshot = Snapshot(
-            time=time,
-            tree=tree,
-            paths=tuple(f"/{os.fsdecode(node.name)}" for node in nodes),
-            hostname=repository.hostname,
-            username=user_name(),
-            tags=tags,
-            parent=parent.id if parent else None,
-            program_version=f"drkit {drkit.__version__}",
-            summary=summary,
-        )
+        snapshot = _snapshot(repository.hostname, nodes, tree, counts, time, tags, parent)
         snapshot_id = writer.send_unpacked(SNAPSHOTS, snapshot.to_bytes())
         results = _results(repository, fan_out.finish())
         whole = {result.store for result in results if result.complete}
@@ -165,17 +150,14 @@ def write_point(
     finally:
         repository.use_listings({})
         locks.release(emit)
-    complete = [result.store for result in results if result.complete]
-    if len(complete) < min_copies:
-        reasons = "; ".join(f"{r.store}: {r.reason}" for r in results if not r.complete)
-        raise TooFewCopies(
-            f"the point is whole in {len(complete)} of {min_copies} stores ({reasons})",
-            hint="bring a store back and run the backup again; nothing older was touched",
-        )
+    _refuse_too_few(results, min_copies)
     return WriteReport(snapshot_id, results, reports, *counts, writer.bytes_added)
 
 
-_Scanned = tuple[list[Node], dict[str, RootReport], tuple[int, int, int, int]]
+_Counts = tuple[int, int, int, int]
+"""Files that are new, changed and unmodified, and the bytes of all."""
+
+_Scanned = tuple[list[Node], dict[str, RootReport], _Counts]
 
 
 def _scan(
@@ -284,6 +266,29 @@ def _refuse_vanished(
         )
 
 
+def _snapshot(
+    hostname: str,
+    nodes: Sequence[Node],
+    tree: str,
+    counts: _Counts,
+    time: datetime,
+    tags: tuple[str, ...],
+    parent: ListedSnapshot | None,
+) -> Snapshot:
+    new, changed, unmodified, _ = counts
+    return Snapshot(
+        time=time,
+        tree=tree,
+        paths=tuple(f"/{os.fsdecode(node.name)}" for node in nodes),
+        hostname=hostname,
+        username=user_name(),
+        tags=tags,
+        parent=parent.id if parent else None,
+        program_version=f"drkit {drkit.__version__}",
+        summary={"files_new": new, "files_changed": changed, "files_unmodified": unmodified},
+    )
+
+
 def _drop_unlocked(locks: Locks, fan_out: FanOut) -> None:
     """Stores whose lock is gone get no snapshot: a prune may have run there meanwhile (S9)."""
     for store, reason in locks.lost(fan_out.alive).items():
@@ -299,3 +304,14 @@ def _results(repository: Repository, sent: tuple[StoreResult, ...]) -> tuple[Sto
         for name, reason in {**absent, **repository.unreachable}.items()
         if name not in names
     )
+
+
+def _refuse_too_few(results: Sequence[StoreResult], min_copies: int) -> None:
+    """`TooFewCopies` unless enough stores hold every pack, the index and the snapshot (S2)."""
+    copies = sum(result.complete for result in results)
+    if copies < min_copies:
+        reasons = "; ".join(f"{r.store}: {r.reason}" for r in results if not r.complete)
+        raise TooFewCopies(
+            f"the point is whole in {copies} of {min_copies} stores ({reasons})",
+            hint="bring a store back and run the backup again; nothing older was touched",
+        )

@@ -21,7 +21,10 @@ def passed(step: PlannedStep, progress: StepProgress) -> bool:
 
 
 def ready(plan: Plan, steps: Mapping[str, StepProgress], busy: Set[str]) -> list[PlannedStep]:
-    """Steps that may start now, in the plan's order; `busy` ones have been started already."""
+    """Steps that may start now, in the plan's order. `busy` ones have been started already, and what
+    needs one waits until it has come back: one that failed may be tried again, and one that is done
+    has still to say so.
+    """
     return [
         step
         for step in _startable(plan, steps, busy)
@@ -42,7 +45,7 @@ def _startable(plan: Plan, steps: Mapping[str, StepProgress], busy: Set[str]) ->
         if step.id not in busy
         and steps[step.id].state in _STARTABLE
         and not passed(step, steps[step.id])
-        and all(passed(plan.step(need), steps[need]) for need in step.needs)
+        and all(need not in busy and passed(plan.step(need), steps[need]) for need in step.needs)
     ]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ from drkit.errors import Interrupted, PlaceError, VerificationFailed
 from drkit.runs.engine import execute
 from drkit.runs.records import RunState, StepState
 from drkit.runs.states import replay
+from drkit.runs.walk import TICK_S
 
 if TYPE_CHECKING:
     from conftest import World
@@ -47,6 +50,44 @@ def test_the_order_of_the_journal_follows_the_graph(world: World) -> None:
     ]
     assert all(count == 1 for count in world.marks.count.values())
     assert world.reports == 1
+
+
+def _not_meanwhile(world: World, name: str) -> Callable[[], None]:
+    """Gives that step ample time to begin, and fails where it does."""
+    began = threading.Event()
+    world.marks.during[name] = lambda _call, _context: began.set()
+
+    def look() -> None:
+        assert not began.wait(5 * TICK_S), name
+
+    return look
+
+
+def test_what_needs_a_step_begins_once_that_has_come_back(world: World) -> None:
+    look = _not_meanwhile(world, "cutover")
+
+    def lingers(step: str, point: str) -> None:
+        if (step, point) == ("verify", "after-record"):
+            look()
+
+    assert world.start(breakpoint=lingers).state is RunState.COMMITTED
+    assert world.marks.count["cutover"] == 1
+
+
+def test_what_may_fail_and_is_tried_again_moves_no_traffic_after_cutover(world: World) -> None:
+    look = _not_meanwhile(world, "cutover")
+    world.marks.fail["hold"] = [PlaceError("no answer", hint="wait")]
+    verified = threading.Event()
+
+    def between_attempts(step: str, point: str) -> None:
+        if (step, point) == ("verify", "after-record"):
+            verified.set()
+        if (step, point) == ("hold", "before-intent") and not world.marks.fail["hold"]:
+            assert verified.wait(timeout=60)
+            look()
+
+    assert world.start(breakpoint=between_attempts).state is RunState.COMMITTED
+    assert world.marks.order.index("hold") < world.marks.order.index("cutover")
 
 
 def test_each_effect_happens_between_its_intent_and_its_result(world: World) -> None:
@@ -132,15 +173,22 @@ def test_a_failed_preflight_waits_for_an_operator_and_resume_tries_it_again(worl
 
 
 def test_R5_a_step_that_does_not_return_is_unknown_and_never_failed(world: World) -> None:
+    held = threading.Event()
+
+    def tell(step: str, point: str) -> None:
+        if (step, point) == ("hold", "after-record"):
+            held.set()
+
     def hang(call, _context):
+        assert held.wait(timeout=60)  # nothing else runs then, whose time could be over, too
         call.guard.pause(10**9)
 
-    world.marks.during["deploy"] = hang
-    run = world.start()
+    world.marks.during["verify"] = hang
+    run = world.start(breakpoint=tell)
     assert run.state is RunState.ROLLED_BACK
-    kinds = [e.kind for e in world.journal().entries(run.id) if e.step == "deploy"]
+    kinds = [e.kind for e in world.journal().entries(run.id) if e.step == "verify"]
     assert kinds == ["intent", "note"]
-    assert _steps(world, run.id)["deploy"].state is StepState.EFFECT_UNKNOWN
+    assert _steps(world, run.id)["verify"].state is StepState.EFFECT_UNKNOWN
 
 
 def test_R5_a_call_without_an_answer_is_looked_at_and_not_sent_again(world: World) -> None:

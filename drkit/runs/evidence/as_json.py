@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import Enum
 
-from drkit.runs.evidence.values import Evidence, PhaseLine, SourceLine, StepLine
+from drkit.runs.evidence.values import Clocks, DataLoss, Evidence, PhaseLine, SourceLine, StepLine
 from drkit.runs.records import JSON
 
 FORMAT = 1
@@ -18,7 +18,6 @@ def evidence_json(evidence: Evidence) -> bytes:
     """UTF-8 text with `run_id` first. Times are those of the journal, to the microsecond; spans are
     seconds since the run began, and what was not measured is null.
     """
-    clocks, data = evidence.clocks, evidence.data
     report: dict[str, JSON] = {
         "run_id": evidence.run_id,
         "format": FORMAT,
@@ -27,45 +26,9 @@ def evidence_json(evidence: Evidence) -> bytes:
         "headline": evidence.headline,
         "consequence": evidence.consequence,
         "counts_for_nothing_real": evidence.sandbox,
-        "run": {
-            "kind": evidence.kind,
-            "service": evidence.service,
-            "namespace": evidence.namespace,
-            "runbook": evidence.runbook,
-            "target": evidence.target,
-            "lost": list(evidence.lost),
-            "state": evidence.state,
-            "outcome": evidence.outcome,
-            "sandbox": evidence.sandbox,
-            "local_only": evidence.local_only,
-            "created_at": _plain(evidence.created_at),
-            "started_at": _plain(evidence.started_at),
-            "ended_at": _plain(evidence.ended_at),
-            "first_failed_probe_at": _plain(evidence.first_failed_probe_at),
-            "plan_checksum": evidence.plan_checksum,
-            "epoch": evidence.epoch,
-            "drkit_version": evidence.drkit_version,
-            "action_versions": dict(evidence.action_versions),
-        },
-        "rto": {
-            "recovered": clocks.recovered,
-            "ended_with": clocks.ended_with or None,
-            "t_exec_s": clocks.exec_s,
-            "t_total_s": clocks.total_s,
-            "target_s": clocks.target_s,
-            "within": clocks.within,
-        },
-        "rpo": {
-            "loss_s": data.loss_s,
-            "target_s": data.target_s,
-            "within": data.within,
-            "none_restored": data.none_restored,
-            "worst": data.worst or None,
-            "snapshot_id": data.snapshot_id or None,
-            "stores": list(data.stores),
-            "weights": data.weights or None,
-            "sources": [_source(source) for source in data.sources],
-        },
+        "run": _run(evidence),
+        "rto": _rto(evidence.clocks),
+        "rpo": _rpo(evidence.data),
         "phases": [_phase(phase) for phase in evidence.phases],
         "steps": [_step(step) for step in evidence.steps],
         "pauses": _plain(evidence.gaps),
@@ -90,6 +53,54 @@ def evidence_json(evidence: Evidence) -> bytes:
         "generated_at": _plain(evidence.generated_at),
     }
     return (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode(errors="replace")
+
+
+def _run(evidence: Evidence) -> JSON:
+    return {
+        "kind": evidence.kind,
+        "service": evidence.service,
+        "namespace": evidence.namespace,
+        "runbook": evidence.runbook,
+        "target": evidence.target,
+        "lost": list(evidence.lost),
+        "state": evidence.state,
+        "outcome": evidence.outcome,
+        "sandbox": evidence.sandbox,
+        "local_only": evidence.local_only,
+        "created_at": _plain(evidence.created_at),
+        "started_at": _plain(evidence.started_at),
+        "ended_at": _plain(evidence.ended_at),
+        "first_failed_probe_at": _plain(evidence.first_failed_probe_at),
+        "plan_checksum": evidence.plan_checksum,
+        "epoch": evidence.epoch,
+        "drkit_version": evidence.drkit_version,
+        "action_versions": dict(evidence.action_versions),
+    }
+
+
+def _rto(clocks: Clocks) -> JSON:
+    return {
+        "recovered": clocks.recovered,
+        "ended_with": clocks.ended_with or None,
+        "t_exec_s": clocks.exec_s,
+        "t_total_s": clocks.total_s,
+        "target_s": clocks.target_s,
+        "within": clocks.within,
+    }
+
+
+def _rpo(data: DataLoss) -> JSON:
+    return {
+        "loss_s": data.loss_s,
+        "target_s": data.target_s,
+        "within": data.within,
+        "none_restored": data.none_restored,
+        "worst": data.worst or None,
+        "snapshot_id": data.snapshot_id or None,
+        "stores": list(data.stores),
+        "weights": data.weights or None,
+        "sources": [_source(source) for source in data.sources],
+    }
 
 
 def _step(step: StepLine) -> JSON:

@@ -85,20 +85,25 @@ def build_evidence(
         costs=costs(paid, now),
         left_over=left,
         overrides=tuple(ShownOverride(o.name, o.real, o.sandbox) for o in overrides),
-        journal=tuple(
-            JournalLine(
-                seq=entry.seq,
-                at=entry.at,
-                elapsed_s=entry.elapsed_s,
-                since_start_s=at_s,
-                step=entry.step,
-                attempt=entry.attempt,
-                kind=entry.kind,
-                text=entry_words(entry),
-                payload=entry.payload,
-            )
-            for entry, at_s in zip(entries, axis, strict=True)
-        ),
+        journal=journal_lines(entries, axis),
+    )
+
+
+def journal_lines(entries: Sequence[Entry], axis: Sequence[float]) -> tuple[JournalLine, ...]:
+    """Each entry with its place on the axis, in seconds since the run began, and in words."""
+    return tuple(
+        JournalLine(
+            seq=entry.seq,
+            at=entry.at,
+            elapsed_s=entry.elapsed_s,
+            since_start_s=at_s,
+            step=entry.step,
+            attempt=entry.attempt,
+            kind=entry.kind,
+            text=entry_words(entry),
+            payload=entry.payload,
+        )
+        for entry, at_s in zip(entries, axis, strict=True)
     )
 
 

@@ -21,9 +21,9 @@ def passed(step: PlannedStep, progress: StepProgress) -> bool:
 
 
 def ready(plan: Plan, steps: Mapping[str, StepProgress], busy: Set[str]) -> list[PlannedStep]:
-    """Steps that may start now, in the plan's order. `busy` ones have been started already, and what
-    needs one waits until it has come back: one that failed may be tried again, and one that is done
-    has still to say so.
+    """Steps that may start now, in the plan's order. `busy` ones have been started already, and
+    what needs one waits until it has come back: one that failed may be tried again, and one that is
+    done has still to say so.
     """
     return [
         step

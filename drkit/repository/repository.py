@@ -27,7 +27,7 @@ from drkit.repository.create import init_repository as init_repository
 from drkit.repository.create import is_unfinished as is_unfinished
 from drkit.repository.create import join_store as join_store
 from drkit.repository.format.chunker import Chunker
-from drkit.repository.format.identity import find_key, no_repository, parse_config, refuse_stranger
+from drkit.repository.format.identity import agreed_identity, find_key, no_repository
 from drkit.repository.format.layout import CONFIG, INDEX, SNAPSHOTS
 from drkit.repository.format.sealing import MasterKey
 from drkit.repository.format.snapshot import Snapshot, read_snapshot
@@ -94,24 +94,9 @@ def open_repository(
     if not configs:
         raise no_repository(stores)
     key = _key(tuple(configs), password, cache_dir)
-    answering: list[Store] = []
-    repository_id, version = "", 2
-    for store, config in configs.items():
-        try:
-            found, version = parse_config(config, store.name, key)
-        except DamagedData:
-            refuse_stranger(store, tuple(configs))
-            unreachable[store.name] = "its config is damaged; copy another store's there (S8)"
-            emit(Note("error", store.name, unreachable[store.name]))
-            continue
-        if repository_id and found != repository_id:
-            raise GuardRefused(
-                f"{store.name} holds the repository {found[:8]}, others {repository_id[:8]}",
-                hint="name the right bucket or prefix for it in schedules.yaml",
-            )
-        repository_id = found
-        answering.append(store)
-    if not answering:
+    agreed = agreed_identity(configs, key, emit)
+    unreachable |= agreed.damaged
+    if not agreed.stores:
         raise NoRepository(
             f"no store's config can be read: {unreachable}",
             hint="copy the config of any good copy back; it is sealed, not secret",
@@ -121,15 +106,15 @@ def open_repository(
         unreachable[name] = "it holds no repository"
         emit(Note("warning", name, f"holds no repository; to join it: drkit init --store {name}"))
     return Repository(
-        repository_id,
+        agreed.repository_id,
         key,
-        tuple(answering),
+        agreed.stores,
         unreachable,
         clock=clock,
         emit=emit,
         hostname=hostname,
-        version=version,
-        cache=LocalCache(cache_dir / repository_id[:16], emit) if cache_dir else None,
+        version=agreed.version,
+        cache=LocalCache(cache_dir / agreed.repository_id[:16], emit) if cache_dir else None,
         needed=needed,
         retry_lock_s=retry_lock_s,
     )

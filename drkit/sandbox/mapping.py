@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from drkit.config.alerts import LogObserver
+from drkit.config.alerts import Alerts, LogObserver
 from drkit.config.decide import Witness
 from drkit.config.models import Config, State
 from drkit.config.places import (
@@ -15,6 +15,7 @@ from drkit.config.places import (
     GatewayRead,
     HttpGatewaySwitch,
     LocalProvider,
+    Probe,
     Rfc2136Switch,
     Site,
     SwitchConfig,
@@ -56,16 +57,7 @@ class Ports:
 def sandbox_config(config: Config, root: Path, ports: Ports) -> Config:
     """`config` with every place mapped below `root` and to loopback. No secret of it survives."""
     addresses = site_addresses(config)
-    stores = {
-        name: FolderStore(
-            kind="folder",
-            role=store.role,
-            keep=store.keep,
-            region=store.region,
-            path=str(root / "stores" / name),
-        )
-        for name, store in config.stores.items()
-    }
+    stores = _stores(config, root)
     return config.model_copy(
         update={
             "stores": stores,
@@ -99,27 +91,48 @@ def sandbox_config(config: Config, root: Path, ports: Ports) -> Config:
             "arbiter": FolderArbiter(
                 kind="folder", path=str(root / "stores" / next(iter(stores)) / "arbiter")
             ),
-            "probe": config.probe.model_copy(
-                update={
-                    "suspect_every": SANDBOX_PACE.suspect_every_s,
-                    "down_after_s": SANDBOX_PACE.down_after_s,
-                    "tls": (),
-                    "gpu": _gpu(config, addresses, ports),
-                }
-            ),
-            "alerts": config.alerts.model_copy(
-                update={
-                    # nobody is called by a rehearsal (R11)
-                    "observers": {
-                        name: LogObserver(
-                            kind="log", least=observer.least, path=str(root / f"alerts-{name}.log")
-                        )
-                        for name, observer in config.alerts.observers.items()
-                    },
-                    "prometheus": str(root / "drkit.prom") if config.alerts.prometheus else None,
-                }
-            ),
+            "probe": _probe(config, addresses, ports),
+            "alerts": _alerts(config.alerts, root),
             "state": State(path=str(root), url=None),
+        }
+    )
+
+
+def _stores(config: Config, root: Path) -> dict[str, FolderStore]:
+    return {
+        name: FolderStore(
+            kind="folder",
+            role=store.role,
+            keep=store.keep,
+            region=store.region,
+            path=str(root / "stores" / name),
+        )
+        for name, store in config.stores.items()
+    }
+
+
+def _alerts(alerts: Alerts, root: Path) -> Alerts:
+    """Each observer as a file: nobody is called by a rehearsal (R11)."""
+    return alerts.model_copy(
+        update={
+            "observers": {
+                name: LogObserver(
+                    kind="log", least=observer.least, path=str(root / f"alerts-{name}.log")
+                )
+                for name, observer in alerts.observers.items()
+            },
+            "prometheus": str(root / "drkit.prom") if alerts.prometheus else None,
+        }
+    )
+
+
+def _probe(config: Config, addresses: Mapping[str, str], ports: Ports) -> Probe:
+    return config.probe.model_copy(
+        update={
+            "suspect_every": SANDBOX_PACE.suspect_every_s,
+            "down_after_s": SANDBOX_PACE.down_after_s,
+            "tls": (),
+            "gpu": _gpu(config, addresses, ports),
         }
     )
 

@@ -10,10 +10,12 @@ from drkit.clock import Clock
 from drkit.errors import ConfigError, DrkitError, GuardRefused
 from drkit.events import Emit, Note
 from drkit.mirror.fetch import fetch_ticket, wires_of
+from drkit.mirror.manifest import Manifest
 from drkit.mirror.read import find_manifest
 from drkit.mirror.ticket import mint_ticket
 from drkit.operations.points.restore_snapshot import Patterned, may_be_written, prove
 from drkit.points.find import FoundPoint
+from drkit.points.point import WeightsPart
 from drkit.repository.repository import Repository
 from drkit.repository.restore.lawful import lawful
 from drkit.repository.restore.restore import RestoreOptions, RestoreReport, restore_tree
@@ -81,36 +83,41 @@ def restore_point(
     failed: dict[str, str] = {}
     proofs: list[Proof] = []
     for name in names:
+        place = target / name
         if part := found.point.sources.get(name):
             node = nodes[name]
             chosen = replace(
                 options, wanted=patterns.wanted(f"/{name}"), total_bytes=part.bytes or None
             )
             chosen = lawful(repository, found.listed.snapshot, part.path, chosen)
-            trees[name] = restore_tree(repository, node, target / name, emit, chosen)
+            trees[name] = restore_tree(repository, node, place, emit, chosen)
             if verify and not options.dry_run:
-                place = target / name
                 proofs.append(
                     prove(repository, node.subtree or "", place, chosen, emit, subject=name)
                 )
             continue
+        mirrored = found.point.weights[name]
         if options.dry_run:
-            weights[name] = found.point.weights[name].bytes
+            weights[name] = mirrored.bytes
             continue
-        mirror = found.point.weights[name]
         try:
-            manifest, holders = find_manifest(stores, mirror.model, mirror.revision)
-            ticket = mint_ticket(holders, manifest, expires_s=_TICKET_S, clock=clock)
-            fetched = fetch_ticket(
-                ticket, target / name, clock=clock, emit=emit, wires=wires_of(holders)
-            )
-            weights[name] = fetched.bytes
+            manifest, weights[name] = _fetch_weights(mirrored, place, stores, clock, emit)
             if verify:
-                proofs.append(verify_weights(manifest, target / name, emit))
+                proofs.append(verify_weights(manifest, place, emit))
         except DrkitError as error:
             emit(Note("error", name, error.message))
             failed[name] = error.message
     return Restored(trees, weights, failed, tuple(proofs))
+
+
+def _fetch_weights(
+    mirrored: WeightsPart, place: Path, stores: Sequence[Store], clock: Clock, emit: Emit
+) -> tuple[Manifest, int]:
+    """What should lie in `place` now, from the stores' mirrors, and the bytes that came."""
+    manifest, holders = find_manifest(stores, mirrored.model, mirrored.revision)
+    ticket = mint_ticket(holders, manifest, expires_s=_TICKET_S, clock=clock)
+    fetched = fetch_ticket(ticket, place, clock=clock, emit=emit, wires=wires_of(holders))
+    return manifest, fetched.bytes
 
 
 def _refuse_weights_place(place: Path) -> None:

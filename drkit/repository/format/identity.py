@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 import orjson
 
 from drkit.errors import DamagedData, DrkitError, GuardRefused, NoRepository
+from drkit.events import Emit, Note
 from drkit.repository.format.keys import open_key_file
 from drkit.repository.format.layout import CONFIG, KEYS, ROOT
 from drkit.repository.format.sealing import MasterKey
@@ -84,6 +86,43 @@ def parse_config(content: bytes, where: str, key: MasterKey) -> tuple[str, int]:
             hint="this version reads restic's formats 1 and 2",
         )
     return repository_id, version
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """What the configs of several stores agree on. `stores` have a sound one, in their order;
+    `damaged`, by name, say why not. Without a sound one there is no id.
+    """
+
+    repository_id: str
+    version: int
+    stores: tuple[Store, ...]
+    damaged: Mapping[str, str]
+
+
+def agreed_identity(configs: Mapping[Store, bytes], key: MasterKey, emit: Emit) -> Agreed:
+    """The one repository that these configs are of. `GuardRefused` for a store that holds another,
+    or one that this key does not open (S12).
+    """
+    repository_id, version = "", 2
+    stores: list[Store] = []
+    damaged: dict[str, str] = {}
+    for store, config in configs.items():
+        try:
+            found, version = parse_config(config, store.name, key)
+        except DamagedData:
+            refuse_stranger(store, tuple(configs))
+            damaged[store.name] = "its config is damaged; copy another store's there (S8)"
+            emit(Note("error", store.name, damaged[store.name]))
+            continue
+        if repository_id and found != repository_id:
+            raise GuardRefused(
+                f"{store.name} holds the repository {found[:8]}, others {repository_id[:8]}",
+                hint="name the right bucket or prefix for it in schedules.yaml",
+            )
+        repository_id = found
+        stores.append(store)
+    return Agreed(repository_id, version, tuple(stores), damaged)
 
 
 def identity(store: Store, key: MasterKey) -> str:

@@ -16,7 +16,7 @@ from drkit.compute.interface import Endpoint
 from drkit.compute.local_record import read_process
 from drkit.config.models import Config
 from drkit.config.places import LocalProvider
-from drkit.config.sources import QdrantSource, TreeSource, WeightsSource
+from drkit.config.sources import AnyWeights, PrivateWeights, QdrantSource, TreeSource, WeightsSource
 from drkit.errors import ConfigError
 from drkit.events import discard
 from drkit.sandbox.mapping import (
@@ -248,7 +248,7 @@ class Sandbox:
         partial = place.with_name(f".{name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
-        if isinstance(source, WeightsSource):
+        if isinstance(source, AnyWeights):
             make_model(partial, seed=_SEED)
         else:
             make_tree(partial, seed=_SEED + number, files=1500)
@@ -256,7 +256,11 @@ class Sandbox:
 
     def _data_source(self) -> str:
         """The tree that --data stands for: sncp, or the first one."""
-        trees = [n for n, source in self._real.sources.items() if isinstance(source, TreeSource)]
+        trees = [
+            name
+            for name, source in self._real.sources.items()
+            if isinstance(source, TreeSource) and not isinstance(source, PrivateWeights)
+        ]
         if not trees:
             raise ConfigError(
                 "--data needs a source of kind tree", hint="add one to schedules.yaml"

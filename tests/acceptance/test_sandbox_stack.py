@@ -124,6 +124,24 @@ def test_the_users_own_tree_is_linked_and_survives_a_reset(
     assert [path.name for path in mine.iterdir()] == ["note.md"]
 
 
+def test_private_weights_are_a_model_and_never_what_data_stands_for(
+    root: Path, tmp_path: Path
+) -> None:
+    ours = {"kind": "weights", "mode": "repository", "path": "/nowhere/ours"}
+    config = Config.model_validate(
+        {
+            "drkit": 1,
+            "stores": {"disk": {"kind": "folder", "path": "/data", "role": "primary"}},
+            "repository": {"password": "env:P"},
+            "sources": {"ours": ours, "notes": {"kind": "tree", "path": "/nowhere/notes"}},
+        }
+    )
+    (tmp_path / "mine").mkdir()
+    Sandbox(config, root).prepare(tmp_path / "mine")
+    assert (root / "sources" / "notes").resolve() == (tmp_path / "mine").resolve()
+    assert list((root / "sources" / "ours").glob("*.safetensors"))
+
+
 def test_one_store_and_one_source_need_no_server(root: Path) -> None:
     config = Config.model_validate(
         {

@@ -54,9 +54,16 @@ def plan_named(app: App, name: str, *, to: str | None = None) -> Plan:
 
 
 def must_be_open(app: App, plan: Plan) -> None:
-    """Raises what would stop the run at its first step: a place that this version cannot open."""
+    """Raises what would stop the run at its first step: a place that this version cannot open, no
+    weights for the machine that is to be rented.
+    """
+    from drkit.runs.actions.tickets import weights_source
+    from drkit.runs.records import Effect
+
     if plan.asks_provider:
         app.compute(plan.target)
+    if any(step.effect is Effect.PAID and step.skip is None for step in plan.steps):
+        weights_source(app.config)
     app.switches(plan.namespace)
 
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 def plan_run(app: App, runbook: str, *, kind: RunKind, target: str | None) -> Plan:
-    """The frozen plan of this runbook for this target."""
+    """The frozen plan of this runbook for this target. Raises what would stop it at once."""
+    from drkit.cli.runs.planning import must_be_open
     from drkit.runs.actions.catalog import ACTIONS
     from drkit.runs.book.plan import make_plan
     from drkit.runs.book.schema import load_runbook
@@ -29,9 +30,7 @@ def plan_run(app: App, runbook: str, *, kind: RunKind, target: str | None) -> Pl
     book = load_runbook(Path(app.config.runbooks) / f"{runbook}.yaml")
     chosen = target or next(iter(app.config.targets))
     plan = make_plan(book, config=app.config, kind=kind, target=chosen, actions=ACTIONS)
-    if plan.asks_provider:
-        app.compute(plan.target)
-    app.switches(plan.namespace)
+    must_be_open(app, plan)
     return plan
 
 

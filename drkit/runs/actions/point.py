@@ -50,14 +50,16 @@ def _run(_call: StepCall, context: Context) -> Done:
 
 
 def _oldest_cut(context: Context, found: FoundPoint) -> datetime:
-    """The cut of the worst source that has an objective; of all, where none has."""
+    """The cut of the worst source that has an objective; where none has, of all but weights, which
+    are read only.
+    """
     config = context.config.sources
     measured = [
         part.cut_at
         for name, part in found.point.sources.items()
         if name in config and config[name].rpo_min is not None
     ]
-    every = [part.cut_at for part in found.point.sources.values()]
+    every = [part.cut_at for part in found.point.sources.values() if part.kind != "weights"]
     return min(measured or every, default=found.point.created_at)
 
 

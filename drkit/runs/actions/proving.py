@@ -140,7 +140,7 @@ def _prove_weights(context: Context, found: FoundPoint, instance: Instance) -> P
     try:
         manifest, _ = find_weights(context, part.manifest_digest if part else None)
     except DrkitError as error:
-        return Proof("weights SHA-256", weights_source(context).model, False, error.message)
+        return Proof("weights SHA-256", weights_source(context.config).model, False, error.message)
     if instance.model_dir is None:
         return Proof(
             "weights SHA-256",

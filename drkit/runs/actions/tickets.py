@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from drkit.config.models import Config
 from drkit.config.sources import WeightsSource
 from drkit.errors import ConfigError
 from drkit.mirror.bootstrap import TICKET_KEY_VARIABLE
@@ -19,14 +20,14 @@ from drkit.stores.durable import write_file
 from drkit.stores.interface import Store
 
 
-def weights_source(context: Context) -> WeightsSource:
+def weights_source(config: Config) -> WeightsSource:
     """The source that holds the service's weights. Raises `ConfigError`."""
-    service = context.config.service
-    source = context.config.sources.get(service.weights or "") if service else None
+    service = config.service
+    source = config.sources.get(service.weights or "") if service else None
     if not isinstance(source, WeightsSource):
         raise ConfigError(
-            "the service names no weights, and a target cannot serve without them",
-            hint="set service.weights to a source of kind weights",
+            "the service names no weights, and a machine that is rented cannot serve without them",
+            hint="set service.weights to a source of kind weights with `mode: mirror`",
         )
     return source
 
@@ -36,7 +37,7 @@ def find_weights(context: Context, digest: str | None = None) -> tuple[Manifest,
 
     Raises `NoMirror`, and `PlaceError` when no store can be read without a credential.
     """
-    source = weights_source(context)
+    source = weights_source(context.config)
     stores = [store for store in context.stores if store.name in source.stores]
     manifest, holders = find_manifest(stores, source.model, source.revision, digest=digest)
     presigners(holders, manifest)

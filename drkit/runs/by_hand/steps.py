@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from drkit.config.models import Config
 from drkit.config.places import HttpGatewaySwitch, Rfc2136Switch, Route53Switch, SwitchConfig
-from drkit.config.sources import QdrantSource, TreeSource, WeightsSource
+from drkit.config.sources import AnyWeights, QdrantSource, TreeSource, WeightsSource
 from drkit.config.stores import B2Store, FolderStore, GcsStore, StoreConfig
 from drkit.runs.book.plan import Plan, PlannedStep
 from drkit.runs.by_hand.machines import create_lines, destroy_lines, list_lines
@@ -84,7 +84,7 @@ def _fence(plan: Plan, config: Config) -> list[str]:
     living = [
         name
         for name, source in config.sources.items()
-        if source.lives_on == plan.primary and not isinstance(source, WeightsSource)
+        if source.lives_on == plan.primary and not isinstance(source, AnyWeights)
     ]
     if not living:
         return [f"# nothing to fence: no source that can change lives on {plan.primary}"]

@@ -60,7 +60,8 @@ def data_loss(run: RunRecord, plan: Plan, outputs: Mapping[str, Output]) -> Data
     is the first failed probe or, without one, the run's beginning.
 
     Only sources that were lost count, in a drill all; of these, those that have a limit, if any
-    has. Nothing is lost where none of them was; nothing is known where no point was chosen.
+    has, and else all but weights, which are read only. Nothing is lost where none of them was;
+    nothing is known where no point was chosen.
     """
     point, restore = outputs.get("point", _NOTHING), outputs.get("restore", _NOTHING)
     lost_at = run.first_failed_probe_at or run.created_at
@@ -70,7 +71,9 @@ def data_loss(run: RunRecord, plan: Plan, outputs: Mapping[str, Output]) -> Data
         for name, source in point.parts("sources")
     )
     affected = [source for source in sources if source.affected and source.loss_s is not None]
-    measured = [source for source in affected if source.target_s is not None] or affected
+    measured = [source for source in affected if source.target_s is not None] or [
+        source for source in affected if source.kind != "weights"
+    ]
     worst = max(measured, key=lambda source: source.loss_s or 0.0, default=None)
     loss_s = worst.loss_s if worst else 0.0 if sources else None
     return DataLoss(

@@ -112,7 +112,7 @@ def _loss(run: RunRecord, data: DataLoss) -> str:
         return "nothing was restored: data stayed where it is"
     if data.loss_s is None:
         return f"how much data {would} lost is not known"
-    if not any(source.affected for source in data.sources):
+    if not data.worst:
         return "no data was lost with it"
     return f"at most {format_duration(data.loss_s)} of data {would} lost"
 

@@ -29,6 +29,7 @@ LINTS: Mapping[str, Lint] = {
     "lost-places": lost.lost_places,
     "endpoints": places.endpoints,
     "external": places.external,
+    "weights": places.weights,
     "tls": places.tls,
     "golden": places.golden,
     "credentials": places.credentials,

@@ -109,6 +109,20 @@ def external(subject: Subject) -> Iterator[Finding]:
         )
 
 
+def weights(subject: Subject) -> Iterator[Finding]:
+    """A machine that is rented can be given the weights that it is to serve."""
+    service = subject.config.service
+    if subject.has(Effect.PAID) and service is not None and service.weights is None:
+        yield Finding(
+            "weights",
+            "refuse",
+            ("service", "weights"),
+            "the service names no weights, and a machine that is rented cannot serve without them",
+            "name a source of kind weights with `mode: mirror`, or take this runbook out",
+            in_config=True,
+        )
+
+
 def tls(subject: Subject) -> Iterator[Finding]:
     """Somebody terminates TLS for the public name, wherever it leads, or nobody does on purpose."""
     service = subject.config.service

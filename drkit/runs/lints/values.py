@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from drkit.config.models import Config
-from drkit.config.sources import HERE, CommandSource, TreeSource
+from drkit.config.sources import HERE, AnyWeights, CommandSource, TreeSource
 from drkit.runs.actions.interface import Action
 from drkit.runs.book.plan import kinds_of
 from drkit.runs.book.references import upstream
@@ -84,10 +84,12 @@ class Subject:
 
     @property
     def this_machine_is_lost(self) -> bool:
-        """Trees and commands are read where drkit runs, so that their site is this machine."""
+        """Trees and commands are read where drkit runs, so that their site is this machine. Weights
+        are served on theirs, wherever the copy lies that is read.
+        """
         here = {HERE} | {
             source.lives_on
             for source in self.config.sources.values()
-            if isinstance(source, TreeSource | CommandSource)
+            if isinstance(source, TreeSource | CommandSource) and not isinstance(source, AnyWeights)
         }
         return not here.isdisjoint(self.runbook.lost)

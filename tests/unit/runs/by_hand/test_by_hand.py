@@ -62,7 +62,7 @@ def config() -> Config:
 
 def _with(config: Config, section: str, name: str, value: object) -> Config:
     values = config.model_dump(mode="json")
-    place = values[section][name]
+    place = values[section].get(name)
     values[section][name] = {**place, "provider": value} if section == "targets" else value
     return Config.model_validate(values)
 
@@ -140,6 +140,12 @@ def test_the_hold_is_the_gateways_own_call(config: Config) -> None:
         'curl -fsS -X POST -H "Authorization: Bearer $GATEWAY_ADMIN_TOKEN" '
         "'http://127.0.0.1:8080/api/admin/emergency-rollback'"
     )
+
+
+def test_weights_are_nothing_to_fence_by_hand_wherever_they_are_kept(config: Config) -> None:
+    ours = {"kind": "weights", "mode": "repository", "path": "/srv/ours", "lives_on": "lambda"}
+    lines = _lines(_with(config, "sources", "ours", ours))
+    assert "# nothing to fence: no source that can change lives on lambda" in lines
 
 
 def test_the_way_home_names_what_was_brought_away(config: Config) -> None:

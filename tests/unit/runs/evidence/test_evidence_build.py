@@ -146,6 +146,22 @@ def test_a_failover_loses_nothing_of_what_stayed_elsewhere(told: Told) -> None:
     assert "no data was lost with it" in told("committed").headline
 
 
+def test_weights_that_are_read_only_are_no_data_that_is_lost(stories: ModuleType) -> None:
+    run, plan, entries = stories.good_drill()
+    ours = {"kind": "weights", "cut_at": "2026-11-20T02:00:00+00:00", "lives_on": "lambda"}
+    changed = [
+        replace(entry, payload={**entry.payload, "output": stories.POINT | {"sources": sources}})
+        if (entry.step, entry.kind) == ("point", "done")
+        else entry
+        for entry in entries
+        for sources in [{"ours": ours | {"rpo_min": None, "files": 2, "bytes": 9}}]
+    ]
+    evidence = build_evidence(run, plan, changed, now=entries[-1].at)
+    assert (evidence.data.loss_s, evidence.data.worst) == (0, "")
+    assert evidence.passed
+    assert "no data was lost with it" in evidence.headline
+
+
 def test_without_a_point_the_loss_is_not_known(stories: ModuleType) -> None:
     plan = stories.make_plan()
     story = stories.Story(plan).state(1, "PREFLIGHT").intent(1, "preflight")

@@ -70,6 +70,13 @@ def test_R13_when_this_machine_is_lost_what_lies_on_it_is_too(
     assert ats == [("stores",), ("arbiter",), ("switch", "gateway", "url")]
 
 
+def test_R13_weights_that_served_on_a_lost_machine_are_read_here(
+    shipped: Runbook, config: Config
+) -> None:
+    ours = {"kind": "weights", "mode": "repository", "path": "/srv/ours", "lives_on": "lambda"}
+    assert found(shipped, changed(config, sources__ours=ours)) == []
+
+
 def test_R13_a_secret_that_only_a_lost_vault_has_needs_a_second_place(
     shipped: Runbook, config: Config
 ) -> None:
@@ -159,6 +166,17 @@ def test_users_are_held_where_there_is_an_external_api(config: Config) -> None:
 def test_a_hold_without_an_external_api_is_warned_of(shipped: Runbook, config: Config) -> None:
     nowhere = changed(config, service__external=None)
     assert only(found(shipped, nowhere), "external", "warn")
+
+
+def test_a_machine_that_is_rented_can_be_given_weights(shipped: Runbook, config: Config) -> None:
+    finding = only(found(shipped, changed(config, service__weights=None)), "weights")
+    assert finding.at == ("service", "weights")
+    assert "mode: mirror" in finding.instead
+
+
+def test_what_rents_nothing_needs_no_weights(config: Config) -> None:
+    emergency = load_runbook(ROOT / "runbooks" / "emergency-rollback.yaml")
+    assert found(emergency, changed(config, service__weights=None)) == []
 
 
 def test_somebody_says_who_terminates_tls(shipped: Runbook, config: Config) -> None:

@@ -11,13 +11,14 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from run_records import run_of
 
 from drkit.runs.actions.catalog import ACTIONS
 from drkit.runs.book.graph import finished, ready
 from drkit.runs.book.plan import Plan
 from drkit.runs.evidence.build import build_evidence
 from drkit.runs.evidence.values import Evidence, Verdict
-from drkit.runs.records import Entry, RunRecord, RunState, StepState, paid_resources
+from drkit.runs.records import Entry, RunState, StepState, paid_resources
 from drkit.runs.states import RUN_TABLE, replay
 
 JOURNALS = sorted((Path(__file__).parent / "journals").glob("*.jsonl"))
@@ -78,24 +79,12 @@ def _evidence(path: Path, upto_seq: int | None = None) -> Evidence:
     whole = upto_seq is None
     entries = [entry for entry in entries if upto_seq is None or entry.seq <= upto_seq]
     state = RunState(head["state"]) if whole else RunState.RUNNING
-    run = RunRecord(
-        id="golden",
-        service=plan.service,
-        namespace=plan.namespace,
-        kind=plan.kind,
-        runbook=plan.runbook,
-        target=plan.target,
+    run = run_of(
+        plan,
+        entries[0].at,
         state=state,
-        plan_checksum=plan.checksum,
         epoch=1,
-        sandbox=False,
-        local_only=False,
-        created_at=entries[0].at,
-        started_at=entries[0].at,
         ended_at=entries[-1].at if state.ended else None,
-        first_failed_probe_at=None,
-        point_cut_at=None,
-        pid=None,
         drkit_version=head["drkit_version"],
         outcome=head["outcome"] if whole else None,
     )

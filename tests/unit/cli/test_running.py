@@ -1,12 +1,14 @@
 """A run as the command line sees it: its plan, who is probed, its lines and its exit status."""
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from run_records import RUN
 
 from drkit.cli.runs.following import _follow, _report, entry_line, exit_status
 from drkit.cli.runs.running import first_failed_probe, plan_lines, plan_run, watch_until_down
@@ -15,7 +17,7 @@ from drkit.compute.interface import Endpoint
 from drkit.coordination.interface import RoleRecord
 from drkit.errors import ConfigError
 from drkit.health.memory import MemoryProber
-from drkit.runs.records import Entry, RunRecord, RunState
+from drkit.runs.records import Entry, RunState
 from drkit.wiring import App
 from drkit.wiring.run import open_journal
 from drkit.wiring.watch import serving
@@ -103,13 +105,6 @@ def test_the_primary_is_killed_once_it_was_seen_healthy_and_watched_until_it_is_
     assert down_after_s >= app.config.probe.down_after_s
 
 
-def run_of(kind: str, outcome: str | None, state: RunState = RunState.DONE) -> RunRecord:
-    return RunRecord(
-        *("r-1", "assistant", "drill", kind, "gpu", "spare", state, "c"),  # type: ignore[arg-type]
-        *(None, False, False, AT, AT, AT, None, None, 1, "0", outcome),  # type: ignore[arg-type]
-    )
-
-
 def entry(kind: Any, step: str | None = "acquire", /, seq: int = 1, **payload: Any) -> Entry:
     return Entry(seq, AT, 61.0, step, 1, kind, payload)
 
@@ -133,7 +128,7 @@ def test_the_exit_status_says_what_an_operator_must_know(
     kind: str, outcome: str | None, failed: list[str], status: int
 ) -> None:
     entries = [entry("failed", kind=name) for name in failed]
-    assert exit_status(run_of(kind, outcome), entries) == status
+    assert exit_status(replace(RUN, kind=kind, outcome=outcome), entries) == status
 
 
 @pytest.mark.parametrize(

@@ -6,30 +6,19 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from run_records import RUN as OPEN
+
 from drkit.coordination.interface import RoleRecord
 from drkit.operations.costs.paid import paid_machines
-from drkit.runs.records import EXTERNAL, Entry, RunRecord, RunState
+from drkit.runs.records import EXTERNAL, Entry, RunState
 
 NOW = datetime(2026, 1, 4, 12, tzinfo=UTC)
-RUN = RunRecord(
+RUN = replace(
+    OPEN,
     id="failover-1",
-    service="chat",
-    namespace="production",
-    kind="failover",
-    runbook="gpu",
-    target="vast",
     state=RunState.COMMITTED,
-    plan_checksum="0",
     epoch=1,
-    sandbox=False,
-    local_only=False,
-    created_at=NOW,
-    started_at=NOW,
     ended_at=NOW,
-    first_failed_probe_at=None,
-    point_cut_at=None,
-    pid=None,
-    drkit_version="0.1.0",
     outcome="committed",
 )
 SERVES = RoleRecord("chat", 1, "vast", "http://192.0.2.1:8000", NOW, "failover-1")

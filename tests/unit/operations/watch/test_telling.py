@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from run_records import RUN
 
 from drkit.clock import ManualClock
 from drkit.config.places import Probe
@@ -14,7 +15,7 @@ from drkit.coordination.interface import RoleRecord
 from drkit.health.interface import ServiceHealth, ServiceState
 from drkit.health.record import health_from, health_json
 from drkit.operations.watch.telling import Runs, after_runs, tell_runs
-from drkit.runs.records import EXTERNAL, RunRecord, RunState
+from drkit.runs.records import EXTERNAL, RunRecord
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 S = ServiceState
@@ -26,30 +27,6 @@ def role(
     epoch: int, site: str, run_id: str = "run-1", url: str | None = "http://x:1"
 ) -> RoleRecord:
     return RoleRecord("chat", epoch, site, url, NOW, run_id)
-
-
-def run(run_id: str = "run-1") -> RunRecord:
-    return RunRecord(
-        id=run_id,
-        service="chat",
-        namespace="production",
-        kind="failover",
-        runbook="x",
-        target="vast",
-        state=RunState.RUNNING,
-        plan_checksum="",
-        epoch=None,
-        sandbox=False,
-        local_only=False,
-        created_at=NOW,
-        started_at=None,
-        ended_at=None,
-        first_failed_probe_at=None,
-        point_cut_at=None,
-        pid=None,
-        drkit_version="0",
-        outcome=None,
-    )
 
 
 class Machine:
@@ -88,11 +65,11 @@ def machine() -> Machine:
 
 
 def test_a_failover_is_followed_from_its_beginning_to_its_commit(machine: Machine) -> None:
-    assert machine.tell(run(), None) == ["DOWN -> RECOVERING"]
-    assert machine.tell(run(), None) == []
-    assert machine.tell(run(), role(1, "vast")) == ["RECOVERING -> SERVING_TARGET"]
+    assert machine.tell(RUN, None) == ["DOWN -> RECOVERING"]
+    assert machine.tell(RUN, None) == []
+    assert machine.tell(RUN, role(1, "vast")) == ["RECOVERING -> SERVING_TARGET"]
     assert not machine.health.committed
-    assert machine.tell(run(), role(1, "vast")) == []
+    assert machine.tell(RUN, role(1, "vast")) == []
     assert machine.tell(None, role(1, "vast")) == []
     assert machine.health.state is S.SERVING_TARGET
     assert machine.health.committed
@@ -110,10 +87,10 @@ def test_one_that_came_and_went_between_two_rounds_is_seen_by_its_epoch(machine:
 
 
 def test_one_that_was_rolled_back_leaves_nothing_known(machine: Machine) -> None:
-    machine.tell(run(), None)
+    machine.tell(RUN, None)
     assert machine.tell(None, None) == ["RECOVERING -> UNKNOWN"]
-    machine.tell(run("run-2"), None)
-    machine.tell(run("run-2"), role(1, "vast", "run-2"))
+    machine.tell(replace(RUN, id="run-2"), None)
+    machine.tell(replace(RUN, id="run-2"), role(1, "vast", "run-2"))
     undone = role(2, "lambda", "run-2", url=None)  # the primary did not answer
     assert machine.tell(None, undone) == ["SERVING_TARGET -> UNKNOWN"]
     assert machine.tell(None, undone) == []
@@ -121,10 +98,10 @@ def test_one_that_was_rolled_back_leaves_nothing_known(machine: Machine) -> None
 
 def test_a_first_sight_in_mid_run_is_no_success_when_it_is_rolled_back() -> None:
     machine = Machine()
-    assert machine.tell(run(), None) == ["DOWN -> RECOVERING"]
+    assert machine.tell(RUN, None) == ["DOWN -> RECOVERING"]
     assert machine.tell(None, None) == ["RECOVERING -> UNKNOWN"]
     late = Machine()
-    assert len(late.tell(run(), role(3, "vast"))) == 2
+    assert len(late.tell(RUN, role(3, "vast"))) == 2
     assert late.tell(None, role(4, "lambda", url=None)) == ["SERVING_TARGET -> UNKNOWN"]
 
 

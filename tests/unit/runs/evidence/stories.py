@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from run_records import run_of
+
 from drkit.runs.book.plan import Plan, PlannedStep
 from drkit.runs.records import Effect, Entry, RunRecord, RunState
 
@@ -137,28 +139,13 @@ class Story:
 
     def record(self, state: RunState, **changes: Any) -> RunRecord:
         last = self.entries[-1]
-        run = RunRecord(
-            id="drill-20261121t140211-4f2a9c" if self.plan.kind == "drill"
-            else "failover-20261121t140211-4f2a9c",
-            service=self.plan.service,
-            namespace=self.plan.namespace,
-            kind=self.plan.kind,
-            runbook=self.plan.runbook,
-            target=self.plan.target,
+        run = run_of(
+            self.plan,
+            self.created_at,
+            id=f"{'drill' if self.plan.kind == 'drill' else 'failover'}-20261121t140211-4f2a9c",
             state=state,
-            plan_checksum=self.plan.checksum,
-            epoch=None,
-            sandbox=False,
-            local_only=False,
-            created_at=self.created_at,
-            started_at=self.created_at,
             ended_at=last.at if state.ended else None,
-            first_failed_probe_at=None,
-            point_cut_at=None,
-            pid=None,
-            drkit_version="0.1.0",
-            outcome=None,
-        )  # fmt: skip
+        )
         return replace(run, **changes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,6 +16,10 @@ from drkit.errors import GuardRefused
 
 if TYPE_CHECKING:
     from drkit.operations.deletion.forget import ForgetPlan
+    from drkit.repository.forget.forget import ForgetReport
+    from drkit.repository.forget.retaining import Renewed
+    from drkit.repository.prune.prune import PruneOptions, PruneReport
+    from drkit.wiring import App
 
 app = typer.Typer()
 repair_app = typer.Typer(help="Mend what a check found, or a store that stands apart.")
@@ -61,7 +66,7 @@ def forget(
     Without --keep-* each store's own `keep` decides, about drkit's points only. Data goes with
     `drkit prune`.
     """
-    from drkit.cli.repository.forgetting import forget_text, plan_forget
+    from drkit.cli.repository.forgetting import plan_forget
     from drkit.cli.repository.keep_rules import typed_rules
     from drkit.repository.forget.forget import forget_snapshots
     from drkit.repository.trees.select import read_filter, read_group_keys
@@ -101,13 +106,19 @@ def forget(
             session.terminal.result("forget", {"removed": {}}, "nothing was removed")
             return 0
         report = forget_snapshots(app.repository, plan.doomed, app.emit)
+    _tell_forgotten(session, report)
+    return 3 if report.pending or any(report.retained.values()) else 0
+
+
+def _tell_forgotten(session: Session, report: ForgetReport) -> None:
+    from drkit.cli.repository.forgetting import forget_text
+
     values = {
         "removed": {name: sorted(ids) for name, ids in report.removed.items()},
         "retained": {name: sorted(ids) for name, ids in report.retained.items()},
         "pending": dict(report.pending),
     }
     session.terminal.result("forget", values, forget_text(report))
-    return 3 if report.pending or any(report.retained.values()) else 0
 
 
 def _show(session: Session, plan: ForgetPlan) -> None:
@@ -145,17 +156,11 @@ def prune(
     """
     from datetime import timedelta
 
-    from drkit.cli.repository.forgetting import (
-        forget_by_config,
-        prune_options,
-        prune_text,
-        prune_values,
-    )
-    from drkit.repository.forget.retaining import renew_locks
+    from drkit.cli.repository.forgetting import forget_by_config, prune_options
     from drkit.repository.prune.preview import preview
     from drkit.repository.prune.prune import evict as evict_store
-    from drkit.repository.prune.prune import prune as run_prune
 
+    renewed: Mapping[str, Renewed] = {}
     with opened(session) as app:
         options = prune_options(app, max_unused=max_unused / 100, max_repack_mib=max_repack_size)
         if now:
@@ -170,22 +175,36 @@ def prune(
                 evict_store(app.repository, evict, app.emit)
             if forget:
                 session.terminal.say(forget_by_config(app))
-            try:
-                report = run_prune(app.repository, options, app.emit)
-            except GuardRefused:  # a store may be away for weeks: the others' locks must not end
-                renew_locks(app.repository, now=app.clock.now(), emit=app.emit)
-                raise
-        renewed = {}
-        if not session.dry_run:
-            renewed = renew_locks(app.repository, now=app.clock.now(), emit=app.emit)
+            report, renewed = _prune_and_renew(app, options)
+    _tell_pruned(session, report, renewed)
+    if report.problems:
+        return 22
+    return 3 if any(one.failed for one in renewed.values()) else 0
+
+
+def _prune_and_renew(app: App, options: PruneOptions) -> tuple[PruneReport, Mapping[str, Renewed]]:
+    """Locks are renewed also when the prune was refused: a store may be away for weeks, and those
+    of the others must not end.
+    """
+    from drkit.repository.forget.retaining import renew_locks
+    from drkit.repository.prune.prune import prune as run_prune
+
+    try:
+        report = run_prune(app.repository, options, app.emit)
+    except GuardRefused:
+        renew_locks(app.repository, now=app.clock.now(), emit=app.emit)
+        raise
+    return report, renew_locks(app.repository, now=app.clock.now(), emit=app.emit)
+
+
+def _tell_pruned(session: Session, report: PruneReport, renewed: Mapping[str, Renewed]) -> None:
+    from drkit.cli.repository.forgetting import prune_text, prune_values
+
     counts = {name: one.renewed for name, one in renewed.items()}
     words = prune_text(report)
     for name, count in counts.items():
         words += f"\n  {name}: {count} locks of what is in use renewed"
     session.terminal.result("prune", {**prune_values(report), "locks_renewed": counts}, words)
-    if report.problems:
-        return 22
-    return 3 if any(one.failed for one in renewed.values()) else 0
 
 
 @command(app, changes=True, locks=True)

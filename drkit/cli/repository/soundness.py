@@ -19,6 +19,9 @@ from drkit.errors import ConfigError
 if TYPE_CHECKING:
     from drkit.operations.checks.check import CheckOutcome
     from drkit.operations.checks.check_weights import WeightsCheck
+    from drkit.repository.check.reading_choice import Reading
+    from drkit.repository.check.values import CheckReport
+    from drkit.repository.heal.heal import Healed
     from drkit.wiring import App
 
 app = typer.Typer()
@@ -50,62 +53,88 @@ def check(
     ] = False,
 ) -> int:
     """Says whether the repository is sound, in each store by itself and over all of them."""
-    from drkit.operations.checks.check import run_check, run_due_check
-    from drkit.operations.checks.check_weights import check_due_weights, check_weights
-    from drkit.repository.check.reading_choice import ReadAll, ReadNothing, read_subset
-
-    if read_data + (read_data_subset is not None) + due > 1:
-        raise ConfigError(
-            "how much is to be read was said twice",
-            hint="give one of --read-data, --read-data-subset, --due",
-        )
+    reading = _reading(read_data, read_data_subset, due)
     if due and store:
         raise ConfigError("--due is about all stores", hint="leave --store away")
-    reading = read_subset(read_data_subset) if read_data_subset else ReadNothing()
+    only = tuple(store or ())
     with opened(session) as app:
-        for name in store or ():
+        for name in only:
             app.store(name)  # refuses a name that is none
         prices = egress_prices(app)
         cheapest = sorted(prices, key=lambda name: prices[name])
-        if due:
-            outcome = run_due_check(
-                app.repository,
-                app.config.check.days(cheapest),
-                app.state_dir,
-                repair=repair,
-                cheapest=cheapest,
-                emit=app.emit,
-            )
-        else:
-            outcome = run_check(
-                app.repository,
-                ReadAll() if read_data else reading,
-                only=store or (),
-                repair=repair,
-                cheapest=cheapest,
-                emit=app.emit,
-            )
-        weights: tuple[WeightsCheck, ...] = ()
+        outcome = _check_packs(app, reading, only, cheapest, repair=repair)
         today = app.clock.now().date()
-        if read_data:
-            chosen = tuple(each for each in app.stores if not store or each.name in store)
-            weights = check_weights(app.weights_sources, chosen, repair=repair, emit=app.emit)
-        elif due:
-            weights = check_due_weights(
-                app.weights_sources,
-                app.stores,
-                app.config.check,
-                cheapest=cheapest,
-                today=today,
-                state_dir=app.state_dir,
-                repair=repair,
-                emit=app.emit,
-            )
+        weights = _check_weights(app, reading, only, cheapest, today, repair=repair)
     _tell(session, outcome, prices, today)
     _tell_weights(session, weights, prices, today)
     if outcome.report.damaged or any(one.damaged for one in weights):
         return 22
     return 0 if outcome.report.sound and all(one.mirror.answered for one in weights) else 3
+
+
+def _reading(everything: bool, subset: str | None, due: bool) -> Reading | None:
+    """How much is to be read; None: what is due today. ConfigError when it was said twice."""
+    from drkit.repository.check.reading_choice import ReadAll, ReadNothing, read_subset
+
+    if everything + (subset is not None) + due > 1:
+        raise ConfigError(
+            "how much is to be read was said twice",
+            hint="give one of --read-data, --read-data-subset, --due",
+        )
+    if due:
+        return None
+    if everything:
+        return ReadAll()
+    return read_subset(subset) if subset else ReadNothing()
+
+
+def _check_packs(
+    app: App, reading: Reading | None, only: Sequence[str], cheapest: Sequence[str], *, repair: bool
+) -> CheckOutcome:
+    from drkit.operations.checks.check import run_check, run_due_check
+
+    if reading is None:
+        return run_due_check(
+            app.repository,
+            app.config.check.days(cheapest),
+            app.state_dir,
+            repair=repair,
+            cheapest=cheapest,
+            emit=app.emit,
+        )
+    return run_check(
+        app.repository, reading, only=only, repair=repair, cheapest=cheapest, emit=app.emit
+    )
+
+
+def _check_weights(
+    app: App,
+    reading: Reading | None,
+    only: Sequence[str],
+    cheapest: Sequence[str],
+    today: date,
+    *,
+    repair: bool,
+) -> tuple[WeightsCheck, ...]:
+    """Mirrored weights are read when they are due, or all of them when all is read."""
+    from drkit.operations.checks.check_weights import check_due_weights, check_weights
+    from drkit.repository.check.reading_choice import ReadAll
+
+    if reading is None:
+        return check_due_weights(
+            app.weights_sources,
+            app.stores,
+            app.config.check,
+            cheapest=cheapest,
+            today=today,
+            state_dir=app.state_dir,
+            repair=repair,
+            emit=app.emit,
+        )
+    if not isinstance(reading, ReadAll):
+        return ()
+    chosen = tuple(each for each in app.stores if not only or each.name in only)
+    return check_weights(app.weights_sources, chosen, repair=repair, emit=app.emit)
 
 
 def _tell_weights(
@@ -152,9 +181,17 @@ def egress_prices(app: App) -> dict[str, float]:
 
 
 def _tell(session: Session, outcome: CheckOutcome, prices: dict[str, float], today: date) -> None:
+    _tell_stores(session, outcome.report, prices)
+    for name, log in outcome.logs.items():
+        tell_turns(session, name, log, today)
+    if outcome.healed is not None:
+        _tell_healed(session, outcome.healed)
+    _tell_losses(session, outcome.report)
+
+
+def _tell_stores(session: Session, report: CheckReport, prices: dict[str, float]) -> None:
     from drkit.units import format_bytes
 
-    report = outcome.report
     rows: list[dict[str, Any]] = [
         {
             "store": name,
@@ -182,17 +219,20 @@ def _tell(session: Session, outcome: CheckOutcome, prices: dict[str, float], tod
                 f"{name}: {checked.spare_packs} packs ({format_bytes(checked.spare_bytes)}) are "
                 "named by no index: left by a run that died or is under way; drkit prune takes them"
             )
-    for name, log in outcome.logs.items():
-        tell_turns(session, name, log, today)
-    if outcome.healed is not None:
-        for name, thing in outcome.healed.restored:
-            session.terminal.result(
-                "restored", {"store": name, "object": thing}, f"{name}: put back {thing}"
-            )
-        for finding in (*outcome.healed.failed, *outcome.healed.by_hand):
-            values = {"store": finding.store, "object": finding.name, "why": finding.what}
-            text = f"{finding.store}: not put back: {finding}"
-            session.terminal.result("not_restored", values, text)
+
+
+def _tell_healed(session: Session, healed: Healed) -> None:
+    for name, thing in healed.restored:
+        session.terminal.result(
+            "restored", {"store": name, "object": thing}, f"{name}: put back {thing}"
+        )
+    for finding in (*healed.failed, *healed.by_hand):
+        values = {"store": finding.store, "object": finding.name, "why": finding.what}
+        text = f"{finding.store}: not put back: {finding}"
+        session.terminal.result("not_restored", values, text)
+
+
+def _tell_losses(session: Session, report: CheckReport) -> None:
     tell_lost(session, report.lost)
     for snapshot in report.lost_snapshots:
         text = f"lost: snapshot {snapshot[:8]} cannot be read in any store"

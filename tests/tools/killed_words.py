@@ -1,19 +1,15 @@
-"""Runs as a process of its own: says words to a state, and dies at a given moment of it.
+"""Runs as a process of its own (`killing`): says words to a state, dies at a moment of it.
 
-Each line of standard input, JSON `{word, state, moment}`, is one of `WORDS`, said to the SQLite
-file `state` in a fork that ends by SIGKILL at its `moment`-th moment: before each statement, before
-each commit, and when the word was said. The answer is how many moments there were, 0 when it died,
-a text when it was refused or failed. Clock and chance stand still: equal states are equal.
+Each order, `{word, state, moment}`, is one of `WORDS`, said to the SQLite file `state` and ended by
+SIGKILL at its `moment`-th moment: before each statement, before each commit, and when the word was
+said. The answer is how many moments there were, a text when it was refused. Clock and chance stand
+still: equal states are equal.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import secrets
-import signal
 import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,6 +20,7 @@ PROJECT = Path(__file__).parents[2]
 sys.path.insert(0, str(PROJECT))
 
 from decision_facts import OUTAGE  # noqa: E402
+from killing import die, work_in_forks  # noqa: E402
 from sqlalchemy import event  # noqa: E402
 
 from drkit.clock import ManualClock  # noqa: E402
@@ -112,44 +109,25 @@ WORDS: dict[str, Callable[[Database], None]] = {
 }
 
 
-def say(order: dict[str, Any], answer: int) -> None:
-    """In the fork."""
+def say(order: dict[str, Any]) -> int | str:
     database, moments = open_database(order["state"], clock=CLOCK), 0
 
     def moment(*_event: object) -> None:
         nonlocal moments
         moments += 1
         if moments == order["moment"]:
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
 
     event.listen(database._engine, "before_cursor_execute", moment)
     event.listen(database._engine, "commit", moment)
-    said: int | str
     try:
         WORDS[order["word"]](database)
         moment()
-        said = moments
     except DrkitError as error:
-        said = type(error).__name__
-    except BaseException:
-        said = traceback.format_exc()[-8000:]
-    database.close()
-    os.write(answer, json.dumps(said).encode())
-    os._exit(0)
+        return type(error).__name__
+    finally:
+        database.close()
+    return moments
 
 
-def main() -> None:
-    for line in sys.stdin:
-        reader, writer = os.pipe()
-        child = os.fork()
-        if not child:
-            say(json.loads(line), writer)
-        os.close(writer)
-        said = os.read(reader, 1 << 16).decode()
-        os.close(reader)
-        _, status = os.waitpid(child, 0)
-        died = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-        print(said or (0 if died else f'"it ended with {status}"'), flush=True)
-
-
-main()
+work_in_forks(say)

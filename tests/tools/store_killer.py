@@ -1,22 +1,17 @@
-"""Runs as a process of its own: works on folder stores and dies at a drawn system call.
+"""Runs as a process of its own (`killing`): works on folder stores, dies at a drawn system call.
 
-    python store_killer.py
-
-Each line of standard input, JSON `{root, source, work, ids, days, moment, power_cut}`, is one piece
-of work (`killed_works.WORKS`) in a fork that ends by SIGKILL before its `moment`-th call that
-changes a store. The answer is how many calls there were, 0 when it died, a text when it failed.
-With `power_cut`, what was not synced by then is lost first: files lose their content, names that
-were not made durable go, and what was removed without that is back.
+Each order, `{root, source, work, ids, days, moment, power_cut}`, is one piece of work
+(`killed_works.WORKS`), ended by SIGKILL before its `moment`-th call that changes a store. The
+answer is how many calls there were. With `power_cut`, what was not synced by then is lost first:
+files lose their content, names that were not made durable go, and what was removed without that is
+back.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import sys
 import threading
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import repository_kit as kit
 from killed_works import WORKS, opened
+from killing import die, work_in_forks
 
 from drkit.repository.backup import blob_writer
 
@@ -111,36 +107,21 @@ class Disk:
             for path in self._unsynced:
                 if os.path.exists(path):
                     os.truncate(path, os.path.getsize(path) // 2)
-        os.kill(os.getpid(), signal.SIGKILL)
+        die()
 
 
 _unlink, _replace = os.unlink, os.replace
 
 
-def work(order: dict[str, Any], answer: int) -> None:
+def work(order: dict[str, Any]) -> int:
     root = Path(order["root"])
     blob_writer.PACK_BYTES = 1 << 20
     blob_writer._INDEX_EVERY_BLOBS = 4
     two = opened(kit, root, order["days"])
     disk = Disk(root, order["moment"], order["power_cut"])
     disk.install()
-    try:
-        WORKS[order["work"]](kit, two, Path(order["source"]), order["ids"])
-    except BaseException:
-        os.write(answer, json.dumps(traceback.format_exc()[-8000:]).encode())
-        os._exit(1)
-    os.write(answer, str(disk.calls).encode())
-    os._exit(0)
+    WORKS[order["work"]](kit, two, Path(order["source"]), order["ids"])
+    return disk.calls
 
 
-for line in sys.stdin:
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        work(json.loads(line), writer)
-    os.close(writer)
-    said = os.read(reader, 1 << 16).decode()
-    os.close(reader)
-    _, status = os.waitpid(child, 0)
-    died = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-    print(said or (0 if died else f'"it ended with {status}"'), flush=True)
+work_in_forks(work)

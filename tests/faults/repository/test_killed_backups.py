@@ -9,13 +9,12 @@ import os
 import random
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from killed_works import opened
-from killing import Killer, running_killer
+from killing import Killer
 
 from drkit.repository.check.check import check_repository
 from drkit.repository.format.layout import LOCKS, SNAPSHOTS
@@ -35,12 +34,6 @@ def prepared(kit: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(6):
         (source / f"new-{number}").write_bytes(rng.randbytes(200_000))
     return root
-
-
-@pytest.fixture(scope="module")
-def killer() -> Iterator[Killer]:
-    with running_killer() as found:
-        yield found
 
 
 def test_the_next_backup_needs_no_hand_wherever_one_was_killed(

@@ -10,7 +10,6 @@ import os
 import random
 import shutil
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +17,7 @@ from typing import Any
 
 import pytest
 from killed_works import ERASED, ROLES, WORKS, opened
-from killing import Killer, running_killer
+from killing import Killer
 
 from drkit.repository.check.check import check_repository
 from drkit.repository.erase.erase import plan_erase
@@ -49,12 +48,6 @@ class Start:
     sound: bool = True
     """Whether restic finds no error even before the work is done."""
     work: str = ""
-
-
-@pytest.fixture(scope="module")
-def killer() -> Iterator[Killer]:
-    with running_killer() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -6,18 +6,15 @@ again, and it is as if it had been said once.
 
 from __future__ import annotations
 
-import json
 import shutil
 import sqlite3
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from killing import asked
 
-KILLED_WORDS = Path(__file__).parents[2] / "tools" / "killed_words.py"
 LEAST_MOMENTS = 4  # BEGIN, a statement, COMMIT, the end
 
 # What was said before, what is said, and how it is met when it was said already.
@@ -35,31 +32,15 @@ STORIES = {
 SAID_TWICE = {"an approved step"}  # each approval is a line of its own
 
 
-class Speaker:
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-
-    def __call__(self, word: str, state: Path, moment: int = 0) -> int | str:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        order = {"word": word, "state": str(state), "moment": moment}
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        said: int | str = json.loads(self._process.stdout.readline())
-        return said
+Speaker = Callable[..., "int | str"]
 
 
 @pytest.fixture(scope="module")
 def speaker() -> Iterator[Speaker]:
-    with subprocess.Popen(
-        [sys.executable, str(KILLED_WORDS)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        yield Speaker(process)
-        assert process.stdin is not None
-        process.stdin.close()
+    with asked("killed_words.py") as ask:
+        yield lambda word, state, moment=0: ask(
+            {"word": word, "state": str(state), "moment": moment}
+        )
 
 
 def content(state: Path) -> list[str]:

@@ -9,7 +9,7 @@ from drkit.config.sources import WeightsSource
 from drkit.errors import ConfigError, PlaceError, RepositoryLocked
 from drkit.events import Note
 from drkit.operations.points.backup import BackupReport, back_up
-from drkit.operations.points.cutting import NOTHING_FORESEEN, Due, foresee
+from drkit.operations.points.cutting import NOTHING_FORESEEN, Due, Foreseen, foresee
 from drkit.operations.points.residency import refuse_outside
 from drkit.repository.backup.scan import BY_ALL, Compare
 from drkit.repository.locks.locks import Locks
@@ -36,16 +36,9 @@ def run_backup(
     `locking`: the repository is open and somebody takes its locks; what they are waited for with is
     this run's.
     """
-    sources = app.config.sources
     refuse_outside(app.config, app.store)
     _refuse_while_fenced(app)
-    for name in only:
-        if name not in sources:
-            raise ConfigError(
-                f"there is no source {name!r}", hint=f"there are {', '.join(sources)}"
-            )
-    due = [name for name in sources if not only or name in only]
-    weights = app.weights_sources
+    due = _due(app, only, excludes, compare, tags)
     service = app.config.service
 
     def golden() -> GoldenSet:
@@ -56,28 +49,12 @@ def run_backup(
             app.primary, model=service.model, api_key=app.api_key(), clock=app.clock
         )
 
-    todo = Due(
-        sources={name: app.source(name) for name in due if name not in weights},
-        weights={name: weights[name] for name in due if name in weights},
-        all_sources=tuple(
-            name for name, source in sources.items() if not isinstance(source, WeightsSource)
-        ),
-        all_weights=tuple(weights),
-        excludes=excludes,
-        compare=compare,
-        percent={name: source.anomaly_percent for name, source in sources.items()},
-        tags=tags,
-    )
     locks, foreseen = None, NOTHING_FORESEEN
     if locking is not None:
-        began_s = app.clock.elapsed_s()
-        foreseen = foresee(app.repository, todo, app.state_dir, lambda: not locking.done())
-        locks = locking.result()
-        if app.clock.elapsed_s() - began_s > _FRESH_S:
-            foreseen = NOTHING_FORESEEN
+        locks, foreseen = _while_locking(app, due, locking)
     return back_up(
         app.repository,
-        todo,
+        due,
         service=service.name if service else None,
         arbiter=app.arbiter if service else None,
         stores=app.stores,
@@ -90,6 +67,44 @@ def run_backup(
         locks=locks,
         foreseen=foreseen,
     )
+
+
+def _due(
+    app: App, only: tuple[str, ...], excludes: Excludes, compare: Compare, tags: tuple[str, ...]
+) -> Due:
+    """What is cut anew, and what a point must hold to be complete. `ConfigError` for a source that
+    is none.
+    """
+    sources, weights = app.config.sources, app.weights_sources
+    for name in only:
+        if name not in sources:
+            raise ConfigError(
+                f"there is no source {name!r}", hint=f"there are {', '.join(sources)}"
+            )
+    due = [name for name in sources if not only or name in only]
+    return Due(
+        sources={name: app.source(name) for name in due if name not in weights},
+        weights={name: weights[name] for name in due if name in weights},
+        all_sources=tuple(
+            name for name, source in sources.items() if not isinstance(source, WeightsSource)
+        ),
+        all_weights=tuple(weights),
+        excludes=excludes,
+        compare=compare,
+        percent={name: source.anomaly_percent for name, source in sources.items()},
+        tags=tags,
+    )
+
+
+def _while_locking(
+    app: App, due: Due, locking: Future[Locks | None]
+) -> tuple[Locks | None, Foreseen]:
+    """The locks, and what was seen while they were waited for: nothing, if that took long."""
+    began_s = app.clock.elapsed_s()
+    foreseen = foresee(app.repository, due, app.state_dir, lambda: not locking.done())
+    locks = locking.result()
+    stale = app.clock.elapsed_s() - began_s > _FRESH_S
+    return locks, NOTHING_FORESEEN if stale else foreseen
 
 
 def _refuse_while_fenced(app: App) -> None:

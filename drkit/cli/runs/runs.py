@@ -58,6 +58,24 @@ def show(session: Session, run: Run = "latest") -> None:
         journal = open_journal(opened_app)
         record = journal.run(run)
         entries = journal.entries(record.id)
+    _tell_run(session, record)
+    for entry in entries:
+        session.terminal.result(
+            "entry",
+            {
+                "seq": entry.seq,
+                "at": entry.at.isoformat(),
+                "elapsed_s": entry.elapsed_s,
+                "step": entry.step,
+                "attempt": entry.attempt,
+                "kind": entry.kind,
+                "payload": entry.payload,
+            },
+            entry_line(entry),
+        )
+
+
+def _tell_run(session: Session, record: RunRecord) -> None:
     session.terminal.result(
         "run",
         {
@@ -83,20 +101,6 @@ def show(session: Session, run: Run = "latest") -> None:
         f"{f', opened by {record.opened_by}' if record.opened_by else ''}"
         f"{', unattended' if record.unattended else ''}",
     )
-    for entry in entries:
-        session.terminal.result(
-            "entry",
-            {
-                "seq": entry.seq,
-                "at": entry.at.isoformat(),
-                "elapsed_s": entry.elapsed_s,
-                "step": entry.step,
-                "attempt": entry.attempt,
-                "kind": entry.kind,
-                "payload": entry.payload,
-            },
-            entry_line(entry),
-        )
 
 
 @command(app)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from drkit.cli.session import Session
 
 if TYPE_CHECKING:
+    from drkit.operations.alerts.around import Seen
     from drkit.operations.watch.watch import Watched
     from drkit.wiring import App
+    from drkit.wiring.around import Attended
 
 COLUMNS = ("probe", "verdict", "latency_s", "age_s", "detail")
 
@@ -26,10 +28,6 @@ def show_round(
     """
     from drkit.errors import DrkitError
     from drkit.events import Note
-    from drkit.health.interface import Verdict
-    from drkit.health.measures.default_limits import METRICS
-    from drkit.observers.interface import alert_json
-    from drkit.operations.alerts.measures import measure_values
     from drkit.wiring.around import attend
     from drkit.wiring.watch import open_watch
 
@@ -38,7 +36,20 @@ def show_round(
         attended = attend(app, open_watch(app), watched, everything=everything, tells=tells)
     except DrkitError as error:  # the round itself is done, and counts
         session.terminal.emit(Note("error", "alerts", f"{error.message}; {error.hint}"))
-    seen = attended.seen if attended else ()
+    _show_probes(session, watched, attended.seen if attended else ())
+    if attended is None:
+        return
+    minutes = app.config.alerts.window / 60
+    if session.json_lines or session.verbosity >= 0:
+        session.terminal.say(f"\nmeasured over the last {minutes:g} minutes:")
+        _show_measures(session, _measured(attended))
+    _tell_alerts(session, attended)
+
+
+def _show_probes(session: Session, watched: Watched, seen: Sequence[Seen]) -> None:
+    """The round's own results, and those of what lies around, which may be a while old."""
+    from drkit.health.interface import Verdict
+
     results = [(result, 0.0) for result in watched.observation.results]
     results += [(each.reading.result, each.age_s) for each in seen]
     rows = [
@@ -55,22 +66,17 @@ def show_round(
         rows = [row for row in rows if row["verdict"] == Verdict.FAILED.value]
     if rows:
         session.terminal.table("probe", COLUMNS, rows)
-    if attended is None:
-        return
-    measured = [
+
+
+def _measured(attended: Attended) -> list[dict[str, Any]]:
+    from drkit.health.measures.default_limits import METRICS
+    from drkit.operations.alerts.measures import measure_values
+
+    return [
         measure_values(name, attended.measures[name], METRICS[name])
         for name in METRICS
         if name in attended.measures and name not in _OF_THE_STATE
     ]
-    minutes = app.config.alerts.window / 60
-    if session.json_lines or session.verbosity >= 0:
-        session.terminal.say(f"\nmeasured over the last {minutes:g} minutes:")
-        _show_measures(session, measured)
-    for alert in attended.changes:
-        text = f"alert {alert.state}: {alert.name} ({alert.level}): {alert.text}"
-        session.terminal.result("alert", alert_json(alert), text)
-    for words in attended.untold:
-        session.terminal.emit(Note("warning", "alerts", f"not told, and tried again: {words}"))
 
 
 def _show_measures(session: Session, measured: Sequence[Mapping[str, Any]]) -> None:
@@ -83,6 +89,17 @@ def _show_measures(session: Session, measured: Sequence[Mapping[str, Any]]) -> N
     if missing := [row["metric"] for row in measured if row not in shown]:
         session.terminal.say(f"not measured (-v says why): {', '.join(missing)}")
     session.terminal.say("")
+
+
+def _tell_alerts(session: Session, attended: Attended) -> None:
+    from drkit.events import Note
+    from drkit.observers.interface import alert_json
+
+    for alert in attended.changes:
+        text = f"alert {alert.state}: {alert.name} ({alert.level}): {alert.text}"
+        session.terminal.result("alert", alert_json(alert), text)
+    for words in attended.untold:
+        session.terminal.emit(Note("warning", "alerts", f"not told, and tried again: {words}"))
 
 
 def show_standing_alerts(session: Session, app: App) -> None:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,8 @@ from b2_proxy import B2Proxy
 from gcs_server import GcsServer, serving
 from s3_servers import free_port, make_bucket, moto_url, plain_client, wait_for_port
 
+from drkit.config.load import load_config
+from drkit.service.jobs import plan_jobs
 from drkit.standins.stack import fill_qdrant, make_model, make_tree
 
 pytest.importorskip("qdrant_edge", reason="the engine comes with drkit[qdrant]")
@@ -159,6 +164,55 @@ def test_the_shipped_deployment_lives_on_three_clouds_by_their_endpoints_alone(
         assert secret not in said
         for path in (place / ".drkit").rglob("*"):
             assert not path.is_file() or secret.encode() not in path.read_bytes(), path
+
+
+def flip(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+def days_between_turns(digest: str, today: date) -> int:
+    """In how many days a file is read once, so that it is not its turn today, nor tomorrow."""
+    turn, day = int(digest[:8], 16), today.toordinal()
+    return next(n for n in range(3, 99) if turn % n not in (day % n, (day + 1) % n))
+
+
+def test_the_scheduled_check_mends_weights_of_one_cloud_from_the_other_when_their_turn_comes(
+    clouds: Clouds,
+) -> None:
+    jobs, _ = plan_jobs(load_config(clouds.folder / "schedules.yaml").schedules)
+    (scheduled,) = (job.arguments for job in jobs if job.run == "check")
+    schedules = clouds.folder / "schedules.yaml"
+    shipped = schedules.read_text()
+    shard = next((clouds.folder / "model").glob("*-00002-*.safetensors"))
+    sound = shard.read_bytes()
+    days = days_between_turns(sha256(sound).hexdigest(), datetime.now(UTC).date())
+    text = re.sub(r"(read_all_within|elsewhere_within): \w+", rf"\1: {days}d", shipped)
+    assert text.count(f"_within: {days}d") == 2
+    s3 = plain_client(moto_url())
+    (key,) = (name for name in clouds.names(clouds.s3_bucket) if name.endswith(f"/{shard.name}"))
+    at_s3 = {"Bucket": clouds.s3_bucket, "Key": key}
+    s3.put_object(**at_s3, Body=flip(sound, 1_000_000))
+    try:
+        schedules.write_text(text)
+        said = clouds.done(*scheduled)
+        assert shard.name not in said
+        assert s3.get_object(**at_s3)["Body"].read() == flip(sound, 1_000_000)
+
+        log = clouds.folder / ".drkit" / "check" / "weights" / "weights.json"
+        noted = json.loads(log.read_bytes())
+        for store in noted["stores"].values():  # the days go by, and no check is made
+            store |= {"since": f"{date.fromisoformat(store['since']) - timedelta(days)}"}
+        log.write_text(json.dumps(noted))
+        said = clouds.done(*scheduled)
+    finally:
+        schedules.write_text(shipped)
+    (told,) = (line for line in said.splitlines() if shard.name in line and "put back" in line)
+    assert told.startswith("s3: ")
+    assert told.endswith("put back from gcs")
+    assert s3.get_object(**at_s3)["Body"].read() == sound
+    for store in ("s3", "gcs"):
+        read = rf"^weights in {store}: every file was read within the last [12] of {days} days$"
+        assert re.search(read, said, re.MULTILINE)
 
 
 def test_any_one_cloud_alone_gives_everything_back(clouds: Clouds, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def _show_probes(session: Session, watched: Watched, seen: Sequence[Seen]) -> No
         session.terminal.table("probe", COLUMNS, rows)
 
 
-def _measured(attended: Attended) -> list[dict[str, Any]]:
+def _measured(attended: Attended) -> list[Mapping[str, Any]]:
     from drkit.health.measures.default_limits import METRICS
     from drkit.operations.alerts.measures import measure_values
 

@@ -218,15 +218,20 @@ def _requests(
         read = requests.read_requests(size.held, least_bytes=least)
         counts[holders[0]] += read.times(_runs(config, "run-drill"))
     if isinstance(config.arbiter, StoreArbiter):
-        # A probe reads who serves, who leads, and the hold's note; a backup who serves.
-        asked = _runs(config, "probe") + _runs(config, "backup")
-        small = Counts(gets=2, read_bytes=1024).times(_runs(config, "probe"))
-        counts[config.arbiter.store] += Counts(gets=1, read_bytes=4096).times(asked) + small
-        if config.service is not None:  # a daemon renews its lease at a third of it
-            renewals = DAYS_A_MONTH * 86400 / (config.decide.lease / 3)
-            once = Counts(puts=1, gets=1, read_bytes=512)
-            counts[config.arbiter.store] += once.times(renewals)
+        counts[config.arbiter.store] += _arbiter_requests(config)
     return counts
+
+
+def _arbiter_requests(config: Config) -> Counts:
+    """A probe reads who serves, who leads, and the hold's note; a backup who serves."""
+    asked = _runs(config, "probe") + _runs(config, "backup")
+    small = Counts(gets=2, read_bytes=1024).times(_runs(config, "probe"))
+    found = Counts(gets=1, read_bytes=4096).times(asked) + small
+    if config.service is None:
+        return found
+    # a daemon renews its lease at a third of it
+    renewals = DAYS_A_MONTH * 86400 / (config.decide.lease / 3)
+    return found + Counts(puts=1, gets=1, read_bytes=512).times(renewals)
 
 
 def _new_bytes(config: Config, job: Job, sizes: Sequence[Size]) -> float:

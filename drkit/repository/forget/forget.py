@@ -49,30 +49,12 @@ def forget_snapshots(
     try:
         seen, absent = look_around(repository, locks.listings, emit)
         refuse_unreadable(seen)
-        added = [
-            Deletion("snapshot", snapshot, stores)
-            for snapshot, stores in doomed.items()
-            if not _is_recorded(seen.tombstones, snapshot, stores)
-        ]
-        evicted = seen.tombstones.evicted
-        tombstones = (
-            seen.tombstones
-            if not added
-            else record_deletions(
-                repository.key,
-                seen.tombstones,
-                {s: found for s, found in seen.listings.items() if s.name not in evicted},
-                added,
-                at=repository.clock.now(),
-                emit=emit,
-                settled=settled_deletions(repository, seen),
-            )
-        )
+        tombstones = _record(repository, seen, doomed, emit)
         removed: dict[str, frozenset[str]] = {}
         retained: dict[str, frozenset[str]] = {}
         lost = locks.lost()
         for store, listing in locks.listings.items():
-            if store.name in evicted:
+            if store.name in seen.tombstones.evicted:
                 continue
             if store in lost:
                 absent[store.name] = lost[store]
@@ -91,6 +73,32 @@ def forget_snapshots(
         return ForgetReport(removed, retained, absent)
     finally:
         locks.release(emit)
+
+
+def _record(
+    repository: Repository,
+    seen: Survey,
+    doomed: Mapping[str, frozenset[str] | None],
+    emit: Emit,
+) -> Tombstones:
+    """What is deleted, `doomed` with it: recorded in every store that answers, unless it was."""
+    added = [
+        Deletion("snapshot", snapshot, stores)
+        for snapshot, stores in doomed.items()
+        if not _is_recorded(seen.tombstones, snapshot, stores)
+    ]
+    if not added:
+        return seen.tombstones
+    evicted = seen.tombstones.evicted
+    return record_deletions(
+        repository.key,
+        seen.tombstones,
+        {s: found for s, found in seen.listings.items() if s.name not in evicted},
+        added,
+        at=repository.clock.now(),
+        emit=emit,
+        settled=settled_deletions(repository, seen),
+    )
 
 
 def _is_recorded(known: Tombstones, snapshot: str, stores: frozenset[str] | None) -> bool:

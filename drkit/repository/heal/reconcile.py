@@ -133,16 +133,7 @@ def _apply(repository: Repository, plan: ReconcilePlan, seen: Survey, emit: Emit
             listing.packs[pack] = copy_object(pack_name(pack), store, sources)
     for other in good:
         cover_packs(repository, other, both, trusted)
-    before = dict(listing.indexes)
-    listing.indexes.clear()  # none of its own counts: it gets those of the others
-    cover_packs(repository, store, {**good, store: listing}, trusted)
-    # from here on it had what it lists now: neither lost nor repacked
-    generation = tombstones.generation
-    now = Ledger(generation, frozenset(listing.snapshots), frozenset(listing.indexes))
-    write_ledger(store, repository.key, now)
-    for index in before:
-        if index not in listing.indexes:
-            store.delete(INDEX + index)
+    _replace_indexes(repository, store, both, trusted, tombstones.generation)
     if plan.store in tombstones.evicted:
         tombstones = record_deletions(
             repository.key,
@@ -158,6 +149,26 @@ def _apply(repository: Repository, plan: ReconcilePlan, seen: Survey, emit: Emit
     write_ledgers(repository, level, {s.name for s in level.stores}, (), emit)
     if store not in level.stores:
         raise GuardRefused(f"{plan.store} is not level yet", hint="run it again: it goes on")
+
+
+def _replace_indexes(
+    repository: Repository,
+    store: Store,
+    both: Mapping[Store, Listing],
+    trusted: Mapping[str, int],
+    generation: int,
+) -> None:
+    """None of the store's own indexes counts: it gets those of the others, before its own go."""
+    listing = both[store]
+    before = dict(listing.indexes)
+    listing.indexes.clear()
+    cover_packs(repository, store, both, trusted)
+    # from here on it had what it lists now: neither lost nor repacked
+    now = Ledger(generation, frozenset(listing.snapshots), frozenset(listing.indexes))
+    write_ledger(store, repository.key, now)
+    for index in before:
+        if index not in listing.indexes:
+            store.delete(INDEX + index)
 
 
 def _needed(

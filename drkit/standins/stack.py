@@ -39,6 +39,7 @@ _WORDS = (
     "patience",
     "map",
 )
+_VOCABULARY = 2048
 _VECTOR_SIZE = 64
 _POINTS = 1000
 COLLECTION, ALIAS = "memories-v1", "memories"
@@ -68,18 +69,7 @@ def make_model(root: Path, *, seed: int, layers: int = 6, width: int = 512) -> N
     """A valid model directory: two safetensors shards with an index, configuration, tokenizer."""
     root.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
-    vocabulary = 2048
-    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (vocabulary, width)}
-    for layer in range(layers):
-        prefix = f"model.layers.{layer}."
-        shapes |= {
-            f"{prefix}input_layernorm.weight": (width,),
-            f"{prefix}self_attn.qkv_proj.weight": (3 * width, width),
-            f"{prefix}self_attn.o_proj.weight": (width, width),
-            f"{prefix}mlp.gate_up_proj.weight": (4 * width, width),
-            f"{prefix}mlp.down_proj.weight": (width, 2 * width),
-        }
-    shapes["model.norm.weight"] = (width,)
+    shapes = _tensor_shapes(layers, width)
     names = list(shapes)
     half = len(names) // 2
     weight_map: dict[str, str] = {}
@@ -95,13 +85,32 @@ def make_model(root: Path, *, seed: int, layers: int = 6, width: int = 512) -> N
             "model_type": "qwen3",
             "hidden_size": width,
             "num_hidden_layers": layers,
-            "vocab_size": vocabulary,
+            "vocab_size": _VOCABULARY,
             "torch_dtype": "bfloat16",
         },
     )
+    _write_tokenizer(root)
+
+
+def _tensor_shapes(layers: int, width: int) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (_VOCABULARY, width)}
+    for layer in range(layers):
+        prefix = f"model.layers.{layer}."
+        shapes |= {
+            f"{prefix}input_layernorm.weight": (width,),
+            f"{prefix}self_attn.qkv_proj.weight": (3 * width, width),
+            f"{prefix}self_attn.o_proj.weight": (width, width),
+            f"{prefix}mlp.gate_up_proj.weight": (4 * width, width),
+            f"{prefix}mlp.down_proj.weight": (width, 2 * width),
+        }
+    shapes["model.norm.weight"] = (width,)
+    return shapes
+
+
+def _write_tokenizer(root: Path) -> None:
     tokens = [
         *_byte_characters(),
-        *(f"{_WORDS[n % len(_WORDS)]}{n}" for n in range(256, vocabulary)),
+        *(f"{_WORDS[n % len(_WORDS)]}{n}" for n in range(256, _VOCABULARY)),
     ]
     vocab = {token: number for number, token in enumerate(tokens)}
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}

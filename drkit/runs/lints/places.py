@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from drkit.config.places import HttpGatewaySwitch, OtherSwitch, SwitchConfig, has_fixed_port
 from drkit.config.secret_refs import references
@@ -39,28 +39,34 @@ def endpoints(subject: Subject) -> Iterator[Finding]:
             for switch, config in switches.items()
             if (why := _refusal(subject, config, fixed=has_fixed_port(target.provider)))
         }
-        at = ("targets", name, "provider")
         if len(refusals) == len(switches):
-            said = "; ".join(f"{switch}: {why}" for switch, why in refusals.items())
-            yield Finding(
-                "endpoints",
-                "refuse",
-                at,
-                f"no switch can lead to {name}: {said}",
-                "put a gateway with `route` and `read.upstream` in front, or choose a target whose "
-                "port is fixed",
-                in_config=True,
-            )
+            yield _led_by_none(name, refusals)
         else:
-            for switch, why in refusals.items():
-                yield Finding(
-                    "endpoints",
-                    "warn",
-                    at,
-                    f"{switch} cannot lead to {name} and stays where it is: {why}",
-                    "let users come through the gateway, which can",
-                    in_config=True,
-                )
+            yield from (_not_led_by(name, switch, why) for switch, why in refusals.items())
+
+
+def _led_by_none(target: str, refusals: Mapping[str, str]) -> Finding:
+    said = "; ".join(f"{switch}: {why}" for switch, why in refusals.items())
+    return Finding(
+        "endpoints",
+        "refuse",
+        ("targets", target, "provider"),
+        f"no switch can lead to {target}: {said}",
+        "put a gateway with `route` and `read.upstream` in front, or choose a target whose port is "
+        "fixed",
+        in_config=True,
+    )
+
+
+def _not_led_by(target: str, switch: str, why: str) -> Finding:
+    return Finding(
+        "endpoints",
+        "warn",
+        ("targets", target, "provider"),
+        f"{switch} cannot lead to {target} and stays where it is: {why}",
+        "let users come through the gateway, which can",
+        in_config=True,
+    )
 
 
 def _refusal(subject: Subject, switch: SwitchConfig, *, fixed: bool) -> str:

@@ -39,7 +39,7 @@ GUARDS = [
     Guard(
         "S2",
         "repository/backup/archive.py",
-        "if len(complete) < min_copies:",
+        "if copies < min_copies:",
         "if False:",
         f"{UNIT}/backup/test_stores_in_one_pass.py",
     ),

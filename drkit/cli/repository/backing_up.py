@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,17 @@ def run_backup(
     )
 
 
+def named_sources(app: App, only: Sequence[str]) -> list[str]:
+    """These sources, or all; `ConfigError` for one that is none."""
+    sources = app.config.sources
+    for name in only:
+        if name not in sources:
+            raise ConfigError(
+                f"there is no source {name!r}", hint=f"there are {', '.join(sources)}"
+            )
+    return [name for name in sources if not only or name in only]
+
+
 def _due(
     app: App, only: tuple[str, ...], excludes: Excludes, compare: Compare, tags: tuple[str, ...]
 ) -> Due:
@@ -76,12 +88,7 @@ def _due(
     is none.
     """
     sources, weights = app.config.sources, app.weights_sources
-    for name in only:
-        if name not in sources:
-            raise ConfigError(
-                f"there is no source {name!r}", hint=f"there are {', '.join(sources)}"
-            )
-    due = [name for name in sources if not only or name in only]
+    due = named_sources(app, only)
     return Due(
         sources={name: app.source(name) for name in due if name not in weights},
         weights={name: weights[name] for name in due if name in weights},

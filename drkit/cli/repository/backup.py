@@ -12,6 +12,7 @@ from drkit.cli.options import command
 from drkit.cli.session import Session
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from concurrent.futures import Future
 
     from drkit.repository.locks.locks import Locks
@@ -66,10 +67,7 @@ def backup(
     excludes = _with_marks(excludes, exclude_caches, exclude_if_present, one_file_system)
     with opened(session, servers=True, data=data) as app:
         if session.dry_run:
-            for name, config in app.config.sources.items():
-                if not source or name in source:
-                    session.terminal.say(f"would cut {name} ({config.kind})")
-            session.terminal.say(f"into {', '.join(app.config.stores)}; nothing was done")
+            _tell_dry_run(session, app, source or ())
             return 0
         only = tuple(source or ())
         with ThreadPoolExecutor(1, "open") as beside:
@@ -99,6 +97,16 @@ def backup(
     if report.anomalies:
         return _NEEDS_OPERATOR
     return 0 if report.whole else 3
+
+
+def _tell_dry_run(session: Session, app: App, only: Sequence[str]) -> None:
+    from drkit.cli.repository.backing_up import named_sources
+
+    for name in named_sources(app, only):
+        kind = app.config.sources[name].kind
+        values = {"source": name, "kind": kind, "stores": list(app.config.stores)}
+        session.terminal.result("would_cut", values, f"would cut {name} ({kind})")
+    session.terminal.say(f"into {', '.join(app.config.stores)}; nothing was done")
 
 
 def _locked(app: App, opening: Future[Repository], only: tuple[str, ...]) -> Locks | None:
@@ -157,7 +165,8 @@ def ack(
                 f"point {listed.id[:8]} is acknowledged in {', '.join(stores)}",
             )
         if not chosen and not cooled:
-            session.terminal.say("no point is flagged, no cooldown runs; nothing was done")
+            words = "no point is flagged, no cooldown runs; nothing was done"
+            session.terminal.result("acknowledged", {"point": None, "stores": []}, words)
     return 0
 
 

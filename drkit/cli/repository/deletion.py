@@ -174,7 +174,8 @@ def prune(
                 app.store(evict)
                 evict_store(app.repository, evict, app.emit)
             if forget:
-                session.terminal.say(forget_by_config(app))
+                removed = forget_by_config(app)
+                session.terminal.result("forget", {"said": removed}, removed)
             report, renewed = _prune_and_renew(app, options)
     _tell_pruned(session, report, renewed)
     if report.problems:
@@ -238,7 +239,9 @@ def copy(
         chosen = choose_all(source.snapshots(), snapshots or (), read_filter(host, tag, path))
         if session.dry_run:
             for listed in chosen:
-                session.terminal.say(f"would copy {listed.id[:8]} ({listed.snapshot.hostname})")
+                values = {"snapshot": listed.id, "hostname": listed.snapshot.hostname}
+                would = f"would copy {listed.id[:8]} ({listed.snapshot.hostname})"
+                session.terminal.result("would_copy", values, would)
             return 0
         report = copy_snapshots(
             source, app.repository, chosen, min_copies=app.config.min_copies, emit=app.emit

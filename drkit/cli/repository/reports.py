@@ -141,6 +141,17 @@ def standing_rows(
     return ("store", "state", "why"), rows, words
 
 
+def prune_standing(found: Standings) -> dict[str, Any]:
+    """A prune that is under way, for programs."""
+    store, at = found.prune_next or (None, None)
+    return {
+        "halted": list(found.prune_halted),
+        "marked_bytes": found.marked_bytes,
+        "next_store": store,
+        "not_before": at.isoformat() if at else None,
+    }
+
+
 def erased_values(store: str, standing: ErasureStanding) -> dict[str, Any]:
     """How far an erasure is in one store."""
     return {

@@ -204,6 +204,7 @@ def _tell_stores(session: Session, report: CheckReport, prices: dict[str, float]
             "lacks": checked.lacks,
             "sound": checked.sound if session.json_lines else "yes" if checked.sound else "NO",
             "problems": list(checked.problems) if session.json_lines else len(checked.findings),
+            "notes": list(checked.notes),
             "spare_packs": checked.spare_packs,
             "spare_bytes": checked.spare_bytes,
         }

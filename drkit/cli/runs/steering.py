@@ -127,7 +127,8 @@ def approve_steps(session: Session, app: App, selector: str, step_id: str | None
             hint=f"`drkit runs show {run.id}` says where it stands",
         )
     if session.dry_run:
-        session.terminal.say(f"would approve {', '.join(waiting)} of run {run.id}")
+        words = f"would approve {', '.join(waiting)} of run {run.id}"
+        session.terminal.result("would_approve", {"run_id": run.id, "steps": waiting}, words)
         return 0
     for each in waiting:
         journal.approve(run.id, each, who=this_user())
@@ -150,7 +151,9 @@ def abort_run(session: Session, app: App, selector: str) -> int:
             hint=f"`drkit runs attach {run.id}` looks on",
         )
     if session.dry_run:
-        session.terminal.say(f"would stop run {run.id}, which is in {run.state.value}")
+        words = f"would stop run {run.id}, which is in {run.state.value}"
+        values = {"run_id": run.id, "state": run.state.value}
+        session.terminal.result("would_abort", values, words)
         return 0
     _audit(app, "run aborted", run.id)
     if journal.is_executed(run.id):
@@ -186,7 +189,8 @@ def skip_named(session: Session, app: App, selector: str, step_id: str, reason: 
     if session.dry_run:
         plan, steps = _standing(journal, run.id)
         may_skip(run, plan, steps, step_id)
-        session.terminal.say(f"would go on without {step_id}")
+        values = {"run_id": run.id, "step": step_id}
+        session.terminal.result("would_skip", values, f"would go on without {step_id}")
         return
     skip_step(journal, run.id, step_id, partial(lease_of, app), reason=reason, who=this_user())
     _audit(app, "step skipped", run.id, {"step": step_id, "reason": reason})
@@ -208,8 +212,10 @@ def roll_back(
     run = _open_run(journal, selector)
     unless_taken_over(app, run.id)
     plan, steps = _standing(journal, run.id)
-    began = ", ".join(step.id for step in began_in_reverse(plan, steps)) or "nothing"
-    session.terminal.say(f"run {run.id} began {began}: what of it can be undone is, in this order")
+    began = [step.id for step in began_in_reverse(plan, steps)]
+    words = f"run {run.id} began {', '.join(began) or 'nothing'}: what of it can be undone is, in "
+    values = {"run_id": run.id, "began": began}
+    session.terminal.result("rollback_plan", values, f"{words}this order")
     if leave is not None:
         if not leave.strip():
             raise ConfigError(
@@ -253,10 +259,12 @@ def lead_elsewhere(session: Session, app: App, selector: str, to: str, *, yes: b
     kept = [step.id for step in plan.steps if steps[step.id].began and step.id not in anew]
     for line in plan_lines(app, new):
         session.terminal.say(line)
-    session.terminal.say(
+    words = (
         f"run {run.id} keeps {', '.join(kept) or 'nothing'}, gives back what it has on "
         f"{plan.target}, and begins anew: {', '.join(anew) or 'nothing'}"
     )
+    values = {"run_id": run.id, "to": to, "kept": kept, "anew": list(anew)}
+    session.terminal.result("retarget_plan", values, words)
     if session.dry_run:
         return 0
     again = f"drkit runs retarget {run.id} --to {to} --yes"

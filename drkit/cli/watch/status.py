@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -30,17 +31,31 @@ def status(session: Session) -> int:
         found = _stores(session, opened_app)
         waits = _service(session, opened_app, found)
         proof_limit_s = opened_app.config.objectives.proof_max_age
+    causes = [*_causes(found, proof_limit_s), *((25, why) for why in waits)]
+    code = causes[0][0] if causes else 0
+    values = {"status": code, "causes": [{"status": each, "why": why} for each, why in causes]}
+    session.terminal.result("verdict", values, "\n".join(why for _, why in causes))
+    return code
+
+
+def _causes(found: Status, proof_limit_s: float) -> Iterator[tuple[int, str]]:
+    """Exit statuses and why, the first of which decides: of what the stores said."""
+    from drkit.units import format_duration
+
     ages = [age for age in found.proof_age_s.values() if age is not None]
     if ages and min(ages) > proof_limit_s:
-        return 22
+        allowed = format_duration(proof_limit_s)
+        yield 22, f"PROOF TOO OLD: {format_duration(min(ages))}, {allowed} allowed; drkit run-drill"
     if found.rpo_broken:
-        return 21
-    return 25 if found.unacknowledged or waits else 0
+        names = ", ".join(found.rpo_broken)
+        yield 21, f"RPO BROKEN: no store has {names} within the limit; drkit backup"
+    for held in found.unacknowledged:
+        yield 25, f"ANOMALY: point {held[:8]}; nothing expires until: drkit ack"
 
 
 def _stores(session: Session, app: App) -> Status:
     """What each store holds, and how they stand to each other."""
-    from drkit.cli.repository.reports import standing_rows, status_rows
+    from drkit.cli.repository.reports import prune_standing, standing_rows, status_rows
     from drkit.cli.repository.turns import tell_all_turns
     from drkit.operations.status.standing import standings_of
     from drkit.operations.status.status import status_of
@@ -64,18 +79,16 @@ def _stores(session: Session, app: App) -> Status:
     session.terminal.table("source_status", columns, status_rows(found))
     store_columns, store_rows, prune_words = standing_rows(standings)
     session.terminal.table("store_status", store_columns, store_rows)
-    for words in prune_words:
-        session.terminal.say(words)
+    if prune_words:
+        session.terminal.result("prune_status", prune_standing(standings), "\n".join(prune_words))
     tell_all_turns(session, app)
     if not found.points:
         session.terminal.say("no point yet: drkit backup")
-    for held in found.unacknowledged:
-        session.terminal.say(f"ANOMALY: point {held[:8]}; nothing expires until: drkit ack")
     return found
 
 
-def _service(session: Session, app: App, found: Status) -> bool:
-    """The service, where one is watched; whether somebody waits for an operator."""
+def _service(session: Session, app: App, found: Status) -> list[str]:
+    """The service, where one is watched; what waits for an operator."""
     from drkit.cli.watch.around import show_standing_alerts
     from drkit.cli.watch.watching import decision_values, decision_words
     from drkit.coordination.decision import DecisionState
@@ -87,13 +100,13 @@ def _service(session: Session, app: App, found: Status) -> bool:
     from drkit.wiring.status import service_forecast, service_status
 
     if app.config.service is None or app.primary is None:
-        return False
+        return []
     try:
         service = service_status(app)
         forecast = service_forecast(app, found, service)
     except DrkitError as error:  # what the stores said stands all the same
         app.emit(Note("error", "service", f"{error.message}; {error.hint}"))
-        return False
+        return []
     words = "\n".join(service_words(service, app.clock.now()))
     session.terminal.result("service_status", service_values(service, app), words)
     show_standing_alerts(session, app)
@@ -110,8 +123,12 @@ def _service(session: Session, app: App, found: Status) -> bool:
     )
     stuck = (RunState.NEEDS_OPERATOR, RunState.ROLLBACK_FAILED)
     run, decision = service.open_run, service.decision
-    asks = decision is not None and decision.decision.state is DecisionState.WAIT_APPROVAL
-    return asks or (run is not None and run.state in stuck)
+    waits = []
+    if decision is not None and decision.decision.state is DecisionState.WAIT_APPROVAL:
+        waits.append(f"WAITS: {service.service} is down; drkit approve")
+    if run is not None and run.state in stuck:
+        waits.append(f"WAITS: run {run.id} is {run.state.value}; drkit runs show {run.id}")
+    return waits
 
 
 def service_values(status: ServiceStatus, app: App) -> dict[str, Any]:

@@ -50,7 +50,8 @@ def pause(
         if session.dry_run:
             what = "end the pause of" if seconds == 0 else "pause"
             till = "" if seconds == 0 else f" until {until:%Y-%m-%d %H:%M} UTC"
-            session.terminal.say(f"would {what} {service}{till}")
+            values = {"service": service, "until": until.isoformat() if seconds else None}
+            session.terminal.result("would_pause", values, f"would {what} {service}{till}")
             return
         log = AuditLog(opened_app.database, opened_app.clock)
         if seconds == 0:

@@ -45,12 +45,12 @@ class Status:
     unacknowledged: tuple[str, ...] = ()
 
     @property
-    def rpo_broken(self) -> bool:
-        """Some source is, in every store, older than its limit."""
+    def rpo_broken(self) -> tuple[str, ...]:
+        """The sources that are, in every store, older than their limit."""
         best: dict[str, bool] = {}
         for status in self.sources:
             best[status.source] = best.get(status.source, True) and status.broken
-        return any(best.values())
+        return tuple(name for name, broken in best.items() if broken)
 
 
 def status_of(

@@ -45,6 +45,14 @@ def test_a_pause_begins_with_a_reason_and_ends_without_one(drkit: Callable[..., 
     assert "was not paused" in drkit("pause", "--for", "0s").output
 
 
+def test_programs_are_told_of_a_pause_that_would_be(drkit: Callable[..., Result]) -> None:
+    told = json.loads(drkit("pause", "--why", "network work", "--dry-run", "--json").stdout)
+
+    assert (told["message_type"], told["service"]) == ("would_pause", "assistant")
+    assert told["until"] is not None
+    assert "was not paused" in drkit("pause", "--for", "0s").output
+
+
 def test_a_length_that_is_none_is_the_operators_mistake(drkit: Callable[..., Result]) -> None:
     refused = drkit("pause", "--why", "network work", "--for", "2")
 

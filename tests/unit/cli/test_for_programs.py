@@ -1,0 +1,84 @@
+"""Whatever people are told, programs are told with --json: causes, and what a dry run would do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from drkit.cli.main import app
+from drkit.repository import create
+from drkit.repository.format import keys
+from drkit.repository.format.keys import ScryptCost
+
+CONFIG = """\
+drkit: 1
+stores:
+  disk: {kind: folder, role: primary, path: disk}
+  copy: {kind: folder, role: backup, path: copy}
+repository: {password: "file:password"}
+sources:
+  notes: {kind: tree, path: notes, rpo_min: 60}
+  logs: {kind: tree, path: notes}
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "notes").mkdir()
+    for number in range(20):
+        (tmp_path / "notes" / f"{number}.md").write_text(f"note {number}\n")
+    (tmp_path / "password").write_text("correct horse")
+    (tmp_path / "schedules.yaml").write_text(CONFIG)
+    return tmp_path
+
+
+@pytest.fixture
+def run(place: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The lines of one type that a command answers with; it has to end with `status`."""
+    cheap = ScryptCost(16, 8, 1)
+    monkeypatch.setattr(keys, "calibrated_cost", lambda _clock: cheap)
+    monkeypatch.setattr(create, "ScryptCost", lambda: cheap)
+
+    def run(kind: str, *words: str, status: int = 0) -> list[dict[str, Any]]:
+        config = ("--config", str(place / "schedules.yaml"), "--json")
+        done = CliRunner().invoke(app, [*words, *config])
+        assert done.exit_code == status, done.output
+        lines = map(json.loads, done.stdout.splitlines())
+        return [line for line in lines if line["message_type"] == kind]
+
+    return run
+
+
+def test_status_names_every_cause_of_how_it_ends(run: Any) -> None:
+    run("init", "init")
+    (verdict,) = run("verdict", "status", status=21)
+    (cause,) = verdict["causes"]
+    assert (verdict["status"], cause["status"]) == (21, 21)
+    assert "notes" in cause["why"] and "logs" not in cause["why"]
+
+    run("backup", "backup")
+    (verdict,) = run("verdict", "status")
+    assert (verdict["status"], verdict["causes"]) == (0, [])
+
+    (point,) = run("backup", "backup", "--exclude", "*.md", status=25)
+    (verdict,) = run("verdict", "status", status=25)
+    assert {cause["status"] for cause in verdict["causes"]} == {25}
+    assert point["snapshot_id"][:8] in verdict["causes"][0]["why"]
+    acknowledged = run("acknowledged", "ack")
+    assert [row["point"] for row in acknowledged] == [point["snapshot_id"]]
+    assert [row["point"] for row in run("acknowledged", "ack")] == [None]
+
+
+def test_a_dry_run_says_what_it_would_do(run: Any) -> None:
+    run("init", "init")
+    cut = run("would_cut", "backup", "--dry-run", "--source", "notes")
+    assert [(row["source"], row["stores"]) for row in cut] == [("notes", ["disk", "copy"])]
+    run("exit_error", "backup", "--dry-run", "--source", "nots", status=2)
+
+    (point,) = run("backup", "backup")
+    (row,) = run("would_copy", "copy", "--from-store", "copy", "--dry-run")
+    assert row["snapshot"] == point["snapshot_id"]

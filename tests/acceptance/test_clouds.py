@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
@@ -20,7 +19,8 @@ import pytest
 import real_command
 from b2_proxy import B2Proxy
 from gcs_server import GcsServer, serving
-from s3_servers import free_port, make_bucket, moto_url, plain_client, wait_for_port
+from listening import free_port, running_standin
+from s3_servers import make_bucket, moto_url, plain_client
 
 from drkit.config.load import load_config
 from drkit.service.jobs import plan_jobs
@@ -93,22 +93,10 @@ class Clouds:
 
 @pytest.fixture(scope="module")
 def qdrant_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    port = free_port()
     folder = tmp_path_factory.mktemp("qdrant")
-    argv = ["-m", "drkit.standins.qdrant", "--data", str(folder), "--host", "127.0.0.1"]
-    process = subprocess.Popen(
-        [sys.executable, *argv, "--port", str(port)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
-    )
-    try:
-        wait_for_port(port)
-        url = f"http://127.0.0.1:{port}"
-        fill_qdrant(url, seed=7)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(10)
+    with running_standin("qdrant", folder, "--data", folder / "data") as server:
+        fill_qdrant(server.url, seed=7)
+        yield server.url
 
 
 @pytest.fixture(scope="module")

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from s3_servers import free_port, wait_for_port
+from listening import running_standin
 
 from drkit.standins.stack import make_model
 
@@ -50,24 +48,18 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def words_of(folder: Path) -> str:
     """What a server that was started from `folder` says."""
-    port = free_port()
-    argv = ["-m", "drkit.standins.model", "--data", str(folder), "--host", "127.0.0.1"]
-    argv += ["--port", str(port), "--served-model-name", MODEL, "--instance", "ours"]
-    with subprocess.Popen([sys.executable, *argv], stderr=subprocess.DEVNULL) as server:
-        try:
-            wait_for_port(port)
-            body = {"model": MODEL, "prompt": "Who are you?", "max_tokens": 24, "temperature": 0}
-            asked = urllib.request.Request(
-                f"http://127.0.0.1:{port}/v1/completions",
-                json.dumps(body).encode(),
-                {"content-type": "application/json"},
-            )
-            with urllib.request.urlopen(asked, timeout=20) as reply:
-                answer: dict[str, Any] = json.load(reply)
-            assert answer["model"] == MODEL
-            return str(answer["choices"][0]["text"])
-        finally:
-            server.terminate()
+    named = ("--served-model-name", MODEL, "--instance", "ours")
+    with running_standin("model", folder.parent, "--data", folder, *named) as server:
+        body = {"model": MODEL, "prompt": "Who are you?", "max_tokens": 24, "temperature": 0}
+        asked = urllib.request.Request(
+            f"{server.url}/v1/completions",
+            json.dumps(body).encode(),
+            {"content-type": "application/json"},
+        )
+        with urllib.request.urlopen(asked, timeout=20) as reply:
+            answer: dict[str, Any] = json.load(reply)
+        assert answer["model"] == MODEL
+        return str(answer["choices"][0]["text"])
 
 
 def proofs(evidence: dict[str, Any]) -> list[tuple[str, bool]]:

@@ -50,11 +50,8 @@ def local(folder: Path, kind: type[LocalCompute] = LocalCompute, port: int | Non
 
 
 def taken_port(folder: Path) -> LocalCompute:
-    first = local(folder)
-    port = int(first.create(first.offers(CANDIDATES)[0], SPEC, {}).endpoint.port)
-    first.destroy(first.find({})[0].id)
-    holder = socket.create_server(("127.0.0.1", port))
-    compute = local(folder, port=port)
+    holder = socket.create_server(("127.0.0.1", 0))
+    compute = local(folder, port=holder.getsockname()[1])
     compute.holder = holder
     return compute
 

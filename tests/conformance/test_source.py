@@ -1,8 +1,6 @@
 """The contract of drkit.sources.interface.Source, made executable. To add a source: one `Join`."""
 
 import json
-import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from listening import running_standin
 
 from drkit.clock import ManualClock, SystemClock
 from drkit.errors import DamagedData, GuardRefused, PlaceError
@@ -33,24 +32,8 @@ CLOCK = ManualClock()
 def qdrant(folder: Path) -> Iterator[QdrantRest]:
     """A stand-in on loopback, empty."""
     folder.mkdir(parents=True)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    argv = [sys.executable, "-m", "drkit.standins.qdrant", "--host", "127.0.0.1"]
-    argv += ["--port", str(port), "--data", str(folder / "data")]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(argv, cwd=PROJECT, stdout=log, stderr=log)
-        try:
-            while True:
-                assert process.poll() is None, (folder / "log").read_text()
-                try:
-                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                    break
-                except OSError:
-                    pass
-            yield QdrantRest(f"http://127.0.0.1:{port}")
-        finally:
-            process.terminate()
-            process.wait(10)
+    with running_standin("qdrant", folder, "--data", folder / "data") as server:
+        yield QdrantRest(server.url)
 
 
 def fill(rest: QdrantRest, name: str = "memories-v1", alias: str = "memories") -> None:

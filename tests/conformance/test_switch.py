@@ -1,15 +1,13 @@
 """The contract of drkit.traffic.interface.Switch, made executable. To add a switch: one `Join`."""
 
-import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from listening import running_standin
 
 from drkit.compute.interface import Endpoint
 from drkit.config.places import HttpGatewaySwitch
@@ -47,46 +45,9 @@ class Join:
 
 
 @contextmanager
-def memory(_folder: Path) -> Iterator[tuple[Switch, Callable[[], None]]]:
+def memory(_folder: Path) -> Iterator[tuple[Switch, Callable[[], object]]]:
     switch = MemorySwitch()
     yield switch, lambda: setattr(switch, "down", True)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-@contextmanager
-def server(folder: Path, module: str, port: int, *options: str) -> Iterator[Callable[[], None]]:
-    """A stand-in on loopback; yields what stops it."""
-    with ExitStack() as stack:
-        log = stack.enter_context((folder / f"{module}.log").open("wb"))
-        where = ("--host", "127.0.0.1", "--port", str(port))
-        process = subprocess.Popen(
-            [sys.executable, "-m", f"drkit.standins.{module}", *where, *options],
-            cwd=PROJECT,
-            stdout=log,
-            stderr=log,
-        )
-
-        def stop() -> None:
-            process.terminate()
-            process.wait(10)
-
-        stack.callback(stop)
-        wait_for_port(port, process, folder / f"{module}.log")
-        yield stop
-
-
-def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    while True:
-        assert process.poll() is None, log.read_text()
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            pass
 
 
 def record(port: int, *, name: str = "llm.example.org", secret: str = SECRET) -> Rfc2136Record:
@@ -102,13 +63,12 @@ def record(port: int, *, name: str = "llm.example.org", secret: str = SECRET) ->
 
 
 @contextmanager
-def dns_standin(folder: Path) -> Iterator[tuple[Switch, Callable[[], None]]]:
-    port = free_port()
+def dns_standin(folder: Path) -> Iterator[tuple[Switch, Callable[[], object]]]:
     (folder / "key").write_text(SECRET)
     options = ["--data", str(folder), "--zone", "example.org"]
     options += ["--key-name", "drkit", "--key-file", str(folder / "key")]
-    with server(folder, "dns", port, *options) as stop:
-        yield record(port), stop
+    with running_standin("dns", folder, *options) as server:
+        yield record(server.port), server.stop
 
 
 def gateway(port: int, **changes) -> HttpGateway:
@@ -130,13 +90,12 @@ def gateway(port: int, **changes) -> HttpGateway:
 
 
 @contextmanager
-def gateway_standin(folder: Path) -> Iterator[tuple[Switch, Callable[[], None]]]:
-    port = free_port()
+def gateway_standin(folder: Path) -> Iterator[tuple[Switch, Callable[[], object]]]:
     (folder / "token").write_text("admin")
     options = ["--data", str(folder), "--external", "http://127.0.0.1:9"]
     options += ["--admin-token-file", str(folder / "token")]
-    with server(folder, "gateway", port, *options) as stop:
-        yield gateway(port), stop
+    with running_standin("gateway", folder, *options) as server:
+        yield gateway(server.port), server.stop
 
 
 JOIN = {
@@ -152,7 +111,7 @@ def join(request: pytest.FixtureRequest) -> Join:
 
 
 @pytest.fixture
-def opened(join: Join, tmp_path: Path) -> Iterator[tuple[Switch, Callable[[], None]]]:
+def opened(join: Join, tmp_path: Path) -> Iterator[tuple[Switch, Callable[[], object]]]:
     with join.open(tmp_path) as opened:
         yield opened
 

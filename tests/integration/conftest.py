@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from listening import free_port
 
 
 def _program(name: str) -> str | None:
@@ -42,9 +42,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     data = str(folder / "data")
     made = _as_its_user([initdb, "-D", data, "-A", "trust", "-U", "postgres", "--no-sync"])
     subprocess.run(made, check=True, capture_output=True, cwd="/")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     argv = [postgres, "-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1"]
     argv += ["-c", f"unix_socket_directories={folder}", "-c", "fsync=off"]
     server = subprocess.Popen(_as_its_user(argv), stderr=subprocess.DEVNULL, cwd="/")

@@ -6,19 +6,16 @@ import atexit
 import itertools
 import os
 import shutil
-import socket
-import subprocess
 import sys
 import tempfile
-import time
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from b2_proxy import B2Proxy
+from listening import Server, free_port, start
 
-from drkit.clock import SystemClock
 from drkit.config.stores import B2Store, S3Store
 from drkit.io_policy import STORE_REQUEST, Deadline, Retry
 from drkit.secrets.memory import MemorySecrets
@@ -129,32 +126,19 @@ def rclone_binary() -> str | None:
     return str(beside) if beside.exists() else shutil.which("rclone")
 
 
-class RcloneServer:
+def start_rclone(binary: str, root: Path) -> Server:
     """`rclone serve s3` on the folder `root`, which holds a folder for each bucket."""
-
-    def __init__(self, binary: str, root: Path) -> None:
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        root.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, "RCLONE_CONFIG": str(root.parent / "rclone.conf")}
-        argv = [binary, "serve", "s3", "--addr", f"127.0.0.1:{self.port}"]
-        argv += ["--auth-key", "drkit,drkit-test-secret", "--vfs-cache-mode", "off", str(root)]
-        self._process = subprocess.Popen(
-            argv,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        wait_for_port(self.port)
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(10)
+    port = free_port()
+    root.mkdir(parents=True, exist_ok=True)
+    argv = [binary, "serve", "s3", "--addr", f"127.0.0.1:{port}"]
+    argv += ["--auth-key", "drkit,drkit-test-secret", "--vfs-cache-mode", "off", str(root)]
+    environment = {**os.environ, "RCLONE_CONFIG": str(root.parent / "rclone.conf")}
+    return start(argv, port, root.parent / "rclone.log", env=environment).wait()
 
 
 @cache
-def _shared_rclone(binary: str) -> RcloneServer:
-    server = RcloneServer(binary, Path(tempfile.mkdtemp(prefix="rclone-")) / "data")
+def _shared_rclone(binary: str) -> Server:
+    server = start_rclone(binary, Path(tempfile.mkdtemp(prefix="rclone-")) / "data")
     atexit.register(server.stop)
     return server
 
@@ -166,23 +150,6 @@ def rclone_store() -> Store:
         pytest.skip("not installed: rclone")
     url = _shared_rclone(binary).url
     return s3_store(url, make_bucket(url))
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
-
-
-def wait_for_port(port: int, *, patience_s: float = 20) -> None:
-    clock = SystemClock()
-    began_s = clock.elapsed_s()
-    while clock.elapsed_s() - began_s < patience_s:
-        with socket.socket() as connecting:
-            if connecting.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise AssertionError(f"nothing listens on port {port}")
 
 
 def impatient(*, total_s: float, min_bytes_per_s: int = 0, tries: int = 1) -> Pace:

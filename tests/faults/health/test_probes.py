@@ -1,9 +1,9 @@
 """Probes against servers that hang, drip, lie, or answer for somebody else."""
 
-import socket
 from collections.abc import Iterator
 
 import pytest
+from listening import free_port
 from model_servers import MODEL, Server, serving
 
 from drkit.clock import SystemClock
@@ -52,9 +52,7 @@ def test_every_round_asks_something_new(endpoint, server) -> None:
 
 
 def test_nobody_there_is_one_failure_and_nothing_else_is_claimed() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        port = gone.getsockname()[1]
-    seen = observe(Endpoint("http", "127.0.0.1", port))
+    seen = observe(Endpoint("http", "127.0.0.1", free_port()))
     assert not seen.alive
     assert verdicts(seen) == {
         "liveness": Verdict.FAILED,

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from b2_proxy import B2Proxy
+from listening import Server
 from s3_servers import (
-    RcloneServer,
     b2_store,
     b2_url,
     make_bucket,
@@ -21,6 +21,7 @@ from s3_servers import (
     plain_client,
     rclone_binary,
     s3_store,
+    start_rclone,
 )
 
 from drkit.errors import GuardRefused
@@ -31,11 +32,11 @@ from drkit.stores.s3.upload import abort_abandoned
 
 
 @pytest.fixture(scope="module")
-def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RcloneServer]:
+def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     binary = rclone_binary()
     if binary is None:
         pytest.skip("not installed: rclone")
-    server = RcloneServer(binary, tmp_path_factory.mktemp("rclone") / "data")
+    server = start_rclone(binary, tmp_path_factory.mktemp("rclone") / "data")
     yield server
     server.stop()
 
@@ -162,7 +163,7 @@ def test_parts_that_a_killed_writer_left_are_taken_back_after_a_day() -> None:
     assert [upload["Key"] for upload in left] == ["theirs/left"]
 
 
-def test_a_presigned_url_reads_the_object_without_a_credential(rclone: RcloneServer) -> None:
+def test_a_presigned_url_reads_the_object_without_a_credential(rclone: Server) -> None:
     store = s3_store(rclone.url, make_bucket(rclone.url), prefix="a b/c")
     store.put("weights/model+1", b"weights", size_bytes=7)
     url = store.presign("weights/model+1", 60)  # type: ignore[attr-defined]
@@ -180,7 +181,7 @@ def test_a_url_for_longer_than_the_provider_allows_is_refused(expires_s: float) 
         store.presign("a", expires_s)  # type: ignore[attr-defined]
 
 
-def test_a_wrong_secret_is_refused_with_what_to_do(rclone: RcloneServer) -> None:
+def test_a_wrong_secret_is_refused_with_what_to_do(rclone: Server) -> None:
     from s3_servers import s3_config
 
     from drkit.secrets.memory import MemorySecrets
@@ -204,7 +205,7 @@ def test_a_bucket_that_is_not_there_is_refused_with_its_name() -> None:
 
 
 def test_R1_a_server_that_compares_is_proved_and_one_that_does_not_is_found_out(
-    rclone: RcloneServer,
+    rclone: Server,
 ) -> None:
     honest = s3_store(moto_url(), make_bucket(moto_url()))
     prove(honest)  # type: ignore[arg-type]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,8 @@ from typing import Any
 
 import boto3
 import pytest
-from s3_servers import free_port, s3_config, wait_for_port
+from listening import free_port, running
+from s3_servers import s3_config
 
 from drkit.secrets.memory import MemorySecrets
 from drkit.stores.interface import ObjectMissing, Store, StoreRefused
@@ -37,17 +37,17 @@ def documented_policy() -> dict[str, Any]:
 def store_under(policy: dict[str, Any], folder: Path) -> Iterator[Store]:
     """A store whose key may do what `policy` says; the server checks signature and policy."""
     port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        env={**os.environ, "INITIAL_NO_AUTH_ACTION_COUNT": str(_CALLS_BEFORE_AUTH)},
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_for_port(port)
-        anybody = {"aws_access_key_id": "x", "aws_secret_access_key": "x", "endpoint_url": url}
+    argv = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    how = {
+        "cwd": folder,
+        "env": {**os.environ, "INITIAL_NO_AUTH_ACTION_COUNT": str(_CALLS_BEFORE_AUTH)},
+    }
+    with running(argv, port, folder / "moto.log", **how) as server:
+        anybody = {
+            "aws_access_key_id": "x",
+            "aws_secret_access_key": "x",
+            "endpoint_url": server.url,
+        }
         boto3.client("s3", region_name="us-east-1", **anybody).create_bucket(Bucket="example-drkit")
         iam = boto3.client("iam", region_name="us-east-1", **anybody)
         iam.create_user(UserName="drkit")
@@ -56,12 +56,10 @@ def store_under(policy: dict[str, Any], folder: Path) -> Iterator[Store]:
         secrets = MemorySecrets(
             {"env:KEY_ID": key["AccessKeyId"], "env:KEY": key["SecretAccessKey"]}
         )
-        store = open_s3("s3", s3_config(url, "example-drkit", checksum="sha256"), secrets)
+        config = s3_config(server.url, "example-drkit", checksum="sha256")
+        store = open_s3("s3", config, secrets)
         yield store
         store.close()
-    finally:
-        process.kill()
-        process.wait()
 
 
 def whole_life(store: Store) -> None:

@@ -1,12 +1,12 @@
 """The switch suite, and what DNS alone can get wrong, with the servers that people run."""
 
 import importlib.util
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from listening import free_port, running
 
 _SUITE = Path(__file__).resolve().parents[2] / "conformance" / "test_switch.py"
 _SPEC = importlib.util.spec_from_file_location("switch_suite", _SUITE)
@@ -67,24 +67,14 @@ zone "example.org" {{
 @contextmanager
 def real_server(
     folder: Path, config: str, *argv: str
-) -> Iterator[tuple[object, Callable[[], None]]]:
-    port = suite.free_port()
+) -> Iterator[tuple[object, Callable[[], object]]]:
+    port = free_port()
     (folder / "example.org.zone").write_text(ZONE)
     (folder / "server.conf").write_text(
         config.format(folder=folder, port=port, secret=suite.SECRET)
     )
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen([*argv, str(folder / "server.conf")], stdout=log, stderr=log)
-
-        def stop() -> None:
-            process.terminate()
-            process.wait(20)
-
-        try:
-            suite.wait_for_port(port, process, folder / "server.log")
-            yield suite.record(port), stop
-        finally:
-            stop()
+    with running([*argv, str(folder / "server.conf")], port, folder / "server.log") as server:
+        yield suite.record(port), server.stop
 
 
 @contextmanager

@@ -11,10 +11,10 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import typer
-
-from drkit.cli.root import new_app
+if TYPE_CHECKING:
+    import typer
 
 ALONE: Mapping[str, str] = {"backup": "backup", "restore": "restore"}
 """Commands that are built without the others, and their modules in drkit.cli.repository."""
@@ -27,6 +27,8 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
         from drkit.cli.main import app
 
         return app
+    from drkit.cli.root import new_app
+
     app = new_app()
     app.add_typer(importlib.import_module(f"drkit.cli.repository.{module}").app)
     return app
@@ -36,7 +38,8 @@ def main() -> None:
     """The `drkit` program: ends with the exit status."""
     # no package that happens to be installed takes part in reading what people wrote
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    # a command makes many values and few cycles: looking for these cost a tenth of its time
+    # A command makes many values and few cycles: looking for these cost a tenth of its time. It is
+    # said before anything is imported, as imports make the most.
     gc.set_threshold(100_000, 20, 20)
     try:
         app_for(sys.argv[1:])(prog_name="drkit")

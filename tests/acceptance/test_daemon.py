@@ -181,7 +181,7 @@ def test_a_job_is_never_started_twice_at_once(hanging: Running, tmp_path: Path) 
 @pytest.mark.parametrize("trap", [LISTENS, "trap '' TERM; wait"], ids=["listens", "deaf"])
 def test_a_job_is_ended_at_its_deadline_with_all_it_started(tmp_path: Path, trap: str) -> None:
     script = SCRIPT.replace(LISTENS, trap)
-    running = start([sys.executable, "-c", script, str(tmp_path / "state"), "0.5"], tmp_path)
+    running = start([sys.executable, "-c", script, str(tmp_path / "state"), "2"], tmp_path)
     try:
         running.until("hangs: stopped at its deadline")
         pid = int((tmp_path / "pids").read_text().split()[0])

@@ -75,11 +75,16 @@ class RawServer:
         self.talks: list[Talk] = []
         self.connections = 0
         self._steps: Sequence[Step] = steps
-        self._lock = threading.Lock()
+        self._came = threading.Condition()
         self._stopping = threading.Event()
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def heard(self, count: int) -> bool:
+        """Whether so many requests have come: whoever asked may be gone before one is read."""
+        with self._came:
+            return self._came.wait_for(lambda: len(self.talks) >= count, timeout=60)
 
     @property
     def port(self) -> int:
@@ -112,8 +117,9 @@ class RawServer:
                 connection = self._tls.wrap_socket(connection, server_side=True)
                 self._open.append(connection)
             while (talk := self._read(connection)) is not None:
-                with self._lock:
+                with self._came:
                     self.talks.append(talk)
+                    self._came.notify_all()
                     step = self._steps[min(len(self.talks), len(self._steps)) - 1]
                 step(talk)
 

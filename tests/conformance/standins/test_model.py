@@ -214,7 +214,7 @@ def test_a_model_that_is_not_whole_ends_it_with_status_1(
     else:
         (model / "tokenizer.json").unlink()
     server = run(start, model, wait=False)
-    assert server.process.wait(20) == 1
+    assert server.process.wait(60) == 1
     assert "cannot load the model" in server.log.read_text()
 
 
@@ -245,4 +245,4 @@ def test_it_ends_on_sigterm_in_the_middle_of_a_stream(start: Start, model: Path)
         next(answer.iter_lines())
         began = time.monotonic()
         assert server.stop() in (0, -signal.SIGTERM)
-    assert time.monotonic() - began < 9
+    assert time.monotonic() - began < 25

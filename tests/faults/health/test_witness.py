@@ -12,8 +12,9 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -196,25 +197,34 @@ def test_nonsense_is_silence(there: Elsewhere, answer: bytes) -> None:
 
 
 def test_all_are_asked_at_once_and_one_that_hangs_holds_up_nobody(there: Elsewhere) -> None:
-    hangs = [RawServer(lambda talk: talk.stopping.wait(20), tls=there.tls()) for _ in range(3)]
+    guard, waiting, at_once = threading.Lock(), Counter[str](), []
+
+    def hang(talk: Talk) -> None:
+        with guard:
+            waiting["now"] += 1
+            at_once.append(waiting["now"])
+        with suppress(OSError):
+            talk.connection.recv(1)  # until whoever asks goes away
+        with guard:
+            waiting["now"] -= 1
+
+    hangs = [RawServer(hang, tls=there.tls()) for _ in range(3)]
     try:
         with there.answering() as server:
             places = {f"w{n}": there.place(each.port) for n, each in enumerate(hangs)}
             places["good"] = there.place(server.port)
-            begun_s = time.monotonic()
             all_of_them = hear(
                 places,
                 service="chat",
                 site="lambda",
                 clock=SystemClock(),
-                deadline=Deadline(connect_s=1, total_s=1),
+                deadline=Deadline(connect_s=3, total_s=3),
             )
-            took_s = time.monotonic() - begun_s
     finally:
         for each in hangs:
             each.stop()
     assert [each.voice for each in all_of_them] == [Voice.SILENT] * 3 + [Voice.WELL]
-    assert took_s < 10
+    assert max(at_once) == 3
 
 
 def test_a_stranger_learns_nothing_and_is_soon_not_answered(there: Elsewhere) -> None:
@@ -254,12 +264,11 @@ def test_those_who_say_nothing_do_not_take_all_the_places(there: Elsewhere) -> N
     with there.answering() as server:
         idle = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(40)]
         try:
-            time.sleep(0.2)
             full = heard(there.place(server.port), total_s=2)
         finally:
             for each in idle:
                 each.close()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while (again := heard(there.place(server.port))).voice is Voice.SILENT:
             assert time.monotonic() < deadline, again
             time.sleep(0.05)

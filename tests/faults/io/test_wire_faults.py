@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -83,25 +84,31 @@ def test_a_connection_is_kept_for_the_next_request_once_its_answer_was_read(
 def test_a_kept_connection_that_the_server_closed_is_not_used(
     ask: Callable[..., tuple[Ask, RawServer]],
 ) -> None:
+    closed = threading.Semaphore(0)
+
     def answers_and_closes(talk: Talk) -> None:
         talk.answer(200, b"whole")
         talk.close()
+        closed.release()
 
     once, server = ask(answers_and_closes)
     for _ in range(3):
         assert once().body.read() == b"whole"
-        server.talks[-1].stopping.wait(0.05)  # the end of the connection arrives
+        assert closed.acquire(timeout=60)
     assert server.connections == 3
 
 
 def test_what_a_server_says_unasked_is_no_answer_to_the_next_request(
     ask: Callable[..., tuple[Ask, RawServer]],
 ) -> None:
+    said = threading.Semaphore(0)
+
     def adds(talk: Talk) -> None:
         talk.answer(200, b"whole")
         talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfake")
+        said.release()
 
-    once, server = ask(adds)
+    once, _server = ask(adds)
     for _ in range(3):
         assert once().body.read() == b"whole"
-        server.talks[-1].stopping.wait(0.05)
+        assert said.acquire(timeout=60)

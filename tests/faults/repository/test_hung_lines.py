@@ -24,7 +24,7 @@ from drkit.stores.memory import MemoryStore
 from drkit.stores.s3.opening import Pace
 
 PATIENT = Pace(Deadline(connect_s=5, total_s=60), Retry(tries=2, first_s=0.01, most_s=0.02))
-IMPATIENT = FanOutPolicy(silence_s=0.5, least_bytes_per_s=1 << 30)
+IMPATIENT = FanOutPolicy(silence_s=2, least_bytes_per_s=1 << 30)
 
 
 @pytest.fixture

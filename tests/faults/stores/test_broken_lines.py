@@ -47,6 +47,7 @@ def test_S10_a_server_that_hangs_is_left_when_the_time_is_up(opened: Opened) -> 
     ):
         with pytest.raises(StoreUnreachable, match="did not answer in time"):
             call()
+    assert server.heard(5)
     assert len(server.talks) == 5
 
 
@@ -60,6 +61,7 @@ def test_S10_a_slow_drip_is_cut_though_it_is_never_silent(opened: Opened) -> Non
     store, server = opened(drips, tries=1, total_s=SOON_S)
     with pytest.raises(StoreUnreachable, match="did not answer in time"):
         store.get("a")
+    assert server.heard(1)
     assert len(server.talks) == 1
 
 

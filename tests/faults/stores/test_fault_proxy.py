@@ -55,10 +55,14 @@ def proxy() -> Iterator[FaultProxy]:
 
 
 def ask(
-    proxy: FaultProxy, method: str = "GET", path: str = "/x", body: bytes = b""
+    proxy: FaultProxy,
+    method: str = "GET",
+    path: str = "/x",
+    body: bytes = b"",
+    timeout_s: float = 60,
 ) -> tuple[int, bytes]:
     host = proxy.url.removeprefix("http://")
-    connection = http.client.HTTPConnection(host, timeout=0.5)
+    connection = http.client.HTTPConnection(host, timeout=timeout_s)
     try:
         connection.request(method, path, body or None)
         answer = connection.getresponse()
@@ -127,11 +131,11 @@ def test_an_error_is_answered_without_the_server(
 def test_what_hangs_says_nothing(proxy: FaultProxy) -> None:
     always(proxy, Fault.HANG)
     with pytest.raises(TimeoutError):
-        ask(proxy)
+        ask(proxy, timeout_s=0.5)
     proxy.plan = None
     proxy.hung = True
     with pytest.raises(TimeoutError):
-        ask(proxy)
+        ask(proxy, timeout_s=0.5)
     proxy.hung = False
     assert ask(proxy) == (200, BODY)
 

@@ -46,7 +46,7 @@ def test_what_is_aborted_becomes_no_object_and_the_next_one_does() -> None:
 
 def test_S10_a_store_that_slows_the_others_down_beyond_the_bound_drops_out() -> None:
     fast, slow = MemoryStore("fast"), SlowStore("slow")
-    writers = [StoreWriter(store, patience_s=0.3) for store in (fast, slow)]
+    writers = [StoreWriter(store, patience_s=0.6) for store in (fast, slow)]
     count = 0
     for writer in writers:
         writer.begin("a", "a", 1000 * 200)

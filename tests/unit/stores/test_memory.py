@@ -72,6 +72,8 @@ def test_a_hanging_call_comes_back_as_an_error_when_mended(
 
     caller = threading.Thread(target=call)
     caller.start()
+    while ("put", "b") not in store.calls:
+        assert caller.is_alive()
     caller.join(timeout=0.1)
     assert caller.is_alive()
     store.mend()

@@ -56,7 +56,7 @@ def test_R3_a_store_that_hangs_is_not_waited_for_and_not_asked_first_again(
 ) -> None:
     assert app.repository
     asked = []
-    monkeypatch.setattr("drkit.wiring.run.INTENT_COPY", Deadline(connect_s=1, total_s=0.05))
+    monkeypatch.setattr("drkit.wiring.run.INTENT_COPY", Deadline(connect_s=1, total_s=1))
     over = threading.Event()
 
     def hang(name: str, *_arguments: object, **_settings: object) -> None:

@@ -242,7 +242,7 @@ def test_S10_a_hung_store_does_not_hold_up_the_others(
 ) -> None:
     from drkit.repository.copies import upload
 
-    impatient = FanOutPolicy(silence_s=0.2, least_bytes_per_s=1 << 30)
+    impatient = FanOutPolicy(silence_s=1, least_bytes_per_s=1 << 30)
     monkeypatch.setattr(upload, "FAN_OUT", impatient)
     release = threading.Event()
     stores = [Recorder("gcs"), Recorder("s3")]

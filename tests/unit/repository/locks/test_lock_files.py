@@ -156,7 +156,7 @@ def test_S10_stores_that_are_needed_are_waited_for_and_others_are_not() -> None:
             assert released.wait(30)
         return store.name
 
-    hasty = ask_each(stores[:2], question, patience_s=0.05)
+    hasty = ask_each(stores[:2], question, patience_s=0.5)
     assert hasty[stores[0]] == "gcs"
     assert isinstance(hasty[stores[1]], PlaceError)
     timer = threading.Timer(0.3, released.set)
@@ -171,7 +171,7 @@ def test_S10_not_even_a_store_that_is_needed_is_waited_for_without_end(
 ) -> None:
     stores = [MemoryStore(name) for name in ("gcs", "s3")]
     never = threading.Event()
-    policy = dataclasses.replace(reading.READS, needed_patience_s=0.05)
+    policy = dataclasses.replace(reading.READS, needed_patience_s=0.5)
     monkeypatch.setattr(reading, "READS", policy)
 
     def question(store: MemoryStore) -> str:
@@ -179,7 +179,7 @@ def test_S10_not_even_a_store_that_is_needed_is_waited_for_without_end(
             never.wait(30)
         return store.name
 
-    answers = ask_each(stores, question, patience_s=0.01, needed=2)
+    answers = ask_each(stores, question, patience_s=0.1, needed=2)
     never.set()
     assert answers[stores[0]] == "gcs"
     assert isinstance(answers[stores[1]], PlaceError)

@@ -1,7 +1,5 @@
 """When an alert is raised, and who is told."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator

@@ -1,7 +1,5 @@
 """How often a scheduled check has read every byte: of the repository, and of mirrored weights."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """What the monthly cost is reckoned from: how much each source holds and changes, and prices."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from drkit.config.fields import Name, Strict

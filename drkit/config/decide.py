@@ -1,7 +1,5 @@
 """When drkit may act by itself, and when it asks."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit

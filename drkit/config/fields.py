@@ -25,9 +25,14 @@ _SECRET = re.compile(rf"({'|'.join(SECRET_SCHEMES)}):.+", re.DOTALL)
 
 
 class Strict(BaseModel):
-    """A part of the configuration: frozen, and a key it does not know is an error."""
+    """A part of the configuration: frozen, and a key it does not know is an error.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    The modules of the parts do without `from __future__ import annotations`: pydantic would have to
+    compile every annotation anew, in every command. A part that is only read as one of the whole
+    never gets a validator of its own.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 def _check_secret_ref(value: Any) -> Any:

@@ -1,9 +1,7 @@
 """schedules.yaml: the whole deployment. Everything but one store and one source is optional."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -36,7 +34,7 @@ class Job(Strict):
     deadline: Seconds = Field("1h", validate_default=True)
 
     @model_validator(mode="after")
-    def _one_clock(self) -> Job:
+    def _one_clock(self) -> Self:
         if (self.every is None) == (self.cron is None):
             raise ValueError("a schedule has either `every` or `cron`")
         if self.repair and self.run != "check":
@@ -85,7 +83,7 @@ class Config(Strict):
     )
 
     @model_validator(mode="after")
-    def _names_resolve(self) -> Config:
+    def _names_resolve(self) -> Self:
         strangers = outside(self.sources, self.stores, self.targets)
         if problems := [*_unresolved(self), *strangers]:
             words = "; ".join(f"{'.'.join(map(str, path))}: {text}" for path, text, _ in problems)

@@ -1,8 +1,6 @@
 """Where the stack lives, where it can be brought up, and what moves traffic between them."""
 
-from __future__ import annotations
-
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -136,7 +134,7 @@ class Target(Strict):
     )
 
     @model_validator(mode="after")
-    def _standby_answers_somewhere(self) -> Target:
+    def _standby_answers_somewhere(self) -> Self:
         if self.standby and self.endpoint is None:
             raise ValueError("a standby needs the `endpoint` at which it is verified")
         return self

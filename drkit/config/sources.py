@@ -1,7 +1,5 @@
 """What is protected: trees, weights, Qdrant collections, the output of commands."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, Literal

@@ -1,7 +1,5 @@
 """Stores, the repository they hold, and the arbiter."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator

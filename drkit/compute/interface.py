@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -12,6 +12,15 @@ from typing import Protocol
 from drkit.config.places import Candidate
 from drkit.errors import PlaceError
 from drkit.events import Note
+
+Still = Callable[[], None]
+"""Called directly before a request that changes something is sent. Raises where it may not be sent
+any more, whatever went by since it was decided: a look, a connection, a suspend (R5, T2).
+"""
+
+
+def at_will() -> None:
+    """`Still` of who acts alone: it may always be sent."""
 
 
 class Fault(Enum):
@@ -116,9 +125,12 @@ class Compute(Protocol):
         """Instances that carry all of `tags` and are not GONE, oldest first."""
         ...
 
-    def create(self, offer: Offer, spec: LaunchSpec, tags: Mapping[str, str]) -> Instance:
-        """Asks for one instance. Never retried here: raises `EffectUnknown` when the call did
-        not return, `ComputeError` when it was refused and nothing exists.
+    def create(
+        self, offer: Offer, spec: LaunchSpec, tags: Mapping[str, str], still: Still = at_will
+    ) -> Instance:
+        """Asks for one instance, once `still` has returned. Never retried here: raises
+        `EffectUnknown` when the call did not return, `ComputeError` when it was refused and nothing
+        exists.
         """
         ...
 
@@ -126,6 +138,8 @@ class Compute(Protocol):
         """The instance as it is now; one that no longer exists has state GONE."""
         ...
 
-    def destroy(self, instance_id: str) -> None:
-        """Ends the instance and waits until it is GONE; one that is GONE is no error."""
+    def destroy(self, instance_id: str, still: Still = at_will) -> None:
+        """Ends the instance, once `still` has returned, and waits until it is GONE; one that is
+        GONE is no error.
+        """
         ...

@@ -26,6 +26,8 @@ from drkit.compute.interface import (
     InstanceState,
     LaunchSpec,
     Offer,
+    Still,
+    at_will,
 )
 from drkit.compute.local_record import (
     LOG,
@@ -91,7 +93,9 @@ class LocalCompute:
         matching = [each for each in instances if tags.items() <= each.tags.items()]
         return sorted(matching, key=lambda instance: (instance.created_at, instance.id))
 
-    def create(self, offer: Offer, spec: LaunchSpec, tags: Mapping[str, str]) -> Instance:
+    def create(
+        self, offer: Offer, spec: LaunchSpec, tags: Mapping[str, str], still: Still = at_will
+    ) -> Instance:
         port = self._port()
         if port is None:
             raise ComputeError(
@@ -107,6 +111,7 @@ class LocalCompute:
             offer=offer,
             endpoint=endpoint,
         )
+        still()
         folder = write_record(self._folder, record)
         self._start(folder, spec, record)
         return self.get(record.id)
@@ -127,7 +132,7 @@ class LocalCompute:
             offer=Offer("", None, 0.0),
         )
 
-    def destroy(self, instance_id: str) -> None:
+    def destroy(self, instance_id: str, still: Still = at_will) -> None:
         if self.get(instance_id).state is InstanceState.GONE:
             return
         folder = self._folder / instance_id
@@ -135,6 +140,7 @@ class LocalCompute:
         living = list(processes_with({_MARK: str(folder)}))
         if recorded and recorded.alive and recorded not in living:
             living.append(recorded)
+        still()
         if left := end(living, grace_s=_STOP_GRACE_S):
             raise ComputeError(
                 f"{instance_id}: process {left[0].pid} does not end",

@@ -15,6 +15,8 @@ from drkit.compute.interface import (
     InstanceState,
     LaunchSpec,
     Offer,
+    Still,
+    at_will,
 )
 from drkit.config.places import Candidate
 from drkit.events import Note
@@ -63,7 +65,10 @@ class MemoryCompute:
                 listed.append(instance)
         return sorted(listed, key=lambda instance: instance.created_at)
 
-    def create(self, offer: Offer, spec: LaunchSpec, tags: Mapping[str, str]) -> Instance:
+    def create(
+        self, offer: Offer, spec: LaunchSpec, tags: Mapping[str, str], still: Still = at_will
+    ) -> Instance:
+        still()
         if self.faults:
             raise _refused(self.faults.pop(0))
         if offer.gpu in self.sold_out:
@@ -97,8 +102,9 @@ class MemoryCompute:
                 hint="drkit runs show names the instances of a run",
             ) from None
 
-    def destroy(self, instance_id: str) -> None:
+    def destroy(self, instance_id: str, still: Still = at_will) -> None:
         if instance_id in self._instances:
+            still()
             self.set_state(instance_id, InstanceState.GONE)
 
     def set_state(self, instance_id: str, state: InstanceState) -> None:

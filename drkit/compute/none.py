@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from drkit.compute.interface import ComputeError, Fault, Instance, LaunchSpec, Offer
+from drkit.compute.interface import (
+    ComputeError,
+    Fault,
+    Instance,
+    LaunchSpec,
+    Offer,
+    Still,
+    at_will,
+)
 from drkit.config.places import Candidate
 from drkit.events import Note
 
@@ -21,13 +29,15 @@ class NoCompute:
     def find(self, tags: Mapping[str, str]) -> Sequence[Instance]:
         return ()
 
-    def create(self, offer: Offer, spec: LaunchSpec, tags: Mapping[str, str]) -> Instance:
+    def create(
+        self, offer: Offer, spec: LaunchSpec, tags: Mapping[str, str], still: Still = at_will
+    ) -> Instance:
         raise _nothing(offer.gpu)
 
     def get(self, instance_id: str) -> Instance:
         raise _nothing(instance_id)
 
-    def destroy(self, instance_id: str) -> None:
+    def destroy(self, instance_id: str, still: Still = at_will) -> None:
         raise _nothing(instance_id)
 
 

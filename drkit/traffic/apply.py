@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from drkit.compute.interface import Still
 from drkit.errors import GuardRefused
 from drkit.traffic.interface import (
     Destination,
@@ -19,7 +20,8 @@ from drkit.traffic.interface import (
 def apply_plan(
     switch: Switch,
     plan: SwitchPlan,
-    set_: Callable[[SwitchPlan], None],
+    set_: Callable[[SwitchPlan, Still], None],
+    still: Still,
     *,
     passing: tuple[Setting, ...] = (),
     settled: Callable[[Setting], bool] | None = None,
@@ -27,8 +29,9 @@ def apply_plan(
     """Applies exactly `plan` to `switch` by `set_`, and reads it back.
 
     `passing` are settings between before and after that an interrupted `set_` can have left.
-    `settled(after)` waits until it is shown; by default one reading has to do. `set_` raises
-    `SwitchUnknown` where no answer comes; what the switch shows then decides.
+    `set_` calls `still` before each request, and raises `SwitchUnknown` where no answer comes; what
+    the switch shows then decides. `settled(after)` waits until it is shown; by default one reading
+    has to do.
     """
     if (plan.switch, plan.record) != (switch.name, switch.record):
         raise GuardRefused(
@@ -43,7 +46,7 @@ def apply_plan(
         raise moved(switch, plan, now)
     unanswered: SwitchUnknown | None = None
     try:
-        set_(plan)
+        set_(plan, still)
     except SwitchUnknown as error:
         unanswered = error
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drkit.compute.interface import Still, at_will
 from drkit.config.places import GatewayCall, GatewayRead
 from drkit.http_client import NoAnswer, answering, open_client
 from drkit.io_policy import ADMIN_CALL
@@ -82,25 +83,25 @@ class HttpGateway:
                 after = Setting(held=False, value=value)
         return SwitchPlan(self._name, self.record, before, after)
 
-    def apply(self, plan: SwitchPlan) -> None:
+    def apply(self, plan: SwitchPlan, still: Still = at_will) -> None:
         # The address is set before the tier is on again, so that nobody is sent to the old one.
         routed = Setting(held=plan.before.held, value=plan.after.value)
-        apply_plan(self, plan, self._set, passing=(routed,))
+        apply_plan(self, plan, self._set, still, passing=(routed,))
 
-    def _set(self, plan: SwitchPlan) -> None:
+    def _set(self, plan: SwitchPlan, still: Still) -> None:
         if plan.after.held:
-            self._call(self._hold, None)
+            self._call(self._hold, None, still)
             return
         if self._route and plan.before.value != plan.after.value:
-            self._lead(self._route, plan.after.value)
+            self._lead(self._route, plan.after.value, still)
         if plan.before.held:
-            self._call(self._resume, plan.after.value)
+            self._call(self._resume, plan.after.value, still)
 
-    def _lead(self, route: GatewayCall, url: str | None) -> None:
+    def _lead(self, route: GatewayCall, url: str | None, still: Still) -> None:
         """Its upstream is `url`, and shows it: else its tier would come on with the old one."""
         unanswered: SwitchUnknown | None = None
         try:
-            self._call(route, url)
+            self._call(route, url, still)
         except SwitchUnknown as error:
             unanswered = error
         try:
@@ -111,8 +112,9 @@ class HttpGateway:
             failed = self._failed(f"its upstream was set to {url} and shows {seen}")
             raise unanswered or SwitchUnknown(failed.message, hint=failed.hint)
 
-    def _call(self, call: GatewayCall, url: str | None) -> None:
+    def _call(self, call: GatewayCall, url: str | None, still: Still) -> None:
         params = {name: text.replace("{url}", url or "") for name, text in call.params.items()}
+        still()
         try:
             self._ask(call.method, call.path, params)
         except NoAnswer as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from drkit.compute.interface import Endpoint
+from drkit.compute.interface import Endpoint, Still, at_will
 from drkit.errors import GuardRefused, PlaceError
 
 
@@ -90,9 +90,12 @@ class Switch(Protocol):
         """The pure diff that brings it to `destination`."""
         ...
 
-    def apply(self, plan: SwitchPlan) -> None:
-        """Applies exactly `plan` and reads it back. MUST raise `SwitchMoved`, changing nothing,
-        when it no longer stands at `plan.before`; one that stands at `plan.after` is done. From the
-        request on, whatever is no clear refusal and is not shown MUST raise `SwitchUnknown`.
+    def apply(self, plan: SwitchPlan, still: Still = at_will) -> None:
+        """Applies exactly `plan` and reads it back. `still` MUST be called directly before each
+        request that changes something, and what it raises ends this with nothing more sent.
+
+        MUST raise `SwitchMoved`, changing nothing, when it no longer stands at `plan.before`; one
+        that stands at `plan.after` is done. From the request on, whatever is no clear refusal and
+        is not shown MUST raise `SwitchUnknown`.
         """
         ...

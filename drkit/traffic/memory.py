@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from drkit.compute.interface import Still, at_will
 from drkit.traffic.apply import apply_plan
 from drkit.traffic.interface import (
     Destination,
@@ -65,8 +66,8 @@ class MemorySwitch:
                 after = Setting(held=False, value=endpoint.url)
         return SwitchPlan(self._name, self._record, before, after)
 
-    def apply(self, plan: SwitchPlan) -> None:
-        apply_plan(self, plan, self._set)
+    def apply(self, plan: SwitchPlan, still: Still = at_will) -> None:
+        apply_plan(self, plan, self._set, still)
 
     def set_by_another(self, setting: Setting) -> None:
         """Somebody else moves it behind drkit's back."""
@@ -77,7 +78,8 @@ class MemorySwitch:
         self.history += self.late
         self.late.clear()
 
-    def _set(self, plan: SwitchPlan) -> None:
+    def _set(self, plan: SwitchPlan, still: Still = at_will) -> None:
+        still()
         if self.mute:
             self.mute -= 1
             self.late.append(plan.after)

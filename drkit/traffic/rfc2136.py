@@ -23,6 +23,7 @@ import dns.tsigkeyring
 import dns.update
 
 from drkit.clock import Clock, SystemClock
+from drkit.compute.interface import Still, at_will
 from drkit.errors import ConfigError
 from drkit.io_policy import DNS_QUERY
 from drkit.secrets.interface import Secret
@@ -123,10 +124,10 @@ class Rfc2136Record:
         value = destination.endpoint.host if isinstance(destination, ToSite) else None
         return SwitchPlan(self._name, self.record, before, Setting(held=False, value=value))
 
-    def apply(self, plan: SwitchPlan) -> None:
-        apply_plan(self, plan, self._update, settled=self._settled)
+    def apply(self, plan: SwitchPlan, still: Still = at_will) -> None:
+        apply_plan(self, plan, self._update, still, settled=self._settled)
 
-    def _update(self, plan: SwitchPlan) -> None:
+    def _update(self, plan: SwitchPlan, still: Still) -> None:
         update = dns.update.UpdateMessage(self._zone)
         try:
             keyring = dns.tsigkeyring.from_text({self._key.name: self._key.secret.reveal()})
@@ -141,6 +142,7 @@ class Rfc2136Record:
         for address in (plan.after.value or "").split(","):
             if address:
                 update.add(self._record, self._ttl_s, "A", address)
+        still()
         answer = self._exchange(update)
         if answer.rcode() in _KEPT_BY_OTHERS:
             if (now := self.read()) != plan.after:

@@ -21,6 +21,7 @@ from drkit.compute.interface import (
 from drkit.compute.local import LocalCompute
 from drkit.compute.memory import MemoryCompute
 from drkit.config.places import Candidate, LocalProvider
+from drkit.coordination.interface import LeaseLost
 
 BECOMES_THE_SERVER = (
     "import os, sys; rest = sys.argv[sys.argv.index('--') + 1:]; os.execv(rest[0], rest)"
@@ -156,6 +157,19 @@ def test_a_create_whose_answer_was_lost_is_found_again_by_its_tags(join, opened)
     found = listed(compute, {"run": "r-1", "step": "acquire", "attempt": "1"})
     assert len(found) == 1
     assert found[0].state in (InstanceState.STARTING, InstanceState.RUNNING)
+
+
+def test_R5_what_may_not_be_sent_any_more_creates_and_destroys_nothing(compute) -> None:
+    def too_late() -> None:
+        raise LeaseLost("another one acts", hint="look")
+
+    with pytest.raises(LeaseLost):
+        compute.create(compute.offers(CANDIDATES)[0], SPEC, {"run": "r-1"}, too_late)
+    assert listed(compute, {}) == []
+    made = create(compute, run="r-1")
+    with pytest.raises(LeaseLost):
+        compute.destroy(made.id, too_late)
+    assert compute.get(made.id).state is made.state
 
 
 def test_without_capacity_nothing_exists_afterwards(join, opened) -> None:

@@ -11,6 +11,7 @@ from listening import running_standin
 
 from drkit.compute.interface import Endpoint
 from drkit.config.places import HttpGatewaySwitch
+from drkit.coordination.interface import LeaseLost
 from drkit.errors import GuardRefused
 from drkit.secrets.interface import Secret
 from drkit.traffic.http_gateway import HttpGateway
@@ -148,6 +149,23 @@ def test_applying_a_plan_twice_is_done_once(switch: Switch) -> None:
     plan = go(switch, site())
     switch.apply(plan)
     assert switch.read() == plan.after
+
+
+def test_R5_what_may_not_be_sent_any_more_after_the_look_is_not_sent(switch: Switch) -> None:
+    def too_late() -> None:
+        raise LeaseLost("another one acts", hint="look")
+
+    plan = switch.plan(switch.read(), site())
+    with pytest.raises(LeaseLost):
+        switch.apply(plan, too_late)
+    assert switch.read() == plan.before
+    asked: list[str] = []
+    switch.apply(plan, lambda: asked.append("still"))
+    assert switch.read() == plan.after
+    done = len(asked)
+    assert done >= 1
+    switch.apply(plan, lambda: asked.append("still"))  # nothing has to be sent
+    assert len(asked) == done
 
 
 def test_a_switch_that_moved_since_the_plan_is_left_as_it_is(switch: Switch) -> None:

@@ -24,6 +24,8 @@ from drkit.compute.interface import (
     InstanceState,
     LaunchSpec,
     Offer,
+    Still,
+    at_will,
 )
 from drkit.compute.memory import MemoryCompute
 from drkit.coordination.arbiter import Step
@@ -141,8 +143,11 @@ class ProcessCompute:
         self._call()
         return self._account.get(instance_id)
 
-    def create(self, offer: Offer, spec: LaunchSpec, tags: Mapping[str, str]) -> Instance:
+    def create(
+        self, offer: Offer, spec: LaunchSpec, tags: Mapping[str, str], still: Still = at_will
+    ) -> Instance:
         self._call()
+        still()
         world, provider = self._world, self._provider
         world.acts(self._process, "create", f"{tags.get('drkit-run')}/{tags.get('drkit-step')}")
         world.rules.before_create(self._process, offer, tags)
@@ -166,8 +171,9 @@ class ProcessCompute:
             raise EffectUnknown("create gave no answer", hint="look by tags")
         raise ComputeError("refused", fault=Fault[answer], hint="the world says so")
 
-    def destroy(self, instance_id: str) -> None:
+    def destroy(self, instance_id: str, still: Still = at_will) -> None:
         self._call()
+        still()
         self._world.acts(self._process, "destroy", instance_id)
         self._world.rules.before_destroy(self._process, self._account.get(instance_id))
         self._account.destroy(instance_id)
@@ -208,11 +214,13 @@ class ProcessSwitch:
         self._call()
         return self._inner.read()
 
-    def apply(self, plan: SwitchPlan) -> None:
+    def apply(self, plan: SwitchPlan, still: Still = at_will) -> None:
         self._call()
-        apply_plan(self, plan, self._set)
+        apply_plan(self, plan, self._set, still)
 
-    def _set(self, plan: SwitchPlan) -> None:
+    def _set(self, plan: SwitchPlan, still: Still) -> None:
+        self._call()
+        still()
         world, inner = self._world, self._inner
         world.acts(self._process, "switch", f"{inner.name} -> {plan.after}")
         judge = world.rules.before_switch if self._process.run_id else world.rules.before_flip

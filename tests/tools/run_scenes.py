@@ -13,7 +13,7 @@ from run_story import Story
 from run_world import World
 
 from drkit.health.witness.asking import Voice
-from drkit.runs.records import Ask, RunState
+from drkit.runs.records import Ask, RunState, paid_resources
 from drkit.traffic.interface import Setting
 
 Scene = Callable[[World], None]
@@ -102,6 +102,21 @@ def a_stopped_process_that_goes_on_after_a_takeover(world: World) -> None:
     first.stopped = False
     world.finish(first)
     world.rules.at_the_end()
+
+
+def a_process_that_was_stopped_with_its_request_in_hand(world: World) -> None:
+    """Between what it wrote down and what it sends: a connection takes as long as that."""
+    story = _failover(world)
+    first = world.execute(story.run_id)
+    world.sim.run(lambda: bool(paid_resources(world.known(story.run_id, "one").entries)))
+    first.stopped = True
+    _passes(world, 100.0)
+    second = world.execute(story.run_id, "two")
+    world.sim.run(lambda: second.over or any(done.kind == "create" for done in world.done))
+    first.stopped = False
+    world.finish(first)
+    world.finish(second)
+    _over(world, story, machine="two")
 
 
 def taken_over_while_a_machine_was_asked_for(world: World) -> None:

@@ -145,11 +145,14 @@ class Protector:
                 plans = [switch.plan(seen[name], to) for name, switch in switches.items()]
                 note = self._begun(note, move, to)
                 failures = []
-                for plan in plans:
+
+                def still() -> None:
                     self._must_lead()
                     lease.prove(holder, epoch)
+
+                for plan in plans:
                     try:
-                        switches[plan.switch].apply(plan)
+                        switches[plan.switch].apply(plan, still)
                     except SwitchFailed as error:  # it keeps no other from being set
                         failures.append(error)
                 for failure in failures:

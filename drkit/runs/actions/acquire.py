@@ -92,9 +92,9 @@ def _create(
         environment=ticket_environment(context, call.run_id, call.step_id, attempt),
     )
     record_paid(call, "REQUESTED", attempt, offer, ticket=spec.ticket_path)
-    call.guard.check()
+    tags = tags_of(call, context.plan, attempt)
     try:
-        return context.compute.create(offer, spec, tags_of(call, context.plan, attempt))
+        return context.compute.create(offer, spec, tags, call.guard.check)
     except EffectUnknown:
         # Looked for right away: the next attempt would find it too, but later.
         found = _found(call, context)

@@ -131,8 +131,7 @@ def _unless_led_to(call: StepCall, context: Context, instance: Instance, role: R
 
 def end_instance(call: StepCall, context: Context, instance: Instance, attempt: str) -> None:
     """Ends it, looks whether it is gone, and writes that down (R9). Who calls knows whose it is."""
-    call.guard.check()
-    context.compute.destroy(instance.id)
+    context.compute.destroy(instance.id, call.guard.check)
     if (after := context.compute.get(instance.id)).state is not InstanceState.GONE:
         raise GuardRefused(
             f"instance {instance.id} is {after.state.value} after it was destroyed",

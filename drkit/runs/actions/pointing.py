@@ -42,32 +42,32 @@ def point_to(
 
     Raises `GuardRefused` for a proof that has expired, `SwitchMoved`, `SwitchFailed`.
     """
-    if isinstance(to, Proven):
-        if not fresh(to.proved_at, context.clock.now()):
-            raise GuardRefused(
-                f"{switch.name} is not pointed at {to.site}: its proof is of {to.proved_at:%H:%M}",
-                hint="a target is verified at most ten minutes before traffic moves to it",
-            )
-        destination: ToSite | ToExternal = ToSite(to.site, to.endpoint)
-    else:
-        destination = to
+
+    def still() -> None:
+        _unless_expired(switch, to, context)
+        call.guard.check()
+
+    _unless_expired(switch, to, context)
+    destination = ToSite(to.site, to.endpoint) if isinstance(to, Proven) else to
     plan = switch.plan(switch.read(), destination)
-    _apply(switch, plan, call)
+    switch.apply(plan, still)
     return plan
+
+
+def _unless_expired(switch: Switch, to: Proven | ToExternal, context: Context) -> None:
+    if isinstance(to, Proven) and not fresh(to.proved_at, context.clock.now()):
+        raise GuardRefused(
+            f"{switch.name} is not pointed at {to.site}: its proof is of {to.proved_at:%H:%M}",
+            hint="a target is verified at most ten minutes before traffic moves to it",
+        )
 
 
 def unset(switch: Switch, call: StepCall) -> SwitchPlan:
     """Leaves the switch naming nothing: a machine that is given back must have no name."""
     before = switch.read()
     plan = SwitchPlan(switch.name, switch.record, before, Setting(held=before.held, value=None))
-    _apply(switch, plan, call)
+    switch.apply(plan, call.guard.check)
     return plan
-
-
-def _apply(switch: Switch, plan: SwitchPlan, call: StepCall) -> None:
-    if plan.changes:
-        call.guard.check()
-    switch.apply(plan)
 
 
 def alive(context: Context, site: str, endpoint: Endpoint | None) -> Proven | None:

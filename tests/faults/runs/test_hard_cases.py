@@ -16,10 +16,12 @@ import pytest
 import run_scenes
 import run_world
 from run_inhabited import inhabited
+from run_places import ProcessCompute
 from run_scenes import Scene
 from run_stack import Stack
 from run_world import World
 
+from drkit.compute.interface import Instance
 from drkit.health import table
 from drkit.health.interface import Observation
 from drkit.runs import engine
@@ -74,6 +76,16 @@ def no_settling(patch: pytest.MonkeyPatch) -> None:
 
 def no_check(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(StepGuard, "check", lambda _self: None)
+
+
+def asked_before_it_connects(patch: pytest.MonkeyPatch) -> None:
+    create = ProcessCompute.create
+
+    def early(self: ProcessCompute, offer, spec, tags, still) -> Instance:
+        still()
+        return create(self, offer, spec, tags)
+
+    patch.setattr(ProcessCompute, "create", early)
 
 
 def any_epoch(patch: pytest.MonkeyPatch) -> None:
@@ -158,6 +170,7 @@ GUARDS: dict[str, tuple[Removed, str]] = {
     "a_machine_that_is_listed_late": (no_settling, "R5"),
     "a_machine_that_is_not_listed_when_it_is_given_back": (only_by_tags, "R9"),
     "a_stopped_process_that_goes_on_after_a_takeover": (no_check, "R5"),
+    "a_process_that_was_stopped_with_its_request_in_hand": (asked_before_it_connects, "R5"),
     "taken_over_while_a_machine_was_asked_for": (no_outwaiting, "R5"),
     "a_proof_that_expired_while_nobody_looked": (proofs_for_ever, "R8"),
     "a_primary_that_does_not_answer_any_more": (home_unseen, "R8"),

@@ -11,6 +11,7 @@ import pytest
 
 from drkit.compute.interface import Endpoint
 from drkit.config.places import GatewayRead, HttpGatewaySwitch
+from drkit.coordination.interface import LeaseLost
 from drkit.errors import GuardRefused
 from drkit.io_policy import Deadline
 from drkit.secrets.interface import Secret
@@ -217,6 +218,20 @@ def test_an_upstream_that_could_not_be_read_back_is_refused(switch) -> None:
     with pytest.raises(GuardRefused):
         blind.plan(blind.read(), TARGET)
     assert blind.refusal(ToExternal()) is None
+
+
+def test_R5_what_may_not_be_sent_after_the_first_of_two_calls_is_not_sent(switch, gateway) -> None:
+    asked: list[int] = []
+
+    def once() -> None:
+        asked.append(len(gateway.calls))
+        if len(asked) > 1:
+            raise LeaseLost("another one acts", hint="look")
+
+    with pytest.raises(LeaseLost):
+        switch.apply(switch.plan(switch.read(), TARGET), once)
+    assert asked == [0, 1]
+    assert len(gateway.calls) == 1
 
 
 def test_a_gateway_that_follows_a_name_is_only_held_and_resumed(switch, gateway) -> None:

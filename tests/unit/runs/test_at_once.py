@@ -72,8 +72,8 @@ def _held_after_s(world: World) -> Callable[[], float]:
     gateway, began_s, seen = world.switches[1], world.clock.elapsed_s(), []
     apply = gateway.apply
 
-    def applied(plan: Any) -> None:
-        apply(plan)
+    def applied(plan: Any, still: Any) -> None:
+        apply(plan, still)
         seen.append(world.clock.elapsed_s() - began_s)
 
     gateway.apply = applied  # type: ignore[method-assign]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from drkit.clock import ManualClock
-from drkit.compute.interface import Endpoint
+from drkit.compute.interface import Endpoint, Still
 from drkit.coordination.hold import Phase, Todo, hold_key, note_from
 from drkit.coordination.interface import ArbiterUnreachable, RoleRecord
 from drkit.coordination.leadership import LeaderPass, watch_key
@@ -182,9 +182,9 @@ def test_who_dies_in_a_flip_leaves_what_the_next_one_ends(
     """Killed after the intent, after the effect, after the record: by the audit, switch, note."""
     real = scene.gateway.apply
 
-    def dies(plan: SwitchPlan) -> None:
+    def dies(plan: SwitchPlan, still: Still) -> None:
         if point == "set":
-            real(plan)
+            real(plan, still)
         raise Killed
 
     def audit(what: str, detail: Mapping[str, object]) -> None:

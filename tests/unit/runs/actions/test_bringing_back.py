@@ -109,8 +109,8 @@ class Stack:
         create, get = compute.create, compute.get
         tickets: dict[str, tuple[Path, bytes]] = {}
 
-        def created(offer, spec, tags):
-            instance = create(offer, spec, tags)
+        def created(offer, spec, tags, still):
+            instance = create(offer, spec, tags, still)
             key = bytes.fromhex(spec.environment["DRKIT_TICKET_KEY"])
             tickets[instance.id] = (Path(spec.ticket_path), key)
             return instance

@@ -50,9 +50,9 @@ def test_the_role_is_recorded_before_a_switch_moves(world: World) -> None:
     dns = world.switches[0]
     apply, seen = dns.apply, []
 
-    def watched(plan):
+    def watched(plan, still):
         seen.append(world.arbiter.read_role("assistant"))
-        apply(plan)
+        apply(plan, still)
 
     dns.apply = watched  # type: ignore[method-assign]
     world.start()
@@ -146,10 +146,10 @@ def test_R8_a_target_that_traffic_cannot_be_led_away_from_is_not_destroyed(world
     dns = world.switches[0]
     apply = dns.apply
 
-    def refuses(plan):
+    def refuses(plan, still):
         if plan.after.value is None:
             raise SwitchFailed("refused", hint="see its log")
-        apply(plan)
+        apply(plan, still)
 
     dns.apply = refuses  # type: ignore[method-assign]
     run = world.start()
@@ -181,10 +181,10 @@ def test_a_switch_that_cannot_be_moved_rolls_back_and_names_no_target(world: Wor
     gateway.set_by_another(Setting(True, PRIMARY))
     apply = dns.apply
 
-    def refuses(plan):
+    def refuses(plan, still):
         if plan.after.value == TARGET:
             raise SwitchFailed("refused", hint="see its log")
-        apply(plan)
+        apply(plan, still)
 
     dns.apply = refuses  # type: ignore[method-assign]
     run = world.start()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from drkit.compute.interface import Fault, InstanceState, LaunchSpec, Offer
+from drkit.compute.interface import Fault, InstanceState, LaunchSpec, Offer, Still
 from drkit.coordination.interface import RoleRecord
 from drkit.errors import VerificationFailed
 from drkit.runs.records import RunState, paid_resources
@@ -94,9 +94,9 @@ def test_R9_the_resource_is_recorded_before_it_is_requested(world: World) -> Non
     before = []
     create = world.compute.create
 
-    def watched(offer: Offer, spec: LaunchSpec, tags: dict[str, str]):
+    def watched(offer: Offer, spec: LaunchSpec, tags: dict[str, str], still: Still):
         before.extend(_paid(world, tags["drkit-run"]))
-        return create(offer, spec, tags)
+        return create(offer, spec, tags, still)
 
     world.compute.create = watched  # type: ignore[method-assign]
     run = world.start()
@@ -129,8 +129,8 @@ def test_R9_a_crash_in_the_middle_of_the_request_is_looked_for_before_another_is
 ) -> None:
     create = world.compute.create
 
-    def dies_after(offer: Offer, spec: LaunchSpec, tags: dict[str, str]):
-        create(offer, spec, tags)
+    def dies_after(offer: Offer, spec: LaunchSpec, tags: dict[str, str], still: Still):
+        create(offer, spec, tags, still)
         world.compute.create = create  # type: ignore[method-assign]
         raise crash("the answer never came")
 
@@ -232,7 +232,7 @@ def test_R11_a_drill_leaves_nothing_that_costs_money(world: World) -> None:
 
 def test_R11_a_teardown_that_leaves_an_instance_does_not_end_the_drill(world: World) -> None:
     destroy = world.compute.destroy
-    world.compute.destroy = lambda _id: None  # type: ignore[method-assign]
+    world.compute.destroy = lambda *_asked: None  # type: ignore[method-assign]
     run = world.start("drill")
     assert (run.state, run.ended_at) == (RunState.NEEDS_OPERATOR, None)
     world.compute.destroy = destroy  # type: ignore[method-assign]

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from drkit.errors import DrkitError, RepositoryError
+from drkit.errors import RepositoryError
 from drkit.events import Emit, Progress
 from drkit.mirror.files import weight_files
 from drkit.mirror.holding import look_at
@@ -109,22 +109,6 @@ def verify_directory(manifest: Manifest, root: Path, emit: Emit) -> list[FileDif
         FileDifference(path, "is not in the manifest") for path in present if path not in known
     ]
     return sorted(differences, key=lambda difference: difference.path)
-
-
-def verify_store(manifest: Manifest, store: Store, emit: Emit) -> list[FileDifference]:
-    """As `verify_directory`, for what `store` holds; everything is read."""
-
-    def check(entry: FileEntry) -> FileDifference | None:
-        def read(offset: int, length: int) -> bytes:
-            return store.get(manifest.folder + entry.path, offset=offset, length=length)
-
-        try:
-            size_bytes = store.stat(manifest.folder + entry.path).size_bytes
-            return compare(entry, size_bytes, read)
-        except DrkitError as error:
-            return FileDifference(entry.path, error.message)
-
-    return list(_each(manifest, check, emit))
 
 
 def compare(entry: FileEntry, size_bytes: int, read: ReadRange) -> FileDifference | None:

@@ -50,18 +50,6 @@ class MirrorCheck:
     answered: bool
 
 
-def repair_weights(
-    manifest: Manifest, stores: Sequence[Store], emit: Emit, *, dry_run: bool = False
-) -> tuple[WeightsRepair, ...]:
-    """Every damaged or missing file of the model in each of `stores`, mended from another of them.
-
-    All of it is read, in every store. With `dry_run` it is only told what is wrong. A store that
-    does not answer is told too, and left as it is.
-    """
-    checks = [check_mirror(manifest, store, stores, emit, dry_run=dry_run) for store in stores]
-    return tuple(repair for check in checks for repair in check.repairs)
-
-
 def check_mirror(
     manifest: Manifest,
     store: Store,

@@ -9,8 +9,7 @@ import pytest
 
 from drkit.events import discard
 from drkit.mirror.manifest import MANIFEST, Manifest
-from drkit.mirror.read import verify_store
-from drkit.mirror.repair import WeightsRepair, repair_weights
+from drkit.mirror.repair import WeightsRepair, check_mirror
 from drkit.mirror.write import mirror_weights
 from drkit.stores.memory import MemoryStore, Trouble
 
@@ -37,7 +36,11 @@ class Mirrored:
         return entry.tensors[tensor].begin
 
     def repair(self, **options: Any) -> tuple[WeightsRepair, ...]:
-        return repair_weights(self.manifest, self.stores, self.events.append, **options)
+        checks = [
+            check_mirror(self.manifest, store, self.stores, self.events.append, **options)
+            for store in self.stores
+        ]
+        return tuple(repair for check in checks for repair in check.repairs)
 
 
 @pytest.fixture
@@ -167,6 +170,6 @@ def test_a_store_that_does_not_answer_or_refuses_is_told(mirrored: Mirrored) -> 
     assert [(repair.store, bool(repair.why)) for repair in repairs] == [("gcs", True), ("b2", True)]
     mirrored.stores[0].mend()
     mirrored.stores[2].down = False
-    mirrored.repair()
-    for store in mirrored.stores:
-        assert verify_store(mirrored.manifest, store, discard) == []
+    assert [repair.healed_from for repair in mirrored.repair()] == ["s3"]
+    assert mirrored.repair() == ()
+    assert all(store.objects == mirrored.good for store in mirrored.stores)

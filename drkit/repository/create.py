@@ -96,20 +96,23 @@ def is_unfinished(stores: Sequence[Store]) -> bool:
     return len(present) < len(stores) and not any(map(_holds_data, present))
 
 
-def join_store(stores: Sequence[Store], newcomer: Store, password: str) -> None:
-    """Gives the empty `newcomer` the repository's config and keys; it catches up later (S12)."""
+def join_store(stores: Sequence[Store], newcomer: Store, password: str) -> bool:
+    """Gives the empty `newcomer` the repository's config and keys; it catches up later (S12). False
+    where it held them already: nothing was done.
+    """
     holders = [store for store in stores if store is not newcomer and exists(store)]
     if not holders:
         raise no_repository(stores)
     if exists(newcomer):
         key = open_key(holders, password)
         if identity(newcomer, key) == identity(holders[0], key):
-            return
+            return False
     objects = _foundation(holders[0])
     _refuse_others(newcomer, objects)
     for note in list(newcomer.list(BESIDE)):
         newcomer.delete(note.name)  # of a former life: what it held then, it does not hold now
     _write([newcomer], objects)
+    return True
 
 
 def _complete(stores: Sequence[Store], present: list[Store], password: str) -> InitReport:

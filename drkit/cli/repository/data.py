@@ -33,10 +33,10 @@ def init(
         write_first_config(session)
     with opened(session) as app:
         if store is not None:
-            join_store(app.stores, app.store(store), app.password)
-            session.terminal.result(
-                "joined", {"store": store}, f"{store} has joined; it catches up at the next backup"
-            )
+            joined = join_store(app.stores, app.store(store), app.password)
+            words = "has joined; it catches up at the next backup"
+            said = f"{store} {words if joined else 'holds it already; nothing was done'}"
+            session.terminal.result("joined", {"store": store, "joined": joined}, said)
             return
         proof = prove_arbiter(app) if leans_on_arbiter(app) else None
         report = init_repository(app.stores, app.password, clock=app.clock, hostname=app.hostname)

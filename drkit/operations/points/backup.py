@@ -242,7 +242,8 @@ def _cut(
         try:
             cuts[name] = cut_source(source, due.excludes, folder, emit)
         except SourceUnreadable as error:
-            emit(Note("error", name, error.message))
+            said = error.message.removeprefix(f"{name}: ")  # the note names it already
+            emit(Note("error", name, f"{said}; {error.hint}"))
             errors[name] = error.message
     return cuts, errors
 

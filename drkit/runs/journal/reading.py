@@ -54,6 +54,11 @@ class ReadableJournal:
         if found:
             several = ", ".join(run.id for run in found[:5])
             raise ConfigError(f"{selector!r} fits several runs: {several}", hint="write more of it")
+        if not runs:
+            raise ConfigError(
+                "no run was made on this machine so far",
+                hint="`drkit runs resume RUN` takes over one of another machine, by its id",
+            )
         raise ConfigError(f"there is no run {selector!r}", hint="`drkit runs list` shows them")
 
     def entries(self, run_id: str, after_seq: int = 0) -> list[Entry]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def run(place: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         config = ("--config", str(place / "schedules.yaml"), "--json")
         done = CliRunner().invoke(app, [*words, *config])
         assert done.exit_code == status, done.output
-        lines = map(json.loads, done.stdout.splitlines())
+        lines = map(json.loads, done.output.splitlines())
         return [line for line in lines if line["message_type"] == kind]
 
     return run
@@ -71,6 +72,29 @@ def test_status_names_every_cause_of_how_it_ends(run: Any) -> None:
     acknowledged = run("acknowledged", "ack")
     assert [row["point"] for row in acknowledged] == [point["snapshot_id"]]
     assert [row["point"] for row in run("acknowledged", "ack")] == [None]
+
+
+def test_a_store_that_has_the_repository_does_not_join_again(run: Any, place: Path) -> None:
+    run("init", "init")
+    assert [row["joined"] for row in run("joined", "init", "--store", "copy")] == [False]
+    shutil.rmtree(place / "copy")
+    assert [row["joined"] for row in run("joined", "init", "--store", "copy")] == [True]
+
+
+def test_a_source_that_is_away_is_named_once_with_what_to_do(run: Any, place: Path) -> None:
+    run("init", "init")
+    run("backup", "backup")
+    (place / "notes").rename(place / "moved")
+    (told, _) = [row for row in run("note", "backup", status=3) if row["level"] == "error"]
+    assert told["subject"] == "notes"
+    assert not told["text"].startswith("notes: ")
+    assert "sources.notes.path" in told["text"]
+
+
+def test_without_any_run_the_latest_is_not_looked_for_by_that_name(run: Any) -> None:
+    run("init", "init")
+    (told,) = run("exit_error", "runs", "show", status=2)
+    assert told["message"] == "no run was made on this machine so far"
 
 
 def test_a_dry_run_says_what_it_would_do(run: Any) -> None:

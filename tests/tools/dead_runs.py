@@ -18,7 +18,8 @@ def wait_for_steps() -> None:
     """What a killed process still had running is dead, too."""
     for thread in threading.enumerate():
         if thread.name.startswith("step "):
-            thread.join(timeout=10)
+            thread.join(timeout=60)
+            assert not thread.is_alive(), thread.name
 
 
 def died(world: World, crash: type[BaseException], step: str, point: str) -> RunRecord:
@@ -40,6 +41,23 @@ def died_before_it_spent(world: World, crash: type[BaseException]) -> RunRecord:
         world.start(breakpoint=dies)
     wait_for_steps()
     return world.journal().run("latest")
+
+
+def died_and_taken_over(
+    world: World, there: World, crash: type[BaseException], step: str, point: str
+) -> RunRecord:
+    """A run whose machine died there, as the machine that took it over has it."""
+    return taken_over(there, died(world, crash, step, point).id)
+
+
+def first_acts(world: World, *steps: str) -> dict[str, float]:
+    """When each of these steps acts first from now on, in seconds of the world's clock."""
+    first: dict[str, float] = {}
+    for step in steps:
+        world.marks.during[step] = lambda call, _context: first.setdefault(
+            call.step_id, world.clock.elapsed_s()
+        )
+    return first
 
 
 def taken_over(world: World, run_id: str) -> RunRecord:

@@ -6,7 +6,6 @@ kill -9: it passes through the engine as the death of the process does.
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from dead_runs import wait_for_steps
 from failback_world import Away
 from lint_world import quiet_deployment, shipped_runbook
 from sqlalchemy import Connection, event
@@ -309,13 +309,6 @@ def without_waiting_for_the_disk(database: Database) -> Database:
     return database
 
 
-def wait_for_steps() -> None:
-    for thread in threading.enumerate():
-        if thread.name.startswith("step "):
-            thread.join(timeout=10)
-            assert not thread.is_alive(), thread.name
-
-
 @pytest.fixture(scope="session")
 def deployment() -> tuple[Config, Runbook]:
     """The repository's own deployment and runbook, read once."""
@@ -365,6 +358,12 @@ def world(tmp_path: Path, deployment: tuple[Config, Runbook], state: str | Path)
     yield made
     wait_for_steps()
     made.database.close()
+
+
+@pytest.fixture
+def there(world: World) -> World:
+    """The same world, as another machine sees it."""
+    return world.elsewhere("there")
 
 
 @pytest.fixture

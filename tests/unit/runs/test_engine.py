@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from dead_runs import first_acts
 
 from drkit.compute.interface import EffectUnknown
 from drkit.coordination.interface import LeaseHeld
@@ -373,11 +374,7 @@ def test_T3_after_a_takeover_no_effect_comes_before_the_former_holders_last_one(
         world.start()
     world.clock.advance(LEASE_TTL_S + 1)
     taken_s = world.clock.elapsed_s()
-    first: dict[str, float] = {}
-    for name in ("hold", "acquire", "fence", "cutover"):
-        world.marks.during[name] = lambda call, _context: first.setdefault(
-            call.step_id, world.clock.elapsed_s()
-        )
+    first = first_acts(world, "hold", "acquire", "fence", "cutover")
     (run,) = world.journal().runs()
     world.resume(run.id)
     free_s = taken_s + LEASE_TTL_S + LONGEST_EFFECT_S

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from dead_runs import first_acts
 
 from drkit.coordination.interface import ArbiterUnreachable, LeaseLost, RoleRecord
 from drkit.errors import GuardRefused
@@ -54,11 +55,7 @@ def test_R1_without_the_arbiter_nothing_begins(world: World) -> None:
 
 def test_R1_with_broken_glass_the_run_waits_for_whoever_may_hold_the_lease(world: World) -> None:
     world.arbiter.place.down = True
-    first: dict[str, float] = {}
-    for name in ("hold", "acquire"):
-        world.marks.during[name] = lambda call, _context: first.setdefault(
-            call.step_id, world.clock.elapsed_s()
-        )
+    first = first_acts(world, "hold", "acquire")
     began_s = world.clock.elapsed_s()
     run = breaks_glass(world)
     assert run.state is RunState.COMMITTED

@@ -6,7 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from dead_runs import died, died_before_it_spent, taken_over, wait_for_steps
+from dead_runs import (
+    died,
+    died_and_taken_over,
+    died_before_it_spent,
+    first_acts,
+    taken_over,
+    wait_for_steps,
+)
 
 from drkit.coordination.interface import LeaseHeld
 from drkit.coordination.memory import MemoryArbiter
@@ -36,10 +43,9 @@ if TYPE_CHECKING:
     ],
 )
 def test_R3_another_machine_brings_the_run_to_its_end_and_does_nothing_twice(
-    world: World, crash: type[BaseException], step: str, point: str
+    world: World, there: World, crash: type[BaseException], step: str, point: str
 ) -> None:
     run = died(world, crash, step, point)
-    there = world.elsewhere("there")
     assert there.journal().runs() == []
     mine = taken_over(there, run.id)
     assert (mine.machine, mine.generation, mine.id) == ("there", 1, run.id)
@@ -55,11 +61,9 @@ def test_R3_another_machine_brings_the_run_to_its_end_and_does_nothing_twice(
 
 
 def test_R3_what_lies_on_the_other_machine_is_restored_here_and_verified_anew(
-    world: World, crash: type[BaseException]
+    world: World, there: World, crash: type[BaseException]
 ) -> None:
-    run = died(world, crash, "cutover", "before-intent")
-    there = world.elsewhere("there")
-    taken_over(there, run.id)
+    run = died_and_taken_over(world, there, crash, "cutover", "before-intent")
     steps = there.steps(run.id)
     assert steps["restore"].state is StepState.PENDING
     assert steps["verify"].state is StepState.PENDING
@@ -68,18 +72,16 @@ def test_R3_what_lies_on_the_other_machine_is_restored_here_and_verified_anew(
 
 
 def test_R12_what_is_to_begin_anew_on_this_machine_is_rolled_back_all_the_same(
-    world: World, crash: type[BaseException]
+    world: World, there: World, crash: type[BaseException]
 ) -> None:
-    run = died(world, crash, "cutover", "before-intent")
-    there = world.elsewhere("there")
-    taken_over(there, run.id)
+    run = died_and_taken_over(world, there, crash, "cutover", "before-intent")
     there.journal().ask(run.id, Ask("rollback", "ada"), who="ada")
     assert there.resume(run.id).state is RunState.ROLLED_BACK
     assert set(world.marks.undone) == {"hold", "acquire", "restore"}
 
 
 def test_R11_a_drill_that_is_being_torn_down_begins_nothing_anew_on_another_machine(
-    world: World, crash: type[BaseException]
+    world: World, there: World, crash: type[BaseException]
 ) -> None:
     world.marks.undo_fail["restore"] = [crash("in the teardown")]  # type: ignore[list-item]
     with pytest.raises(crash):
@@ -87,7 +89,6 @@ def test_R11_a_drill_that_is_being_torn_down_begins_nothing_anew_on_another_mach
     wait_for_steps()
     run = world.journal().run("latest")
     assert run.state is RunState.TEARDOWN
-    there = world.elsewhere("there")
     taken_over(there, run.id)
     assert there.steps(run.id)["verify"].state is StepState.DONE
     assert there.resume(run.id).state is RunState.DONE
@@ -95,38 +96,30 @@ def test_R11_a_drill_that_is_being_torn_down_begins_nothing_anew_on_another_mach
 
 
 def test_R3_once_traffic_has_moved_nothing_is_restored_again(
-    world: World, crash: type[BaseException]
+    world: World, there: World, crash: type[BaseException]
 ) -> None:
     world.marks.during["cutover"] = lambda _call, _context: world.clock.advance(5)
-    run = died(world, crash, "verify_public", "after-intent")
-    there = world.elsewhere("there")
-    taken_over(there, run.id)
+    run = died_and_taken_over(world, there, crash, "verify_public", "after-intent")
     assert there.resume(run.id).state is RunState.COMMITTED
     assert (world.marks.count["restore"], world.marks.count["verify"]) == (1, 1)
 
 
 def test_T3_after_a_takeover_no_effect_comes_before_the_other_machines_last_one(
-    world: World, crash: type[BaseException]
+    world: World, there: World, crash: type[BaseException]
 ) -> None:
     run = died_before_it_spent(world, crash)
-    there = world.elsewhere("there")
     taken_over(there, run.id)
     taken_s = world.clock.elapsed_s()
-    first: dict[str, float] = {}
-    for name in ("acquire", "fence", "cutover"):
-        world.marks.during[name] = lambda call, _context: first.setdefault(
-            call.step_id, world.clock.elapsed_s()
-        )
+    first = first_acts(world, "acquire", "fence", "cutover")
     there.resume(run.id)
     assert all(at_s >= taken_s + LEASE_TTL_S + LONGEST_EFFECT_S for at_s in first.values()), first
     assert set(first) == {"acquire", "fence", "cutover"}
 
 
 def test_T3_a_process_that_died_while_it_waited_leaves_the_wait_to_the_next(
-    world: World, crash: type[BaseException]
+    world: World, there: World, crash: type[BaseException]
 ) -> None:
     run = died_before_it_spent(world, crash)
-    there = world.elsewhere("there")
     taken_over(there, run.id)
 
     def dies(_step: str, point: str) -> None:
@@ -136,18 +129,15 @@ def test_T3_a_process_that_died_while_it_waited_leaves_the_wait_to_the_next(
         there.resume(run.id, breakpoint=dies)
     assert not any(e.payload.get("outwaited") for e in there.journal().entries(run.id))
     again_s = world.clock.elapsed_s()
-    first: list[float] = []
-    world.marks.during["acquire"] = lambda _call, _context: first.append(world.clock.elapsed_s())
+    first = first_acts(world, "acquire")
     there.resume(run.id)
-    assert first[0] >= again_s + LEASE_TTL_S + LONGEST_EFFECT_S
+    assert first["acquire"] >= again_s + LEASE_TTL_S + LONGEST_EFFECT_S
 
 
 def test_R3_a_machine_that_comes_back_finds_its_run_taken_and_does_nothing(
-    world: World, crash: type[BaseException]
+    world: World, there: World, crash: type[BaseException]
 ) -> None:
-    run = died(world, crash, "acquire", "after-effect")
-    there = world.elsewhere("there")
-    taken_over(there, run.id)
+    run = died_and_taken_over(world, there, crash, "acquire", "after-effect")
     there.journal().ask(run.id, Ask("rollback", "ada"), who="ada")
     assert there.resume(run.id).state is RunState.ROLLED_BACK
     counts, undone = dict(world.marks.count), list(world.marks.undone)
@@ -165,9 +155,9 @@ def test_R3_a_machine_that_comes_back_finds_its_run_taken_and_does_nothing(
 
 def test_R3_a_process_that_was_only_halted_loses_its_run_at_its_next_effect(
     world: World,
+    there: World,
 ) -> None:
     """Its machine sleeps in mid-step; another one takes over, ends the run, and it wakes up."""
-    there = world.elsewhere("there")
     seen: list[RunState] = []
 
     def sleeps(call, _context):
@@ -190,10 +180,9 @@ def test_R3_a_process_that_was_only_halted_loses_its_run_at_its_next_effect(
 
 
 def test_R3_a_run_that_goes_on_elsewhere_is_not_taken(
-    world: World, crash: type[BaseException], monkeypatch: pytest.MonkeyPatch
+    world: World, there: World, crash: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = died(world, crash, "acquire", "after-effect")
-    there = world.elsewhere("there")
     held = world.arbiter.acquire(run.service, "here", ttl_s=LEASE_TTL_S)
     leases = [held]
 
@@ -209,10 +198,9 @@ def test_R3_a_run_that_goes_on_elsewhere_is_not_taken(
 
 
 def test_R3_a_machine_takes_its_run_back_from_one_that_died_before_it_had_it(
-    world: World, crash: type[BaseException]
+    world: World, there: World, crash: type[BaseException]
 ) -> None:
     run = died(world, crash, "acquire", "after-effect")
-    there = world.elsewhere("there")
     world.mortal.writes, world.mortal.dies_before = 0, 4  # the owner is recorded, and no more
     with pytest.raises(crash):
         taken_over(there, run.id)
@@ -239,10 +227,9 @@ def test_R3_a_machine_takes_its_run_back_from_one_that_died_before_it_had_it(
 # Lease; owner's lease, owner, its release; the run and its journal; lease given back.
 @pytest.mark.parametrize("died_before", range(6))
 def test_R3_a_takeover_that_was_killed_anywhere_is_finished_by_the_same_again(
-    world: World, crash: type[BaseException], died_before: int
+    world: World, there: World, crash: type[BaseException], died_before: int
 ) -> None:
     run = died(world, crash, "acquire", "after-effect")
-    there = world.elsewhere("there")
     world.mortal.writes, world.mortal.dies_before = 0, died_before
     with pytest.raises(crash):
         taken_over(there, run.id)
@@ -250,18 +237,16 @@ def test_R3_a_takeover_that_was_killed_anywhere_is_finished_by_the_same_again(
     mine = taken_over(there, run.id)
     assert (mine.machine, mine.generation) == ("there", 1)
     taken_s = world.clock.elapsed_s()
-    first: list[float] = []
-    world.marks.during["cutover"] = lambda _call, _context: first.append(world.clock.elapsed_s())
+    first = first_acts(world, "cutover")
     assert there.resume(run.id).state is RunState.COMMITTED
     assert world.marks.count["acquire"] == 1
-    assert first[0] >= taken_s + LEASE_TTL_S + LONGEST_EFFECT_S
+    assert first["cutover"] >= taken_s + LEASE_TTL_S + LONGEST_EFFECT_S
 
 
 def test_an_unknown_run_and_one_with_missing_lines_are_said_to_be_so(
-    world: World, crash: type[BaseException]
+    world: World, there: World, crash: type[BaseException]
 ) -> None:
     run = died(world, crash, "acquire", "after-record")
-    there = world.elsewhere("there")
     with pytest.raises(ConfigError, match="no store"):
         taken_over(there, "failover-20260101t000000-000000")
     first = min(world.copied)
@@ -272,11 +257,9 @@ def test_an_unknown_run_and_one_with_missing_lines_are_said_to_be_so(
 
 
 def test_what_the_first_machine_still_wrote_after_the_takeover_is_of_no_account(
-    world: World, crash: type[BaseException]
+    world: World, there: World, crash: type[BaseException]
 ) -> None:
-    run = died(world, crash, "acquire", "after-record")
-    there = world.elsewhere("there")
-    taken_over(there, run.id)
+    run = died_and_taken_over(world, there, crash, "acquire", "after-record")
     late = world.journal()
     late.claim(run.id)
     for _ in range(9):

@@ -17,9 +17,9 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from drkit.stores.durable import make_folders, sync_folder, write_all
-from drkit.stores.inspection import Inspection
 from drkit.stores.interface import (
     Buffer,
     ObjectInfo,
@@ -28,6 +28,9 @@ from drkit.stores.interface import (
     StoreUnreachable,
 )
 from drkit.stores.names import check_name, check_prefix, is_safe_name
+
+if TYPE_CHECKING:
+    from drkit.stores.inspection import Inspection
 
 PARTIAL = ".drkit-partial"
 
@@ -134,6 +137,8 @@ class FolderStore:
 
     def inspect(self) -> Inspection:
         """What the disk and the folder's mode say."""
+        from drkit.stores.inspection import Inspection
+
         with self._explained("look at", "."):
             place = next(folder for folder in (self._root, *self._root.parents) if folder.is_dir())
             disk = os.statvfs(place)

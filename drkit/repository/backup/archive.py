@@ -26,7 +26,6 @@ from drkit.repository.format.tree import Node, encode_tree
 from drkit.repository.levels.catch_up import catch_up, write_ledgers
 from drkit.repository.locks.locks import Locks, take_locks
 from drkit.repository.repository import ListedSnapshot, Repository
-from drkit.repository.trees.reach import reachable
 from drkit.sources.interface import NOTHING_EXCLUDED, Excludes
 from drkit.sources.patterns import BadPattern
 
@@ -253,6 +252,8 @@ def _refuse_vanished(
     """What is kept of a parent that no store lists any more must be in use by another snapshot: a
     prune may have come between.
     """
+    from drkit.repository.trees.reach import reachable
+
     nodes = [root.node if isinstance(root, FormerTree) else root.former for root in roots]
     trees = [node.subtree for node in nodes if node is not None and node.subtree]
     try:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from drkit.errors import DamagedData
 from drkit.events import Emit, Note
-from drkit.repository.copies.fetch import Data, Fetcher, Got, Request
 from drkit.repository.format.layout import INDEX
 from drkit.repository.format.sealing import MasterKey
 from drkit.repository.index.blobs import Index
@@ -16,6 +16,9 @@ from drkit.repository.index.columns import read_columns
 from drkit.repository.index.objects import ObjectReader, open_unpacked
 from drkit.repository.index.part import IndexPart
 from drkit.stores.interface import Store
+
+if TYPE_CHECKING:
+    from drkit.repository.copies.fetch import Data, Request
 
 _KEPT_AGAIN_AFTER = 8
 _LIKELY_BYTES = 8 << 20
@@ -104,6 +107,8 @@ def _parts(
             left.append(name)
     if not left:
         return
+    from drkit.repository.copies.fetch import Fetcher, Got, Request
+
     with Fetcher[str, bytes](stores, use, on_trouble=objects.report) as fetcher:
         waiting = deque(left)
         while waiting or not fetcher.is_idle:

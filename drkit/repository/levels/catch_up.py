@@ -2,7 +2,7 @@
 
 What a store lacks is derived from listings (S3), never from what some run remembers. Deletions are
 applied first (S5); then copies go packs, indexes, snapshots, so that a store never names what it
-does not hold.
+does not hold. What copies is imported when a store lacks something, which is seldom.
 """
 
 from __future__ import annotations
@@ -13,12 +13,9 @@ from dataclasses import dataclass
 
 from drkit.errors import DamagedData, DrkitError
 from drkit.events import Emit, Note, Progress, StoreLagging
-from drkit.repository.copies.copying import copy_object
 from drkit.repository.copies.listing import Listing
 from drkit.repository.format.layout import SNAPSHOTS, pack_name
-from drkit.repository.levels.coverage import cover_packs
 from drkit.repository.levels.levelling import Standing
-from drkit.repository.levels.rescue import reach_of, unmark
 from drkit.repository.levels.survey import survey
 from drkit.repository.records.ledger import Ledger, try_write_ledger, write_ledger
 from drkit.repository.records.prune_plan import KnownPlan, spread_plan
@@ -70,6 +67,8 @@ def catch_up(repository: Repository, listings: Mapping[Store, Listing], emit: Em
         broken: frozenset[str] = frozenset()
         unsure = forgotten or plan.marked or not repository.index_is_whole
         if unsure and any(wanted.values()):
+            from drkit.repository.levels.rescue import reach_of, unmark
+
             every = {snapshot for names in wanted.values() for snapshot in names}
             reach = reach_of(repository, sorted(every), trusted, plan.marked)
             repository.forget_index()
@@ -267,23 +266,18 @@ def _copy_all(
     for store, listing in listings.items():
         packs = [pack for pack, size in trusted.items() if listing.packs.get(pack) != size]
         try:
-            if damaged := _copy_packs(store, packs, listings, trusted, emit):
+            if packs and (damaged := _copy_packs(store, packs, listings, trusted, emit)):
                 return [], damaged
             copied = len(packs)
             short = [name for name, size in listing.indexes.items() if size < sizes[name]]
             for name in short:  # cut short here, whole elsewhere
                 del listing.indexes[name]
             if packs or not sizes.keys() - plan.retired <= listing.indexes.keys():
+                from drkit.repository.levels.coverage import cover_packs
+
                 copied += cover_packs(repository, store, listings, trusted)
-            for snapshot in wanted[store]:
-                if snapshot in broken:
-                    text = f"snapshot {snapshot[:8]} is not copied: no store has all it reaches"
-                    emit(Note("error", store.name, text))
-                    continue
-                sources = [s for s in listings if snapshot in listings[s].snapshots]
-                size = copy_object(SNAPSHOTS + snapshot, store, sources)
-                listing.snapshots[snapshot] = size
-                copied += 1
+            if wanted[store]:
+                copied += _copy_snapshots(store, wanted[store], listings, broken, emit)
         except DrkitError as error:
             emit(StoreLagging(store.name, error.message))
             continue
@@ -301,6 +295,7 @@ def _copy_packs(
     emit: Emit,
 ) -> frozenset[str]:
     """Copies `packs` to the store, several at once; those of which no good copy was found."""
+    from drkit.repository.copies.copying import copy_object
 
     def copy(pack: str) -> str | None:
         sources = [s for s, listing in listings.items() if listing.packs.get(pack) == sizes[pack]]
@@ -316,3 +311,26 @@ def _copy_packs(
             emit(Progress(f"catch up {to.name}", done, len(packs), "packs"))
             damaged |= {lost} if lost else set()
     return frozenset(damaged)
+
+
+def _copy_snapshots(
+    to: Store,
+    snapshots: Collection[str],
+    listings: Mapping[Store, Listing],
+    broken: frozenset[str],
+    emit: Emit,
+) -> int:
+    """Copies `snapshots` to the store, but those that are `broken`; how many were copied."""
+    from drkit.repository.copies.copying import copy_object
+
+    copied = 0
+    for snapshot in snapshots:
+        if snapshot in broken:
+            text = f"snapshot {snapshot[:8]} is not copied: no store has all it reaches"
+            emit(Note("error", to.name, text))
+            continue
+        sources = [s for s in listings if snapshot in listings[s].snapshots]
+        size = copy_object(SNAPSHOTS + snapshot, to, sources)
+        listings[to].snapshots[snapshot] = size
+        copied += 1
+    return copied

@@ -16,6 +16,7 @@ from drkit.config.sources import WeightsSource
 from drkit.config.stores import StoreArbiter
 from drkit.errors import DrkitError, GuardRefused
 from drkit.operations.readiness.doctor_rules import Finding, Wanted, judge
+from drkit.repository.format.identity import exists
 from drkit.stores.conditional import ConditionalStore, prove
 from drkit.stores.inspection import Inspected
 from drkit.stores.interface import Store, StoreRefused, StoreUnreachable, VersionChanged
@@ -68,11 +69,28 @@ def examine_secrets(
 def examine_stores(
     config: Config, open_one: Callable[[str], Store], *, clock: Clock, only: Sequence[str] = ()
 ) -> Iterator[Finding]:
-    """All stores at once, each for itself; those that cannot be opened are findings too."""
+    """All stores at once, each for itself; those that cannot be opened are findings too. Last, the
+    stores that answer and hold no repository.
+    """
     names = [name for name in config.stores if not only or name in only]
+    empty: list[str] = []
+    sound = 0
     with ThreadPoolExecutor(max(1, len(names)), "doctor") as pool:
-        for findings in pool.map(lambda name: _examined(name, config, open_one, clock), names):
+        for findings, holds in pool.map(
+            lambda name: _examined(name, config, open_one, clock), names
+        ):
             yield from findings
+            empty += [] if holds is not False else [findings[0].subject]
+            sound += holds is True
+    for name in empty:
+        advice = "drkit init; if there was one: is it the right bucket, is the disk mounted?"
+        if sound:
+            text = "it holds no repository, as others do"
+            advice = "is it the right bucket, is the disk mounted? if it is empty by right, it "
+            advice += f"joins the others by name: drkit init --store {name}"
+            yield Finding(name, "repository", "warning", text, advice)
+        else:
+            yield Finding(name, "repository", "note", "it holds no repository so far", advice)
 
 
 def wanted_of(name: str, config: Config) -> Wanted:
@@ -87,11 +105,12 @@ def wanted_of(name: str, config: Config) -> Wanted:
 
 def _examined(
     name: str, config: Config, open_one: Callable[[str], Store], clock: Clock
-) -> list[Finding]:
+) -> tuple[list[Finding], bool | None]:
+    """What was found, and whether a repository is there; None where that could not be seen."""
     try:
         store = open_one(name)
     except DrkitError as error:
-        return [Finding(name, "reach", "problem", error.message, error.hint)]
+        return [Finding(name, "reach", "problem", error.message, error.hint)], None
     try:
         reached = list(_reach(store, clock))
         arbiter = isinstance(config.arbiter, StoreArbiter) and config.arbiter.store == name
@@ -99,10 +118,18 @@ def _examined(
         if works:
             reached += _conditional(store, needed=arbiter)
         if any(one.check == "reach" and one.level == "problem" for one in reached):
-            return reached  # whatever else is asked would only take as long again
-        return reached + list(_inspected(store, wanted_of(name, config), told=not works))
+            return reached, None  # whatever else is asked would only take as long again
+        reached += _inspected(store, wanted_of(name, config), told=not works)
+        return reached, _holds_repository(store) if works else None
     finally:
         store.close()
+
+
+def _holds_repository(store: Store) -> bool | None:
+    try:
+        return exists(store)
+    except DrkitError:
+        return None
 
 
 def _inspected(store: Store, wanted: Wanted, *, told: bool) -> Iterator[Finding]:

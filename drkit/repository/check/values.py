@@ -22,7 +22,7 @@ class Finding:
     what: str
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.what}"
+        return f"{self.name}: {self.what}" if self.name else self.what  # else of the whole store
 
 
 @dataclass(frozen=True, slots=True)

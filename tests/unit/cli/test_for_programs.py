@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from two_folders import STORES, answer, use_cheap_keys, write_deployment
 
-from drkit.cli.main import app
-from drkit.repository import create
-from drkit.repository.format import keys
-from drkit.repository.format.keys import ScryptCost
-
-CONFIG = """\
-drkit: 1
-stores:
-  disk: {kind: folder, role: primary, path: disk}
-  copy: {kind: folder, role: backup, path: copy}
-repository: {password: "file:password"}
+CONFIG = (
+    STORES
+    + """\
 sources:
   notes: {kind: tree, path: notes, rpo_min: 60}
   logs: {kind: tree, path: notes}
 """
+)
 
 
 @pytest.fixture
@@ -32,23 +24,17 @@ def place(tmp_path: Path) -> Path:
     (tmp_path / "notes").mkdir()
     for number in range(20):
         (tmp_path / "notes" / f"{number}.md").write_text(f"note {number}\n")
-    (tmp_path / "password").write_text("correct horse")
-    (tmp_path / "schedules.yaml").write_text(CONFIG)
+    write_deployment(tmp_path, CONFIG)
     return tmp_path
 
 
 @pytest.fixture
 def run(place: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The lines of one type that a command answers with; it has to end with `status`."""
-    cheap = ScryptCost(16, 8, 1)
-    monkeypatch.setattr(keys, "calibrated_cost", lambda _clock: cheap)
-    monkeypatch.setattr(create, "ScryptCost", lambda: cheap)
+    use_cheap_keys(monkeypatch)
 
     def run(kind: str, *words: str, status: int = 0) -> list[dict[str, Any]]:
-        config = ("--config", str(place / "schedules.yaml"), "--json")
-        done = CliRunner().invoke(app, [*words, *config])
-        assert done.exit_code == status, done.output
-        lines = map(json.loads, done.output.splitlines())
+        lines = answer(place, *words, status=status)
         return [line for line in lines if line["message_type"] == kind]
 
     return run
@@ -78,6 +64,8 @@ def test_a_store_that_has_the_repository_does_not_join_again(run: Any, place: Pa
     run("init", "init")
     assert [row["joined"] for row in run("joined", "init", "--store", "copy")] == [False]
     shutil.rmtree(place / "copy")
+    (copy,) = [row for row in run("check", "check", status=3) if row["store"] == "copy"]
+    assert copy["problems"] == ["it holds no repository"]
     assert [row["joined"] for row in run("joined", "init", "--store", "copy")] == [True]
 
 

@@ -175,8 +175,21 @@ def test_a_store_is_reached_and_left_as_it_was() -> None:
     findings = examined(Plain())
     assert "conditional" not in {one.check for one in findings}
     findings = [one for one in examined(store) if one.check != "conditional"]
-    assert {(one.check, one.level) for one in findings} == {("reach", "ok"), ("throughput", "ok")}
+    levels = {("reach", "ok"), ("throughput", "ok"), ("repository", "note")}
+    assert {(one.check, one.level) for one in findings} == levels
     assert list(store.objects) == ["a"]
+
+
+def test_a_store_without_the_repository_that_others_hold_is_warned_of() -> None:
+    stores = {name: MemoryStore(name) for name in ("cloud", "other")}
+    stores["other"].put("repository/config", b"x", size_bytes=1)
+    values = config().model_dump(mode="json", exclude_none=True)
+    values["stores"]["other"] = values["stores"]["cloud"]
+    open_one = stores.__getitem__
+    found = list(examine_stores(Config.model_validate(values), open_one, clock=ManualClock()))
+    (finding,) = [one for one in found if one.check == "repository"]
+    assert (finding.subject, finding.level) == ("cloud", "warning")
+    assert "drkit init --store cloud" in finding.advice
 
 
 def test_a_credential_that_may_not_delete_is_right_for_an_archive() -> None:

@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from real_command import environment, said
 from typer.main import get_command
 
 from drkit.cli.main import app
@@ -42,6 +44,56 @@ def test_what_makes_a_backup_imports_nothing_of_probes_machines_and_arbiters() -
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+DEPLOYMENT = """\
+drkit: 1
+stores:
+  near: {kind: folder, role: primary, path: near}
+  far: {kind: folder, role: backup, path: far}
+repository: {password: "file:password"}
+sources: {notes: {kind: tree, path: notes}}
+"""
+SELDOM_NEEDED = {
+    "asking stores for many objects": "drkit.repository.copies.fetch",
+    "bringing a store level": "drkit.repository.copies.copying",
+    "indexes of copied packs": "drkit.repository.levels.coverage",
+    "snapshots that reach marked packs": "drkit.repository.levels.rescue",
+    "whole trees": "drkit.repository.trees.reach",
+    "what the doctor asks of stores": "drkit.stores.inspection",
+    "cutting large files": "pyfastcdc",
+    "a state": "sqlalchemy",
+    "drawing": "rich",
+    "requests": "httpx",
+}
+
+
+def test_a_backup_of_little_change_imports_nothing_that_only_other_runs_need(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "schedules.yaml").write_text(DEPLOYMENT)
+    (tmp_path / "password").write_text("a password of tests")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "first").write_text("a note")
+    for words in (["init"], ["backup"]):
+        code, out = said(tmp_path, *words)
+        assert code == 0, out
+    (tmp_path / "notes" / "second").write_text("another note")
+    program = (
+        "import sys\nfrom drkit.cli.start import main\nsys.argv = ['drkit', 'backup', '--quiet']\n"
+        "try:\n    main()\nfinally:\n    print('imported:', *sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = set(done.stdout.partition("imported:")[2].split())
+    assert "drkit.repository.backup.archive" in imported
+    assert {what for what, module in SELDOM_NEEDED.items() if module in imported} == set()
 
 
 def test_no_plugin_of_another_package_takes_part_in_reading_a_configuration() -> None:

@@ -2,50 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from two_folders import STORES, use_cheap_keys, write_deployment
+from two_folders import answer as run
 
-from drkit.cli.main import app
-from drkit.repository import create
-from drkit.repository.format import keys
-from drkit.repository.format.keys import ScryptCost
-
-CONFIG = """\
-drkit: 1
-stores:
-  disk: {kind: folder, role: primary, path: disk}
-  copy: {kind: folder, role: backup, path: copy}
-repository: {password: "file:password"}
+CONFIG = (
+    STORES
+    + """\
 sources:
   notes: {kind: tree, path: notes}
   model: {kind: weights, path: model, model: tiny, revision: r1, stores: [disk, copy]}
 """
+)
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    cheap = ScryptCost(16, 8, 1)
-    monkeypatch.setattr(keys, "calibrated_cost", lambda _clock: cheap)
-    monkeypatch.setattr(create, "ScryptCost", lambda: cheap)
+    use_cheap_keys(monkeypatch)
     for name in ("notes", "model"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file.bin").write_bytes(name.encode() * 100)
-    (tmp_path / "password").write_text("correct horse")
-    (tmp_path / "schedules.yaml").write_text(CONFIG)
+    write_deployment(tmp_path, CONFIG)
     run(tmp_path, "init")
     run(tmp_path, "backup")
     return tmp_path
-
-
-def run(place: Path, *words: str, status: int = 0) -> list[dict[str, Any]]:
-    config = ("--config", str(place / "schedules.yaml"), "--json")
-    done = CliRunner().invoke(app, [*words, *config])
-    assert done.exit_code == status, done.output
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def mirrored(place: Path) -> list[str]:

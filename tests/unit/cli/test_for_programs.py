@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from two_folders import STORES, answer, use_cheap_keys, write_deployment
+from two_folders import STORES, type_in, use_cheap_keys, write_deployment
 
 CONFIG = (
     STORES
@@ -34,7 +35,9 @@ def run(place: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     use_cheap_keys(monkeypatch)
 
     def run(kind: str, *words: str, status: int = 0) -> list[dict[str, Any]]:
-        lines = answer(place, *words, status=status)
+        done = type_in(place, *words, "--json")
+        assert done.exit_code == status, done.output
+        lines = map(json.loads, done.output.splitlines())  # what is told on standard error, too
         return [line for line in lines if line["message_type"] == kind]
 
     return run

@@ -11,20 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import two_folders
 from click.testing import Result
-from typer.testing import CliRunner
+from two_folders import STORES, use_cheap_keys, write_deployment
 
-from drkit.cli.main import app
-from drkit.repository import create
-from drkit.repository.format import keys
-from drkit.repository.format.keys import ScryptCost
-
-CONFIG = """\
-drkit: 1
-stores:
-  disk: {kind: folder, role: primary, path: disk}
-  copy: {kind: folder, role: backup, path: copy}
-repository: {password: "file:password"}
+CONFIG = (
+    STORES
+    + """\
 sources:
   notes: {kind: tree, path: notes}
   model: {kind: weights, path: model, model: tiny, revision: r1, stores: [disk, copy]}
@@ -32,6 +25,7 @@ check: {read_all_within: 2d, elsewhere_within: 4d}
 schedules:
   check: {run: check, every: 1d, repair: true}
 """
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +37,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "model").mkdir()
     for number in range(8):
         (place / "model" / f"part-{number}.bin").write_bytes(bytes([number]) * 5000)
-    (place / "password").write_text("correct horse")
-    (place / "schedules.yaml").write_text(CONFIG)
+    write_deployment(place, CONFIG)
     return place
 
 
 @pytest.fixture(autouse=True)
 def _cheap_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    cheap = ScryptCost(16, 8, 1)
-    monkeypatch.setattr(keys, "calibrated_cost", lambda _clock: cheap)
-    monkeypatch.setattr(create, "ScryptCost", lambda: cheap)
+    use_cheap_keys(monkeypatch)
 
 
 @pytest.fixture
@@ -60,7 +51,7 @@ def type_in(place: Path) -> Any:
     """Runs a command line in this process: its result, with status and output."""
 
     def type_in(*words: str) -> Result:
-        return CliRunner().invoke(app, [*words, "--config", str(place / "schedules.yaml")])
+        return two_folders.type_in(place, *words)
 
     return type_in
 

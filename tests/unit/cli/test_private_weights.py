@@ -2,50 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import random
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from two_folders import STORES, use_cheap_keys, write_deployment
+from two_folders import answer as run
 
-from drkit.cli.main import app
-from drkit.repository import create
-from drkit.repository.format import keys
-from drkit.repository.format.keys import ScryptCost
-
-CONFIG = """\
-drkit: 1
-stores:
-  disk: {kind: folder, role: primary, path: disk}
-  copy: {kind: folder, role: backup, path: copy}
-repository: {password: "file:password"}
+CONFIG = (
+    STORES
+    + """\
 sources:
   ours: {kind: weights, mode: repository, path: model, model: ours, revision: "7"}
 """
+)
 SECRET = b"tuned on what nobody else may read"
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    cheap = ScryptCost(16, 8, 1)
-    monkeypatch.setattr(keys, "calibrated_cost", lambda _clock: cheap)
-    monkeypatch.setattr(create, "ScryptCost", lambda: cheap)
+    use_cheap_keys(monkeypatch)
     (tmp_path / "model").mkdir()
     noise = random.Random(5).randbytes(300_000)
     (tmp_path / "model" / "model.safetensors").write_bytes(noise)
     (tmp_path / "model" / "README.md").write_bytes(SECRET)
-    (tmp_path / "password").write_text("correct horse")
-    (tmp_path / "schedules.yaml").write_text(CONFIG)
+    write_deployment(tmp_path, CONFIG)
     return tmp_path
-
-
-def run(place: Path, *words: str, status: int = 0) -> list[dict[str, Any]]:
-    config = ("--config", str(place / "schedules.yaml"), "--json")
-    done = CliRunner().invoke(app, [*words, *config])
-    assert done.exit_code == status, done.output
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def test_they_lie_sealed_in_every_store_heal_and_come_back_proved(place: Path) -> None:

@@ -45,8 +45,13 @@ class Deployment:
     def done(self, *words: str, **extra: str) -> str:
         """What a command says in the sandbox; it has to end with 0."""
         code, out = self.run(*words, "--sandbox", **extra)
-        assert code == 0, out
+        assert code == 0, out + self._logs_of_runs()
         return out
+
+    def _logs_of_runs(self) -> str:
+        """What the runs' own processes said, for whoever has to find out why."""
+        logs = sorted(self.sandbox.glob("runs/*/log"))
+        return "".join(f"\n== {each}\n{each.read_text()[-4000:]}" for each in logs)
 
     def rows(self, *words: str) -> list[dict]:
         lines = self.done(*words, "--json").splitlines()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from lint_world import shipped_runbook
 
 from drkit.io_policy import LONGEST_EFFECT_S
 from drkit.runs.journal.journal import Journal
@@ -13,20 +14,7 @@ from drkit.runs.records import RunState
 if TYPE_CHECKING:
     from conftest import Crash, World
 
-STEPS = (
-    "hold",
-    "preflight",
-    "acquire",
-    "deploy",
-    "fence",
-    "point",
-    "restore",
-    "verify",
-    "cutover",
-    "verify_public",
-    "observe",
-    "commit",
-)
+STEPS = tuple(step.id for step in shipped_runbook().steps)
 POINTS = ("before-intent", "after-intent", "after-effect", "after-record")
 
 

@@ -19,49 +19,56 @@ def command(
     return PlacedArbiter(place, FolderSightings(folder, boot_id=boot), clock)
 
 
-def test_T1_a_second_command_carries_on_the_count_of_the_first(tmp_path: Path) -> None:
-    place, clock = MemoryPlace(), ManualClock()
+@pytest.fixture
+def taken() -> MemoryPlace:
+    """Another machine has the lease there."""
+    place = MemoryPlace()
     PlacedArbiter(place, MemorySightings(), ManualClock()).acquire("chat", "other", ttl_s=60)
+    return place
+
+
+def refused(place: MemoryPlace, folder: Path, clock: ManualClock, boot: str = "boot-1") -> None:
     with pytest.raises(LeaseHeld):
-        command(place, tmp_path, clock).acquire("chat", "me", ttl_s=60)
+        command(place, folder, clock, boot).acquire("chat", "me", ttl_s=60)
+
+
+def test_T1_a_second_command_carries_on_the_count_of_the_first(
+    taken: MemoryPlace, tmp_path: Path
+) -> None:
+    clock = ManualClock()
+    refused(taken, tmp_path, clock)
     clock.advance(59)
-    with pytest.raises(LeaseHeld):
-        command(place, tmp_path, clock).acquire("chat", "me", ttl_s=60)
+    refused(taken, tmp_path, clock)
     clock.advance(1)
-    command(place, tmp_path, clock).acquire("chat", "me", ttl_s=60)
+    command(taken, tmp_path, clock).acquire("chat", "me", ttl_s=60)
 
 
-def test_T1_after_a_restart_of_the_machine_the_count_starts_again(tmp_path: Path) -> None:
-    place, clock = MemoryPlace(), ManualClock()
-    PlacedArbiter(place, MemorySightings(), ManualClock()).acquire("chat", "other", ttl_s=60)
-    with pytest.raises(LeaseHeld):
-        command(place, tmp_path, clock).acquire("chat", "me", ttl_s=60)
+def test_T1_after_a_restart_of_the_machine_the_count_starts_again(
+    taken: MemoryPlace, tmp_path: Path
+) -> None:
+    clock = ManualClock()
+    refused(taken, tmp_path, clock)
     clock.advance(1000)
-    with pytest.raises(LeaseHeld):
-        command(place, tmp_path, clock, "boot-2").acquire("chat", "me", ttl_s=60)
+    refused(taken, tmp_path, clock, "boot-2")
 
 
-def test_T1_a_time_that_is_still_to_come_is_not_believed(tmp_path: Path) -> None:
-    place, late, early = MemoryPlace(), ManualClock(), ManualClock()
+def test_T1_a_time_that_is_still_to_come_is_not_believed(
+    taken: MemoryPlace, tmp_path: Path
+) -> None:
+    late, early = ManualClock(), ManualClock()
     late.advance(10_000)
-    PlacedArbiter(place, MemorySightings(), ManualClock()).acquire("chat", "other", ttl_s=60)
-    with pytest.raises(LeaseHeld):
-        command(place, tmp_path, late).acquire("chat", "me", ttl_s=60)
-    with pytest.raises(LeaseHeld):
-        command(place, tmp_path, early).acquire("chat", "me", ttl_s=60)
+    refused(taken, tmp_path, late)
+    refused(taken, tmp_path, early)
     early.advance(60)
-    command(place, tmp_path, early).acquire("chat", "me", ttl_s=60)
+    command(taken, tmp_path, early).acquire("chat", "me", ttl_s=60)
 
 
-def test_a_damaged_note_starts_the_count_again(tmp_path: Path) -> None:
-    place, clock = MemoryPlace(), ManualClock()
-    PlacedArbiter(place, MemorySightings(), ManualClock()).acquire("chat", "other", ttl_s=60)
-    with pytest.raises(LeaseHeld):
-        command(place, tmp_path, clock).acquire("chat", "me", ttl_s=60)
+def test_a_damaged_note_starts_the_count_again(taken: MemoryPlace, tmp_path: Path) -> None:
+    clock = ManualClock()
+    refused(taken, tmp_path, clock)
     next(tmp_path.iterdir()).write_bytes(b"{")
     clock.advance(60)
-    with pytest.raises(LeaseHeld):
-        command(place, tmp_path, clock).acquire("chat", "me", ttl_s=60)
+    refused(taken, tmp_path, clock)
 
 
 def test_T1_a_lease_of_ones_own_is_counted_from_before_it_was_written(tmp_path: Path) -> None:

@@ -4,45 +4,31 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from kept_sources import Tree, configured
 from run_state import content_of
 from simulated_threads import START
 
 from drkit.clock import ManualClock
 from drkit.config.load import load_config
 from drkit.config.models import Config
-from drkit.config.sources import TreeSource as TreeConfig
-from drkit.config.sources import WeightsSource
+from drkit.config.sources import TreeSource
 from drkit.coordination.memory import MemoryArbiter
 from drkit.operations.points.backup import back_up
 from drkit.operations.points.cutting import Due
 from drkit.repository.format.keys import ScryptCost
 from drkit.repository.repository import Repository, init_repository, open_repository
 from drkit.runs.book.schema import Runbook, load_runbook
-from drkit.sources.interface import Cut
 from drkit.state.database import open_database
 from drkit.stores.folder import FolderStore
 
 PROJECT = Path(__file__).parents[2]
-MODEL = "Qwen3-4B"
 SERVICE = "assistant"
 STANDBY = "http://192.0.2.250:8000"
 GATEWAY, DRILL_GATEWAY = "http://127.0.0.1:8080", "http://127.0.0.1:8081"
-
-
-@dataclass(frozen=True, slots=True)
-class _Tree:
-    name: str
-    root: Path
-    clock: ManualClock
-    kind: str = "tree"
-
-    def cut(self, spool: Path, emit: Any) -> Cut:
-        return Cut(self.root, self.clock.now())
 
 
 class Stack:
@@ -56,18 +42,7 @@ class Stack:
             (folder / name / f"{name}.md").write_text(f"the words of {name}\n" * 9)
         (folder / "model").mkdir()
         (folder / "model" / "config.json").write_text("{}")
-        trees = {
-            name: TreeConfig(kind="tree", path=str(folder / name), lives_on="vm", rpo_min=60)
-            for name in ("sncp", "history")
-        }
-        weights = WeightsSource(
-            kind="weights",
-            path=str(folder / "model"),
-            model=MODEL,
-            revision="r1",
-            lives_on="lambda",
-            stores=("gcs", "s3"),
-        )
+        trees, weights = configured(folder)
         config = load_config(PROJECT / "schedules.yaml")
         drill_gateway = config.switch["gateway"].model_copy(update={"drill_url": DRILL_GATEWAY})
         self.config = config.model_copy(
@@ -80,7 +55,7 @@ class Stack:
         back_up(
             self._open(clock),
             Due(
-                {name: _Tree(name, folder / name, clock) for name in trees},
+                {name: Tree(name, folder / name, clock) for name in trees},
                 {"weights": weights},
                 tuple(trees),
                 ("weights",),
@@ -109,7 +84,7 @@ class Stack:
         decide = self.config.decide.model_copy(update={"mode": mode, "to": "coreweave"})
         sources = dict(self.config.sources)
         for name, source in self.config.sources.items():
-            if isinstance(source, TreeConfig):
+            if isinstance(source, TreeSource):
                 shutil.copytree(source.path, home / name)
                 sources[name] = source.model_copy(update={"path": str(home / name)})
         config = self.config.model_copy(update={"sources": sources, "decide": decide})

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from kept_sources import MODEL, Tree, configured
 
-from drkit.config.sources import TreeSource as TreeConfig
 from drkit.config.sources import WeightsSource
 from drkit.mirror.bootstrap import fetch_by_ticket
 from drkit.operations.points.backup import back_up
@@ -19,27 +19,12 @@ from drkit.operations.points.cutting import Due
 from drkit.repository.format.keys import ScryptCost
 from drkit.repository.repository import Repository, init_repository, open_repository
 from drkit.runs.records import RunState
-from drkit.sources.interface import Cut
 from drkit.stores.folder import FolderStore
 
 if TYPE_CHECKING:
     from conftest import World
 
 TARGET = "http://192.0.2.1:8000"
-MODEL = "Qwen3-4B"
-
-
-@dataclass
-class Tree:
-    """A source in a folder."""
-
-    name: str
-    root: Path
-    world: World
-    kind: str = "tree"
-
-    def cut(self, spool: Path, emit) -> Cut:
-        return Cut(self.root, self.world.clock.now())
 
 
 class Stack:
@@ -55,18 +40,7 @@ class Stack:
         (folder / "model").mkdir()
         (folder / "model" / "model-00001.safetensors").write_bytes(bytes(range(256)) * 64)
         (folder / "model" / "config.json").write_text("{}")
-        weights = WeightsSource(
-            kind="weights",
-            path=str(folder / "model"),
-            model=MODEL,
-            revision="r1",
-            lives_on="lambda",
-            stores=("gcs", "s3"),
-        )
-        trees = {
-            name: TreeConfig(kind="tree", path=str(folder / name), lives_on="vm", rpo_min=60)
-            for name in ("sncp", "history")
-        }
+        trees, weights = configured(folder)
         world.config = world.config.model_copy(update={"sources": {**trees, "weights": weights}})
         world.real = tuple(world.fakes)
         world.prober.set(TARGET, MODEL)
@@ -88,7 +62,9 @@ class Stack:
 
     def back_up(self, weights: WeightsSource) -> None:
         world = self.world
-        sources = {name: Tree(name, world.tmp_path / name, world) for name in ("sncp", "history")}
+        sources = {
+            name: Tree(name, world.tmp_path / name, world.clock) for name in ("sncp", "history")
+        }
         back_up(
             self.open(),
             Due(sources, {"weights": weights}, tuple(sources), ("weights",)),

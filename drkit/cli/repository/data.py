@@ -34,8 +34,8 @@ def init(
     with opened(session) as app:
         if store is not None:
             joined = join_store(app.stores, app.store(store), app.password)
-            words = "has joined; it catches up at the next backup"
-            said = f"{store} {words if joined else 'holds it already; nothing was done'}"
+            how = "has joined; it catches up at the next backup"
+            said = f"{store} {how if joined else 'holds it already; nothing was done'}"
             session.terminal.result("joined", {"store": store, "joined": joined}, said)
             return
         proof = prove_arbiter(app) if leans_on_arbiter(app) else None

@@ -216,10 +216,11 @@ def _tell_stores(session: Session, report: CheckReport, prices: dict[str, float]
         for problem in (*checked.problems, *checked.notes):
             session.terminal.say(f"{name}: {problem}")
         if checked.spare_packs:
-            session.terminal.say(
-                f"{name}: {checked.spare_packs} packs ({format_bytes(checked.spare_bytes)}) are "
-                "named by no index: left by a run that died or is under way; drkit prune takes them"
-            )
+            why = "left by a run that died or is under way; drkit prune takes them"
+            if report.lost or checked.lacks:  # they may be what is missing
+                why = "an index is gone: drkit repair index names them again"
+            spare = f"{checked.spare_packs} packs ({format_bytes(checked.spare_bytes)})"
+            session.terminal.say(f"{name}: {spare} are named by no index: {why}")
 
 
 def _tell_healed(session: Session, healed: Healed) -> None:
@@ -239,7 +240,9 @@ def _tell_losses(session: Session, report: CheckReport) -> None:
         text = f"lost: snapshot {snapshot[:8]} cannot be read in any store"
         session.terminal.result("lost_snapshot", {"id": snapshot}, text)
     if report.lost:
+        spare = any(checked.spare_packs for checked in report.stores.values())
+        first = "or in packs that no index names: drkit repair index; " if spare else ""
         session.terminal.say(
-            "what is lost may be in a store that did not answer; else drkit repair packs saves "
-            "what is left of damaged packs, and drkit repair snapshots leaves the losses out"
+            f"what is lost may be in a store that did not answer; {first}else drkit repair packs "
+            "saves what is left of damaged packs, and drkit repair snapshots leaves the losses out"
         )

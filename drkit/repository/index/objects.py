@@ -133,7 +133,10 @@ class ObjectReader:
         raise DamagedData(
             f"blob {blob_id.hex()[:8]} is lost in every store "
             f"({'; '.join(tried) or 'no index names it'})",
-            hint="an older point may hold the file: drkit points",
+            hint="an older point may hold the file: drkit points"
+            if tried
+            else "an index may be gone: drkit check says whether packs are left that no index "
+            "names, and drkit repair index names them again",
         )
 
     def report(self, store: str, name: str, what: str) -> None:

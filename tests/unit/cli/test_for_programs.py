@@ -88,6 +88,23 @@ def test_without_any_run_the_latest_is_not_looked_for_by_that_name(run: Any) -> 
     assert told["message"] == "no run was made on this machine so far"
 
 
+def test_packs_that_no_index_names_are_not_for_prune_while_something_is_lost(
+    run: Any, place: Path
+) -> None:
+    run("init", "init")
+    run("backup", "backup")
+    for index in place.glob("*/repository/index/*"):
+        index.unlink()
+    said = type_in(place, "check")
+    assert said.exit_code == 22
+    assert "an index is gone: drkit repair index" in said.output
+    assert "prune takes them" not in said.output
+    (refused,) = run("exit_error", "prune", "--now", status=22)
+    assert "drkit repair index" in refused["hint"]
+    run("repaired_index", "repair", "index")
+    assert all(row["sound"] for row in run("check", "check", "--read-data"))
+
+
 def test_a_dry_run_says_what_it_would_do(run: Any) -> None:
     run("init", "init")
     cut = run("would_cut", "backup", "--dry-run", "--source", "notes")

@@ -31,7 +31,7 @@ from drkit.repository.format.metadata import Entry, names_of
 from drkit.repository.format.sealing import MasterKey
 
 KIND = "resting"
-_FORMAT = 2
+_FORMAT = 3
 _MOST_FOLDERS = 200_000  # some 1 KB each while they are in memory
 _LENGTH = struct.Struct("<Q")
 _FACTS = struct.Struct("<IQIIqqqQQ8x")
@@ -123,14 +123,19 @@ class Facts:
         return hasher.digest()
 
     def marks(self) -> dict[bytes, bytes]:
-        """By name what is to be said of each thing alone, but of folders: a digest of that."""
-        digest = hashlib.blake2b
-        owners = starmap(_owner, map(_owner_of, self.statuses))
-        return {
-            name: digest(b"%b\0%b%b" % told, digest_size=_MARK_BYTES).digest()
-            for told in zip(self.others, self.facts, owners, strict=True)
-            for name in told[:1]
+        """By name what is to be said of each thing alone, but of folders: a digest of that, which
+        goes on from that of its owner. Facts are all of one length.
+        """
+        owners = list(map(_owner_of, self.statuses))
+        begun = {
+            owner: hashlib.blake2b(_owner(*owner), digest_size=_MARK_BYTES) for owner in set(owners)
         }
+        marks = {}
+        for name, facts, owner in zip(self.others, self.facts, owners, strict=True):
+            hasher = begun[owner].copy()
+            hasher.update(facts + name)
+            marks[name] = hasher.digest()
+        return marks
 
 
 def facts_of(names: Mapping[bytes, stat_result]) -> Facts | None:

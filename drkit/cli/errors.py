@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from drkit.cli.terminal.printable import printable
-from drkit.errors import ConfigError, DrkitError, Interrupted
+from drkit.errors import ConfigError, DrkitError, Interrupted, PlaceError
 
 if TYPE_CHECKING:
     from drkit.cli.session import Session
@@ -53,6 +53,9 @@ def exit_status_of(error: BaseException, session: Session) -> int:
         case ModuleNotFoundError(name=str(name)) if name.partition(".")[0] in EXTRAS:
             told = _not_installed(name.partition(".")[0])
             status = told.exit_status
+        case OSError(filename=str(name)) if Path(name).is_relative_to(session.state_dir):
+            told = _state_unusable(error)
+            status = told.exit_status
         case Exception():
             told, status = _bug(error, session), BUG
         case _:
@@ -75,6 +78,14 @@ def _not_installed(library: str) -> DrkitError:
     return ConfigError(
         f"this needs {library}, which is not installed",
         hint=f"it comes with the extra: pip install 'drkit[{extra}]'",
+    )
+
+
+def _state_unusable(error: OSError) -> DrkitError:
+    return PlaceError(
+        f"{error.filename}: {error.strerror}",
+        hint="drkit works there: see that it is a folder that this user may write to, on a disk "
+        "that is not full; `state` in schedules.yaml names another one",
     )
 
 

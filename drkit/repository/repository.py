@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 _KEY_PATIENCE_S = 5.0  # scrypt alone may take a second on a slow machine
 
+_ID = re.compile("[0-9a-f]{64}")
+
 
 @dataclass(frozen=True, slots=True)
 class ListedSnapshot:
@@ -152,7 +154,7 @@ def _read_hint(path: Path) -> str | None:
         text = path.read_text(errors="replace").strip()
     except OSError:
         return None
-    return text if re.fullmatch("[0-9a-f]{64}", text) else None
+    return text if _ID.fullmatch(text) else None
 
 
 class Repository:
@@ -351,7 +353,8 @@ class Repository:
         return index
 
     def _holders(self, folder: str) -> dict[str, frozenset[str]]:
-        """Objects below `folder` with the names of the stores that list them.
+        """Objects below `folder` with the names of the stores that list them. What is not named
+        by a SHA-256 is nobody's and is passed over.
 
         A store that does not answer is left out, as long as another one does.
         """
@@ -366,7 +369,8 @@ class Repository:
                 self.note_trouble(store.name, folder, names.message)
                 continue
             for name in names:
-                found.setdefault(name, set()).add(store.name)
+                if _ID.fullmatch(name, len(folder)):
+                    found.setdefault(name, set()).add(store.name)
         if problem and all(isinstance(names, DrkitError) for names in answers.values()):
             raise problem
         return {name: frozenset(stores) for name, stores in found.items()}

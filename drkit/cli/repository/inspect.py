@@ -211,6 +211,11 @@ def dump(
             return
         if target.exists():
             raise GuardRefused(f"{target} is there already", hint="name a file that is not there")
-        with target.open("xb") as out:
+        try:
+            out = target.open("xb")
+        except OSError as error:
+            hint = "name a file in a folder that is there, and that this user may write to"
+            raise ConfigError(f"{target} cannot be made: {error.strerror}", hint=hint) from error
+        with out:
             write_dump(app.repository, tree, file, out, archive, left_out=left_out)
     session.terminal.result("dump", {"target": str(target)}, f"{file} is in {target}")

@@ -125,13 +125,21 @@ def _role(app: App) -> RoleRecord | None:
 
 def _chosen(app: App, selector: str, wanted: SnapshotFilter) -> FoundPoint | Selected:
     """The point that is meant, or the snapshot when it is none, or when a folder was named."""
-    from drkit.points.find import choose_point, list_points
+    from drkit.errors import DamagedData
+    from drkit.points.find import TAG, choose_point, list_points
     from drkit.repository.trees.select import choose
 
     points = list_points(app.repository_to_read)
     if selector == "latest" and not str(wanted) and points:
         return choose_point(points, role=_role(app))
-    selected = choose(app.repository_to_read.snapshots(), selector, wanted)
+    snapshots = app.repository_to_read.snapshots()
+    if selector == "latest" and not str(wanted) and any(TAG in s.snapshot.tags for s in snapshots):
+        raise DamagedData(
+            "no point can be read, and the newest snapshot may lack anything",
+            hint="bring back a store that has one whole, or take what is left by the id of a "
+            "snapshot: drkit snapshots",
+        )
+    selected = choose(snapshots, selector, wanted)
     whole = [found for found in points if found.id == selected.listed.id and ":" not in selector]
     return whole[0] if whole else selected
 

@@ -218,7 +218,7 @@ def _tell_stores(session: Session, report: CheckReport, prices: dict[str, float]
         if checked.spare_packs:
             why = "left by a run that died or is under way; drkit prune takes them"
             if report.lost or checked.lacks:  # they may be what is missing
-                why = "an index is gone: drkit repair index names them again"
+                why = "they may hold what is missing, if an index is gone: drkit repair index"
             spare = f"{checked.spare_packs} packs ({format_bytes(checked.spare_bytes)})"
             session.terminal.say(f"{name}: {spare} are named by no index: {why}")
 

@@ -71,12 +71,20 @@ def look_at_place(into: Path, tree_id: str, *, in_place: bool) -> Place:
 
 
 def claim_place(into: Path, tree_id: str, place: Place) -> None:
-    """Makes the folder, and marks it as unfinished; a place in use gets no marker."""
+    """Makes the folder, and marks it as unfinished; a place in use gets no marker. ConfigError
+    where nothing can be made.
+    """
     if place is Place.IN_USE:
         return
-    into.mkdir(parents=True, exist_ok=True)
-    into.chmod(0o700)
-    marker_of(into, tree_id).touch(mode=0o600)
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        into.chmod(0o700)
+        marker_of(into, tree_id).touch(mode=0o600)
+    except OSError as error:
+        raise ConfigError(
+            f"nothing can be restored into {into}: {error.strerror}",
+            hint="name a folder that is empty, or not there yet, and that this user may write to",
+        ) from error
 
 
 def release_place(into: Path, tree_id: str) -> None:

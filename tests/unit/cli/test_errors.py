@@ -91,6 +91,17 @@ def test_twice_verbose_shows_the_traceback(
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_a_state_folder_that_cannot_be_used_is_no_bug(
+    session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = NotADirectoryError(20, "Not a directory", str(session.state_dir / "spool" / "1"))
+    assert exit_status_of(mine, session) == 20
+    told = capsys.readouterr().err
+    assert "spool/1: Not a directory" in told
+    assert "`state` in schedules.yaml" in told
+    assert exit_status_of(NotADirectoryError(20, "Not a directory", "/elsewhere"), session) == 1
+
+
 def test_a_library_of_an_extra_is_asked_for_by_the_extra(
     session: Session, capsys: pytest.CaptureFixture[str]
 ) -> None:

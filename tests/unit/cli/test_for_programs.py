@@ -97,12 +97,52 @@ def test_packs_that_no_index_names_are_not_for_prune_while_something_is_lost(
         index.unlink()
     said = type_in(place, "check")
     assert said.exit_code == 22
-    assert "an index is gone: drkit repair index" in said.output
+    assert "if an index is gone: drkit repair index" in said.output
     assert "prune takes them" not in said.output
     (refused,) = run("exit_error", "prune", "--now", status=22)
     assert "drkit repair index" in refused["hint"]
     run("repaired_index", "repair", "index")
     assert all(row["sound"] for row in run("check", "check", "--read-data"))
+
+
+def test_a_place_that_cannot_be_made_is_the_operators_mistake(run: Any, place: Path) -> None:
+    run("init", "init")
+    run("backup", "backup")
+    for target in (place / "password" / "below", Path("/proc/nowhere")):
+        (told,) = run("exit_error", "restore", "--target", str(target), status=2)
+        assert str(target) in told["message"]
+        assert told["hint"]
+    file = str(place / "nowhere" / "notes.tar")
+    (told,) = run("exit_error", "dump", "latest", "/notes", "--target", file, status=2)
+    assert file in told["message"]
+
+
+def test_what_is_nobodys_in_a_store_is_passed_over(run: Any, place: Path) -> None:
+    run("init", "init")
+    run("backup", "backup")
+    for folder in ("snapshots", "index", "locks"):
+        (place / "disk" / "repository" / folder / "odd").write_bytes(b"nothing of ours")
+    assert len(run("snapshot", "snapshots")) == 1
+    assert run("verdict", "status")
+    run("backup", "backup")
+    assert all(row["sound"] for row in run("check", "check"))
+    run("forget", "forget", "--keep-last", "1")
+
+
+def test_a_repaired_point_is_never_the_latest(run: Any, place: Path) -> None:
+    run("init", "init")
+    run("backup", "backup")
+    for pack in place.glob("*/repository/data/*/*"):
+        data = pack.read_bytes()
+        pack.write_bytes(data[:30] + bytes([data[30] ^ 1]) + data[31:])
+    shutil.rmtree(place / ".drkit")
+    run("repaired_pack", "repair", "packs", status=22)
+    (repaired,) = run("repaired_snapshot", "repair", "snapshots", status=22)
+    out = str(place / "out")
+    (refused,) = run("exit_error", "restore", "--target", out, status=22)
+    assert "no point can be read" in refused["message"]
+    assert not (place / "out").exists()
+    run("restore", "restore", repaired["new_snapshot_id"], "--target", out)
 
 
 def test_a_dry_run_says_what_it_would_do(run: Any) -> None:

@@ -103,3 +103,50 @@ def test_no_plugin_of_another_package_takes_part_in_reading_a_configuration() ->
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("\n__all__\n")
+
+
+def test_the_program_ends_after_its_threads_and_with_all_that_was_said() -> None:
+    program = """
+import atexit, sys, threading
+from drkit.cli import start
+
+def work():
+    threading.main_thread().join()
+    print("worked")
+
+def command(prog_name):
+    atexit.register(print, "told")
+    threading.Thread(target=work).start()
+    print("said")
+    sys.exit(23)
+
+start.app_for = lambda arguments: command
+start.main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment(),  # nobody has asked for output without a buffer
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (23, "said\nworked\ntold\n", "")
+
+
+def test_what_cannot_be_said_at_the_end_is_told_by_the_status() -> None:
+    program = (
+        "import sys\nfrom drkit.cli import start\n"
+        "start.app_for = lambda arguments: lambda prog_name: sys.exit(print('said') or 0)\n"
+        "start.main()"
+    )
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 120
+    assert "No space left on device" in done.stderr

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from drkit.runs.book.plan import Plan
 from drkit.runs.records import RunRecord
 from drkit.runs.steering.takeover import take_over
 
@@ -14,10 +16,18 @@ if TYPE_CHECKING:
     from conftest import World
 
 
-def wait_for_steps() -> None:
-    """What a killed process still had running is dead, too."""
+def unhurried(plan: Plan) -> Plan:
+    """Steps that may take long by a clock that is turned by hand: where one step waits by it, it
+    jumps for those that run beside it, too.
+    """
+    steps = tuple(replace(step, timeout_s=20 * step.timeout_s) for step in plan.steps)
+    return replace(plan, steps=steps)
+
+
+def wait_for_steps(named: str = "") -> None:
+    """What a killed process still had running is dead, too; or: that step is over."""
     for thread in threading.enumerate():
-        if thread.name.startswith("step "):
+        if thread.name.startswith(f"step {named}"):
             thread.join(timeout=60)
             assert not thread.is_alive(), thread.name
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dead_runs import unhurried
+
 from drkit.compute.interface import LaunchSpec, Offer
 from drkit.config.sources import TreeSource
 from drkit.coordination.interface import RoleRecord
@@ -126,7 +128,7 @@ class Away:
         if site != EXTERNAL:
             places = {"sncp": {"into": str(self.away)}} if brought else {}
             serving = Serving(site, TARGET, EARLIER, self.machine.id, self.snapshot, places)
-        return make_plan(
+        plan = make_plan(
             BOOK,
             config=self.world.config,
             kind="failback",
@@ -134,6 +136,7 @@ class Away:
             actions=ACTIONS,
             serving=serving,
         )
+        return unhurried(plan)
 
     def changes(self, **changes: Any) -> dict[str, Any]:
         repository = self.open()

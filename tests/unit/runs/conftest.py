@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from dead_runs import wait_for_steps
+from dead_runs import unhurried, wait_for_steps
 from failback_world import Away
 from lint_world import quiet_deployment, shipped_runbook
 from sqlalchemy import Connection, event
@@ -171,7 +171,7 @@ class World:
     copies_work: bool = True
     reports: int = 0
     machine: str = "here"
-
+    holds_first: bool = True  # before anything is verified, as where that takes minutes
     real: tuple[str, ...] = ()
 
     @property
@@ -217,13 +217,14 @@ class World:
         actions: Mapping[str, Action] | None = None,
         target: str = "coreweave",
     ) -> Plan:
-        return make_plan(
+        plan = make_plan(
             self.runbook,
             config=self.config,
             kind=kind,  # type: ignore[arg-type]
             target=target,
             actions=actions or self.fakes,
         )
+        return unhurried(plan)
 
     def context(self, plan: Plan, **changes: Any) -> Context:
         def report() -> dict[str, str]:
@@ -261,7 +262,15 @@ class World:
             breakpoint=lambda _step, _point: None,
             write_evidence=report,
         )
-        return replace(context, **changes)
+        context = replace(context, **changes)
+        breaks = context.breakpoint
+
+        def breakpoint(step: str, point: str) -> None:
+            if self.holds_first and step in ("verify", "standby") and point == "before-intent":
+                wait_for_steps("hold")
+            breaks(step, point)
+
+        return replace(context, breakpoint=breakpoint)
 
     def lease_of(self, run_id: str) -> KeptLease:
         """The service's lease, as a command on this machine takes it for the run."""

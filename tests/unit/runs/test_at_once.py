@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from dead_runs import unhurried
 
 from drkit.coordination.interface import LeaseHeld
 from drkit.coordination.memory import MemoryArbiter
@@ -53,7 +54,8 @@ def dead(world: World) -> MemoryArbiter:
 
 
 def _plan(world: World) -> Plan:
-    return make_plan(BOOK, config=world.config, kind="switchover", target=EXTERNAL, actions=ACTIONS)
+    plan = make_plan(BOOK, config=world.config, kind="switchover", target=EXTERNAL, actions=ACTIONS)
+    return unhurried(plan)
 
 
 def _open(world: World) -> RunRecord:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+from dead_runs import unhurried
 
 from drkit.config.places import External
 from drkit.coordination.interface import RoleRecord
@@ -44,7 +45,8 @@ def users(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
 
 
 def _plan(world: World) -> Plan:
-    return make_plan(BOOK, config=world.config, kind="switchover", target=EXTERNAL, actions=ACTIONS)
+    plan = make_plan(BOOK, config=world.config, kind="switchover", target=EXTERNAL, actions=ACTIONS)
+    return unhurried(plan)
 
 
 def _start(world: World, **changes: object) -> RunRecord:

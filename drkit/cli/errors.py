@@ -84,8 +84,8 @@ def _not_installed(library: str) -> DrkitError:
 def _state_unusable(error: OSError) -> DrkitError:
     return PlaceError(
         f"{error.filename}: {error.strerror}",
-        hint="drkit works there: see that it is a folder that this user may write to, on a disk "
-        "that is not full; `state` in schedules.yaml names another one",
+        hint="see that it lies in a folder that this user may write to, on a disk that is not "
+        "full; `state` in schedules.yaml names another one",
     )
 
 

@@ -95,33 +95,39 @@ class RawServer:
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     def stop(self) -> None:
+        """Whoever serves a connection closes it: a number that is free again may be another test's
+        connection, and bytes of that one would be read here.
+        """
         self._stopping.set()
-        self._listening.close()
-        for connection in self._open:
+        for connection in (self._listening, *self._open):
             with suppress(OSError):
-                connection.close()
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def _accept(self) -> None:
         while True:
             try:
                 connection, _ = self._listening.accept()
             except OSError:
+                self._listening.close()
                 return
             self.connections += 1
             self._open.append(connection)
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with suppress(OSError, ValueError):
-            if self._tls is not None:
-                connection = self._tls.wrap_socket(connection, server_side=True)
-                self._open.append(connection)
-            while (talk := self._read(connection)) is not None:
-                with self._came:
-                    self.talks.append(talk)
-                    self._came.notify_all()
-                    step = self._steps[min(len(self.talks), len(self._steps)) - 1]
-                step(talk)
+        try:
+            with suppress(OSError, ValueError):
+                if self._tls is not None:
+                    connection = self._tls.wrap_socket(connection, server_side=True)
+                    self._open.append(connection)
+                while (talk := self._read(connection)) is not None:
+                    with self._came:
+                        self.talks.append(talk)
+                        self._came.notify_all()
+                        step = self._steps[min(len(self.talks), len(self._steps)) - 1]
+                    step(talk)
+        finally:
+            connection.close()
 
     def _read(self, connection: socket.socket) -> Talk | None:
         head = b""

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import socket
+import struct
+import termios
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -17,6 +22,7 @@ from drkit.pace import Allowance
 
 DEADLINE = Deadline(connect_s=2, total_s=20)
 Ask = Callable[[], Reply]
+ENDS_ARRIVED = (5, 7)  # FIN-WAIT-2, and closed by both
 
 
 @pytest.fixture
@@ -36,6 +42,21 @@ def ask() -> Iterator[Callable[..., tuple[Ask, RawServer]]]:
     yield open_on
     for end in ends:
         end()
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    while not is_so():
+        time.sleep(0.001)
+
+
+def unacknowledged_bytes(connection: socket.socket) -> int:
+    """How much of what was sent has not arrived yet (tcp(7))."""
+    (count,) = struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))
+    return int(count)
+
+
+def tcp_state(connection: socket.socket) -> int:
+    return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
 
 
 def breaks_off(talk: Talk) -> None:
@@ -88,7 +109,8 @@ def test_a_kept_connection_that_the_server_closed_is_not_used(
 
     def answers_and_closes(talk: Talk) -> None:
         talk.answer(200, b"whole")
-        talk.close()
+        talk.connection.shutdown(socket.SHUT_WR)
+        until(lambda: tcp_state(talk.connection) in ENDS_ARRIVED)
         closed.release()
 
     once, server = ask(answers_and_closes)
@@ -106,6 +128,7 @@ def test_what_a_server_says_unasked_is_no_answer_to_the_next_request(
     def adds(talk: Talk) -> None:
         talk.answer(200, b"whole")
         talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfake")
+        until(lambda: unacknowledged_bytes(talk.connection) == 0)
         said.release()
 
     once, _server = ask(adds)

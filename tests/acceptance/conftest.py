@@ -73,7 +73,7 @@ class Deployment:
     def gateway(self, name: str = "gateway") -> dict:
         """Where the gateway's own GPU is, and whether it sends users there."""
         url = f"http://127.0.0.1:{self.port(name)}/api/admin/config"
-        with urllib.request.urlopen(url, timeout=10) as reply:
+        with urllib.request.urlopen(url, timeout=30) as reply:
             return json.load(reply)["tiers"]["1"]
 
     def address(self, record: str = "llm.example.org") -> str | None:
@@ -82,7 +82,7 @@ class Deployment:
         import dns.query
 
         question = dns.message.make_query(record, "A")
-        answer = dns.query.udp(question, "127.0.0.1", port=self.port("dns"), timeout=5)
+        answer = dns.query.udp(question, "127.0.0.1", port=self.port("dns"), timeout=30)
         return answer.answer[0][0].address if answer.answer else None
 
     @contextlib.contextmanager

@@ -155,6 +155,8 @@ class FaultProxy:
     def stop(self) -> None:
         self._stopped.set()
         self._moving.set()
+        with suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)  # or whoever accepts would go on
         self._listening.close()
         with self._lock:
             open_ = list(self._open)

@@ -15,6 +15,7 @@ from drkit.coordination.interface import Lease
 from drkit.errors import DrkitError
 from drkit.runs.actions.interface import Action, Context, StepCall
 from drkit.runs.book.plan import Plan, PlannedStep
+from drkit.runs.failures import Meaning
 from drkit.runs.guard import StepGuard
 from drkit.runs.journal.journal import Journal
 from drkit.runs.lease import KeptLease
@@ -91,8 +92,12 @@ class UsersFirst:
             over = progress.state in (StepState.DONE, StepState.SKIPPED) or step.skip is not None
             if step.action not in _FIRST or over:
                 continue
-            if stepper.run(step, progress, {}, self._guard(step.id, lease)) is not None:
-                return
+            failure = stepper.run(step, progress, {}, self._guard(step.id, lease))
+            if failure is None:
+                continue
+            if failure.meaning is Meaning.YIELD and failure.error is not None:
+                raise failure.error  # another acts: nothing is tried again
+            return
 
     def _see_that_they_are(self, lease: KeptLease) -> None:
         """A late request may have led users away since they were held: then these steps begin anew,

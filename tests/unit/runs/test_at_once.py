@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from dead_runs import unhurried
 
-from drkit.coordination.interface import LeaseHeld
+from drkit.coordination.interface import LeaseHeld, LeaseLost
 from drkit.coordination.memory import MemoryArbiter
 from drkit.errors import VerificationFailed
 from drkit.io_policy import LONGEST_EFFECT_S
@@ -100,6 +100,27 @@ def test_R8_users_do_not_wait_for_the_lease_of_a_machine_that_died(
     assert held_after_s() < PROMISED_S
     assert _elapsed_s(world, run, "verify_held") < PROMISED_S
     assert _elapsed_s(world, run, "record") >= WAIT_S  # T3 holds for everything else
+    assert [each.held for each in world.switches[1].history] == [False, True]
+
+
+def test_R5_who_loses_the_lease_while_it_holds_users_sends_nothing_and_ends(
+    world: World, dead: MemoryArbiter
+) -> None:
+    world.arbiter.holding("assistant")
+    world.clock.advance(LEASE_TTL_S + 1)
+
+    def slept(step: str, point: str) -> None:
+        if (step, point) == ("hold", "after-intent"):
+            dead.holding("assistant")
+            world.clock.advance(LEASE_TTL_S + 1)
+            dead.acquire("assistant", "there/failover", ttl_s=LEASE_TTL_S)
+
+    with pytest.raises(LeaseLost):
+        _start(world, breakpoint=slept)
+    assert [each.held for each in world.switches[1].history] == [False]
+    world.clock.advance(LEASE_TTL_S + 1)
+    run = _start(world, world.journal().run("latest"))
+    assert run.state is RunState.COMMITTED
     assert [each.held for each in world.switches[1].history] == [False, True]
 
 

@@ -31,7 +31,8 @@ for suite in SUITES:
     found = vars(_module(suite))
     globals().update({name: each for name, each in found.items() if name.startswith("test_")})
 _FIXTURES = _module("conftest")
-world, deployment, crash = _FIXTURES.world, _FIXTURES.deployment, _FIXTURES.crash
+world, there = _FIXTURES.world, _FIXTURES.there
+deployment, crash = _FIXTURES.deployment, _FIXTURES.crash
 
 
 @pytest.fixture

@@ -158,5 +158,5 @@ def test_the_server_itself_refuses_a_stale_update(switch) -> None:
     suite.go(switch, suite.site(1))
     stale = switch.plan(suite.Setting(held=False, value="192.0.2.7"), suite.site(2))
     with pytest.raises(suite.SwitchMoved):
-        switch._update(stale)
+        switch._update(stale, lambda: None)
     assert switch.read().value == "192.0.2.1"

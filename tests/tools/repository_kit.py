@@ -176,6 +176,7 @@ def listing(root: Path) -> dict[bytes, tuple[object, ...]]:
     top = os.fsencode(root)
     inodes: dict[int, bytes] = {}
     for folder, folders, files in os.walk(top):
+        folders.sort()  # or which of several hard links is the first depends on the file system
         for name in sorted((*folders, *files)):
             path = os.path.join(folder, name)
             status = os.lstat(path)

@@ -10,6 +10,7 @@ from typing import Any, cast
 from failover_model.desk import NOW
 
 from drkit.clock import ManualClock
+from drkit.compute.interface import Still, at_will
 from drkit.errors import GuardRefused
 from drkit.runs.actions import pointing
 from drkit.runs.actions.catalog import ACTIONS
@@ -38,13 +39,18 @@ def books(written: list[Any]) -> tuple[Any, ...]:
 def pointed_by(proof: str, to_box: bool) -> str:
     did: list[str] = []
     before, after = Setting(False, "a"), Setting(False, "b")
+
+    def apply(_plan: SwitchPlan, still: Still = at_will) -> None:
+        still()
+        did.append("apply")
+
     switch = cast(
         Any,
         SimpleNamespace(
             name="s",
             read=lambda: before,
             plan=lambda _before, _to: SwitchPlan("s", "r", before, after),
-            apply=lambda _plan: did.append("apply"),
+            apply=apply,
         ),
     )
     call = cast(Any, SimpleNamespace(guard=SimpleNamespace(check=lambda: did.append("check"))))

@@ -181,6 +181,7 @@ class Walk:
 
     def _halted(self, steps: Mapping[str, StepProgress]) -> Exception:
         """Why nothing begins though nothing runs, for whoever has to say how to go on."""
+        self.journal.unless_lost(self.run_id)  # another process began what this one was to begin
         after = ", ".join(step.id for step in ready(self.plan, steps, frozenset()))
         goes_on = f"`drkit runs resume {self.run_id}` goes on"
         if self._halting is not None:

@@ -18,6 +18,7 @@ from drkit.coordination.interface import LeaseHeld
 from drkit.coordination.memory import MemoryArbiter
 from drkit.errors import Interrupted, PlaceError, VerificationFailed
 from drkit.runs.engine import execute
+from drkit.runs.journal.journal import ClaimLost
 from drkit.runs.records import RunState, StepState
 from drkit.runs.states import replay
 from drkit.runs.walk import TICK_S
@@ -212,11 +213,24 @@ def test_R5_an_attempt_that_lost_its_claim_sends_nothing(world: World) -> None:
     plan = world.plan()
     journal = world.journal()
     run = journal.open_run(plan, sandbox=False)
-    from drkit.runs.journal.journal import ClaimLost
-
     with pytest.raises(ClaimLost):
         execute(journal, run.id, world.fakes, world.context(plan))
     assert world.marks.count["acquire"] == 0
+
+
+def test_R5_a_run_whose_next_step_another_process_began_is_that_one_s(world: World) -> None:
+    journal, plan = world.journal(), world.plan()
+    run = journal.open_run(plan, sandbox=False)
+
+    def overtaken(step: str, point: str) -> None:
+        if (step, point) == ("verify", "after-record"):
+            elsewhere = world.journal()
+            elsewhere.claim(run.id)
+            elsewhere.append(run.id, "intent", step="cutover", payload={})
+
+    with pytest.raises(ClaimLost):
+        execute(journal, run.id, world.fakes, world.context(plan, breakpoint=overtaken))
+    assert world.marks.count["cutover"] == 0
 
 
 def test_R5_a_machine_that_does_not_get_the_lease_does_not_get_the_run_either(

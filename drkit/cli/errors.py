@@ -60,7 +60,10 @@ def exit_status_of(error: BaseException, session: Session) -> int:
             told, status = _bug(error, session), BUG
         case _:
             raise error
-    _tell(told, status, session)
+    if session.json_lines:
+        tell_programs(told, status)
+    else:
+        tell_people(told.message, in_sandbox(session, told.hint))
     if session.verbosity >= 2 and status != INTERRUPTED:
         traceback.print_exception(error, file=sys.stderr)
     return status
@@ -89,13 +92,15 @@ def _state_unusable(error: OSError) -> DrkitError:
     )
 
 
-def _tell(told: DrkitError, status: int, session: Session) -> None:
-    if session.json_lines:
-        values = {"message_type": "exit_error", **_as_json(told), "code": status}
-        print(json.dumps(values), file=sys.stderr)
-        return
-    print(f"error: {printable(told.message)}", file=sys.stderr)
-    print(f"hint: {printable(in_sandbox(session, told.hint))}", file=sys.stderr)
+def tell_programs(told: DrkitError, status: int) -> None:
+    """One line of JSON on standard error."""
+    values = {"message_type": "exit_error", **_as_json(told), "code": status}
+    print(json.dumps(values), file=sys.stderr)
+
+
+def tell_people(message: str, hint: str) -> None:
+    print(f"error: {printable(message)}", file=sys.stderr)
+    print(f"hint: {printable(hint)}", file=sys.stderr)
 
 
 def in_sandbox(session: Session, words: str) -> str:

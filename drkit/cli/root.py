@@ -6,11 +6,14 @@ from typing import Annotated
 
 import typer
 
+from drkit.cli.usage import Commands
+
 
 def new_app() -> typer.Typer:
     """`drkit` without a command, with what holds for all of them."""
     app = typer.Typer(
         name="drkit",
+        cls=Commands,
         help="Disaster recovery and backup for self-hosted LLM stacks. "
         "Start with: drkit run-drill --sandbox",
         no_args_is_help=True,

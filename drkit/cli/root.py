@@ -22,8 +22,8 @@ def new_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
         epilog="Exit status: 0 done, 1 bug, 2 usage or configuration, 3 done in part, "
         "10 no repository, 11 locked, 12 wrong key, 20 place unreachable, 21 RPO broken, "
-        "22 verification failed, 23 drill failed, 24 guard rail refused, 25 needs an operator, "
-        "26 no capacity, 130 interrupted.",
+        "22 verification failed, 23 drill failed or overdue, 24 guard rail refused, "
+        "25 needs an operator, 26 no capacity, 130 interrupted.",
     )
     app.callback()(_top)
     return app

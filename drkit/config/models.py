@@ -55,7 +55,9 @@ class Targets(Strict):
     rto_min: float = 35
     rpo_min: float = 60
     proof_max_age: Seconds = Field("26h", validate_default=True)
-    drill_every: Seconds = Field("90d", validate_default=True)
+    drill_every: Seconds = Field(
+        "90d", validate_default=True, description="One has to pass so often, or status is red."
+    )
 
 
 class Config(Strict):

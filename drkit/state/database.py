@@ -126,6 +126,15 @@ class Database:
         with self.write() as connection:
             connection.execute(_FORGET, {"kept": name})
 
+    def made_at(self) -> datetime:
+        """When this state was made. Raises `StateUnavailable`."""
+        try:
+            with self.read() as connection:
+                first = text("SELECT min(applied_at) FROM schema_migrations")
+                return datetime.fromisoformat(connection.execute(first).scalar_one())
+        except SQLAlchemyError as error:
+            raise _explained(error) from error
+
     def server_now(self) -> datetime | None:
         """What the database's server takes the time for; None: it has no clock of its own.
 

@@ -227,7 +227,8 @@ def conclude(app: App, journal: Journal, run: RunRecord) -> None:
     left = {f"runs/{run.id}/evidence.json": Path(paths["json"]).read_bytes()}
     point = proved_point(run, journal.entries(run.id))
     if point is not None:
-        left[proof_name(run.id)] = proof_content(run.id, point, at=run.ended_at or app.clock.now())
+        at = run.ended_at or app.clock.now()
+        left[proof_name(run.id)] = proof_content(run.id, point, service=run.service, at=at)
     for name, content in left.items():
         sealed = app.repository.key.seal(content)
         for store in app.stores:

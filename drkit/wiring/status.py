@@ -9,6 +9,7 @@ from drkit.coordination.hold import hold_key, note_from
 from drkit.coordination.interface import ArbiterUnreachable, RoleRecord
 from drkit.errors import DrkitError
 from drkit.operations.costs.paid import PaidMachine, paid_machines
+from drkit.operations.status.drills import DrillStanding, drill_standing
 from drkit.operations.status.forecast import Forecast, Measured, forecast
 from drkit.operations.status.service_status import ServiceStatus, not_auto
 from drkit.operations.status.status import Status
@@ -89,6 +90,27 @@ def service_status(app: App) -> ServiceStatus:
 def _machines(app: App, journal: Journal, role: RoleRecord | None) -> tuple[PaidMachine, ...]:
     runs = [run for run in journal.runs()[:_MOST_RUNS] if run.sandbox == app.sandbox]
     return paid_machines([(run, journal.entries(run.id)) for run in runs], role)
+
+
+def drills_standing(app: App, stores: Status) -> DrillStanding | None:
+    """When a real drill of the service passed, on this machine or, where it left its proof in a
+    store, on any; None where there is nothing to drill, and in the sandbox, which counts for
+    nothing. Raises `StateUnavailable`.
+    """
+    service = app.config.service
+    if app.sandbox or service is None or not app.config.targets:
+        return None
+    passed = {
+        proof.run_id: proof.at
+        for proof in stores.proofs.values()
+        if proof.run_id.startswith("drill-") and proof.service == service.name
+    }
+    for run in Journal(app.database, app.clock).runs():
+        real = run.kind == "drill" and run.service == service.name and not run.sandbox
+        if real and run.outcome == "passed":
+            passed[run.id] = run.ended_at or run.created_at
+    began = [app.database.made_at(), *([stores.first_point_at] if stores.first_point_at else [])]
+    return drill_standing(passed, began, app.config.objectives.drill_every)
 
 
 def service_forecast(app: App, stores: Status, service: ServiceStatus) -> Forecast:

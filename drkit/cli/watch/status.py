@@ -30,22 +30,27 @@ def status(session: Session) -> int:
     with opened(session) as opened_app:
         found = _stores(session, opened_app)
         waits = _service(session, opened_app, found)
+        overdue = _drills(session, opened_app, found)
         proof_limit_s = opened_app.config.objectives.proof_max_age
-    causes = [*_causes(found, proof_limit_s), *((25, why) for why in waits)]
+    causes = [*_causes(found, proof_limit_s, overdue), *((25, why) for why in waits)]
     code = causes[0][0] if causes else 0
     values = {"status": code, "causes": [{"status": each, "why": why} for each, why in causes]}
     session.terminal.result("verdict", values, "\n".join(why for _, why in causes))
     return code
 
 
-def _causes(found: Status, proof_limit_s: float) -> Iterator[tuple[int, str]]:
-    """Exit statuses and why, the first of which decides: of what the stores said."""
+def _causes(
+    found: Status, proof_limit_s: float, overdue: str | None
+) -> Iterator[tuple[int, str]]:
+    """Exit statuses and why, the first of which decides: of what the stores said, and of drills."""
     from drkit.units import format_duration
 
     ages = [age for age in found.proof_age_s.values() if age is not None]
     if ages and min(ages) > proof_limit_s:
         allowed = format_duration(proof_limit_s)
         yield 22, f"PROOF TOO OLD: {format_duration(min(ages))}, {allowed} allowed; drkit run-drill"
+    if overdue:
+        yield 23, overdue
     if found.rpo_broken:
         names = ", ".join(found.rpo_broken)
         yield 21, f"RPO BROKEN: no store has {names} within the limit; drkit backup"
@@ -129,6 +134,29 @@ def _service(session: Session, app: App, found: Status) -> list[str]:
     if run is not None and run.state in stuck:
         waits.append(f"WAITS: run {run.id} is {run.state.value}; drkit runs show {run.id}")
     return waits
+
+
+def _drills(session: Session, app: App, found: Status) -> str | None:
+    """When a drill last passed; why status is red if the next one is overdue."""
+    from drkit.events import Note
+    from drkit.wiring.status import drills_standing
+
+    try:
+        drills = drills_standing(app, found)
+    except DrkitError as error:
+        app.emit(Note("error", "drills", f"{error.message}; {error.hint}"))
+        return None
+    if drills is None:
+        return None
+    now = app.clock.now()
+    values = {
+        "last_passed_at": drills.last_at.isoformat() if drills.last_at else None,
+        "run": drills.run_id,
+        "due_at": drills.due_at.isoformat(),
+        "overdue_s": drills.overdue_s(now),
+    }
+    session.terminal.result("drill_status", values, drills.words(now))
+    return drills.cause(now)
 
 
 def service_values(status: ServiceStatus, app: App) -> dict[str, Any]:

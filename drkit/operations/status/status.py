@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import orjson
@@ -32,9 +32,19 @@ class SourceStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Proof:
+    """What a run that succeeded left in a store. `service`: whose point it proved."""
+
+    run_id: str
+    service: str | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """`proof_age_s`: since a point was last proved by a drill; None: never. `unacknowledged`: ids
-    of points that look like an accident, at which no operator has looked yet.
+    of points that look like an accident, at which no operator has looked yet. `proofs`: of all
+    stores, by run. `first_point_at`: when the oldest point that is kept was made.
     """
 
     sources: tuple[SourceStatus, ...]
@@ -43,6 +53,8 @@ class Status:
     proof_age_s: Mapping[str, float | None]
     unreachable: Mapping[str, str]
     unacknowledged: tuple[str, ...] = ()
+    proofs: Mapping[str, Proof] = field(default_factory=dict)
+    first_point_at: datetime | None = None
 
     @property
     def rpo_broken(self) -> tuple[str, ...]:
@@ -84,13 +96,19 @@ def status_of(
             for source, limit in limits_s.items()
             if name in meant.get(source, (name,))
         ]
+    proofs = {store.name: _proofs(store, repository.key) for store in repository.stores}
     return Status(
         tuple(rows),
         len(points),
         points[-1].id if points else None,
-        {store.name: _proof_age_s(store, repository.key, now) for store in repository.stores},
+        {
+            name: min(((now - proof.at).total_seconds() for proof in left), default=None)
+            for name, left in proofs.items()
+        },
         repository.unreachable,
         tuple(held.id for held in unacknowledged(repository, [p.listed for p in points])),
+        {proof.run_id: proof for left in proofs.values() for proof in left},
+        min((found.point.created_at for found in points), default=None),
     )
 
 
@@ -98,18 +116,22 @@ def proof_name(run_id: str) -> str:
     return f"runs/{run_id}/proof"
 
 
-def proof_content(run_id: str, point_id: str, *, at: datetime) -> bytes:
+def proof_content(run_id: str, point_id: str, *, service: str, at: datetime) -> bytes:
     """What a proof says, before it is sealed."""
-    return orjson.dumps({"run": run_id, "point": point_id, "at": at.isoformat()})
+    return orjson.dumps(
+        {"run": run_id, "point": point_id, "service": service, "at": at.isoformat()}
+    )
 
 
-def _proof_age_s(store: Store, key: MasterKey, now: datetime) -> float | None:
-    ages = []
+def _proofs(store: Store, key: MasterKey) -> list[Proof]:
+    """What can be read of them, up to the first that cannot."""
+    found = []
     try:
         for info in store.list("runs/"):
             if info.name.endswith("/proof"):
-                proof = orjson.loads(key.open(store.get(info.name)))
-                ages.append((now - datetime.fromisoformat(proof["at"])).total_seconds())
+                said = orjson.loads(key.open(store.get(info.name)))
+                at = datetime.fromisoformat(said["at"])
+                found.append(Proof(str(said["run"]), said.get("service"), at))
     except (DrkitError, ValueError, KeyError):
-        return min(ages, default=None)
-    return min(ages, default=None)
+        return found
+    return found

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from two_folders import use_cheap_keys
 from typer.testing import CliRunner, Result
 
 from drkit.cli.main import app
@@ -15,11 +18,12 @@ from drkit.cli.terminal.output import open_terminal
 from drkit.cli.watch import around
 
 GPU = {"kind": "local", "path": "gpu", "host": "127.0.0.1", "argv": ["serve"]}
+NOTES = {"kind": "tree", "path": "notes"}
 DEPLOYMENT = {
     "drkit": 1,
     "stores": {"one": {"kind": "folder", "role": "primary", "path": "one"}},
     "repository": {"password": "file:password"},
-    "sources": {"notes": {"kind": "tree", "path": "notes"}},
+    "sources": {"notes": NOTES},
     "sites": {"gpu": {"provider": GPU, "endpoint": "http://127.0.0.1:8000"}},
     "service": {"name": "assistant", "model": "m", "primary": "gpu"},
     "targets": {"spare": {"provider": GPU, "candidates": [{"gpu": "L40", "max_usd_per_hour": 1}]}},
@@ -87,3 +91,35 @@ def test_what_was_not_measured_takes_one_line(
     out = capsys.readouterr().out
     assert "running" in out and "gpu" in out
     assert ("no exporter" in out) == told_why
+
+
+def test_status_is_red_when_a_drill_is_overdue(
+    drkit: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_cheap_keys(monkeypatch)
+    (tmp_path / "notes").mkdir()
+    assert drkit("init").exit_code == 0
+
+    fresh = drkit("status", "--json")
+    lines = {line["message_type"]: line for line in map(json.loads, fresh.stdout.splitlines())}
+    assert (fresh.exit_code, lines["verdict"]["causes"]) == (0, [])
+    assert (lines["drill_status"]["last_passed_at"], lines["drill_status"]["overdue_s"]) == (
+        None,
+        0,
+    )
+
+    with closing(sqlite3.connect(tmp_path / ".drkit" / "state.sqlite")) as state, state:
+        state.execute("UPDATE schema_migrations SET applied_at = '2020-01-01 00:00:00+00:00'")
+    config = {**DEPLOYMENT, "sources": {"notes": {**NOTES, "rpo_min": 60}}}
+    (tmp_path / "schedules.yaml").write_text(json.dumps(config))
+    red = drkit("status", "--json")
+    lines = {line["message_type"]: line for line in map(json.loads, red.stdout.splitlines())}
+    assert (red.exit_code, lines["verdict"]["status"]) == (23, 23)
+    assert [cause["status"] for cause in lines["verdict"]["causes"]] == [23, 21]
+    assert lines["drill_status"]["overdue_s"] > 0
+    told = drkit("status")
+    assert told.exit_code == 23
+    assert "no drill has passed yet; the next is OVERDUE by" in told.output
+    assert (
+        "DRILL OVERDUE: none has passed, one every 90 d is wanted; drkit run-drill" in told.output
+    )

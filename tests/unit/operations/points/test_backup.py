@@ -192,7 +192,9 @@ def test_the_status_is_read_from_the_stores(deployment) -> None:
     report = deployment.back_up()
     deployment.clock.advance(1800)
     repository = deployment.open()
-    proof = proof_content("r1", report.write.snapshot_id, at=deployment.clock.now())
+    proof = proof_content(
+        "r1", report.write.snapshot_id, service="assistant", at=deployment.clock.now()
+    )
     sealed = repository.key.seal(proof)
     deployment.stores[0].put(proof_name("r1"), sealed, size_bytes=len(sealed))
     deployment.clock.advance(60)

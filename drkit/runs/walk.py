@@ -162,6 +162,10 @@ class Walk:
             if now_s - guard.began_s <= step.timeout_s or not guard.leave(why):
                 continue
             self._running.pop(step_id)
+            # This ends the walk also where its `on_failure` is `continue`, which speaks of a step
+            # that has ended: this one may still be at its request, and going on means that nobody
+            # looks what it did (R5), so that a late hold could undo the cutover (R12). A rollback
+            # looks, and so does whoever resumes.
             error = StepOverdue(
                 f"step {step_id} gave {why}",
                 hint="what it did is looked for before anything is done again",

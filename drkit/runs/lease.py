@@ -10,6 +10,7 @@ from drkit.clock import Clock
 from drkit.coordination.interface import (
     Arbiter,
     ArbiterUnreachable,
+    ClockSkewed,
     Lease,
     LeaseHeld,
     LeaseLost,
@@ -253,5 +254,17 @@ class KeptLease:
                 if self._lease is None:
                     return
                 # A lease that is lost is found out by `prove`, before anything is done under it.
-                with suppress(ArbiterUnreachable, LeaseLost):
-                    self._lease = self._arbiter.renew(self._lease)
+                with suppress(ArbiterUnreachable, LeaseLost, LeaseHeld, ClockSkewed):
+                    self._keep_alive(self._lease)
+
+    def _keep_alive(self, lease: Lease) -> None:
+        """A lease that merely ran out, because the arbiter was away or this machine stood still, is
+        taken again: a long step proves nothing, and nobody is to come between meanwhile.
+        """
+        try:
+            self._lease = self._arbiter.renew(lease)
+        except LeaseLost:
+            held = self._arbiter.holding(self._service)
+            if held is None or held.holder != self._holder or held.left_s > 0:
+                raise
+            self._acquire()

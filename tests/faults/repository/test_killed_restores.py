@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -180,7 +179,6 @@ def test_a_restore_killed_again_and_again_comes_to_its_end(
     for nth in (2, 4, 6):
         killed(prepared, tmp_path / "out", "write_piece", nth)
     again(kit, prepared, tmp_path / "out")
-    shutil.rmtree(tmp_path / "out")
 
 
 def test_R7_what_a_killed_restore_left_says_so_by_its_name(prepared: Path, tmp_path: Path) -> None:

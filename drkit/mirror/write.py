@@ -1,7 +1,8 @@
 """Mirrors a model into stores: each file is read once and sent to every store that lacks it.
 
-A revision never changes: a file that a store's manifest lists with another content is refused,
-because the likeliest reason is that the copy on this disk is the damaged one. In each store the
+A revision never changes: a file that a store's manifest lists with another content, or that is no
+more on this disk, is refused, because the likeliest reason is that the copy on this disk is the
+damaged one. In each store the
 manifest is written last, so a mirror without one is not whole. What was sent before a crash is
 known by `cache` and is not sent again.
 """
@@ -54,7 +55,7 @@ def mirror_weights(
 ) -> MirrorReport:
     """What was mirrored, and how each store did; a store that fails does not stop the others.
 
-    Raises `SourceUnreadable`, `GuardRefused` (another content under the same revision) and
+    Raises `SourceUnreadable`, `GuardRefused` (other content, or less, of the same revision) and
     `DamagedData` (a file whose bytes changed while its time did not). `cache` is a JSON file.
     """
     if not is_safe_name(f"{model}/{revision}"):
@@ -64,6 +65,7 @@ def mirror_weights(
         )
     files = weight_files(path)
     holdings = [look_at(store, model, revision) for store in stores]
+    _refuse_fewer_files(files, holdings)
     known = KnownFiles(cache, model=model, revision=revision)
     writers = {
         holding.store.name: StoreWriter(holding.store, patience_s=patience_s)
@@ -234,6 +236,20 @@ class _Mirroring:
     def _show(self, file: WeightFile, read_bytes: int) -> None:
         done = self._done_bytes + read_bytes
         self._emit(Progress("weights", done, self.total_bytes, "bytes", file.path))
+
+
+def _refuse_fewer_files(files: Sequence[WeightFile], holdings: Sequence[Holding]) -> None:
+    """A manifest without a shard would make a whole mirror one that nothing can serve from."""
+    here = {file.path for file in files}
+    for holding in holdings:
+        if missing := sorted(holding.claimed.keys() - here):
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            raise GuardRefused(
+                f"{missing[0]}{more} of this revision, which {holding.store.name} holds, "
+                "is not on this disk any more",
+                hint="a revision never changes: bring it back (drkit restore --source NAME). "
+                "If the model did change, give the source another revision",
+            )
 
 
 def _silent_change(file: WeightFile) -> DamagedData:

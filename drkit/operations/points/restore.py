@@ -11,7 +11,7 @@ from drkit.errors import ConfigError, DrkitError, GuardRefused
 from drkit.events import Emit, Note
 from drkit.mirror.fetch import fetch_ticket, wires_of
 from drkit.mirror.manifest import Manifest
-from drkit.mirror.read import find_manifest
+from drkit.mirror.read import NoMirror, find_manifest
 from drkit.mirror.ticket import mint_ticket
 from drkit.operations.points.restore_snapshot import Patterned, may_be_written, prove
 from drkit.points.find import FoundPoint
@@ -114,10 +114,27 @@ def _fetch_weights(
     mirrored: WeightsPart, place: Path, stores: Sequence[Store], clock: Clock, emit: Emit
 ) -> tuple[Manifest, int]:
     """What should lie in `place` now, from the stores' mirrors, and the bytes that came."""
-    manifest, holders = find_manifest(stores, mirrored.model, mirrored.revision)
+    manifest, holders = _manifest_of(mirrored, stores, place.name, emit)
     ticket = mint_ticket(holders, manifest, expires_s=_TICKET_S, clock=clock)
     fetched = fetch_ticket(ticket, place, clock=clock, emit=emit, wires=wires_of(holders))
     return manifest, fetched.bytes
+
+
+def _manifest_of(
+    mirrored: WeightsPart, stores: Sequence[Store], source: str, emit: Emit
+) -> tuple[Manifest, tuple[Store, ...]]:
+    """The manifest that the point knows; where no store has it any more, the one that they have."""
+    model, revision = mirrored.model, mirrored.revision
+    try:
+        return find_manifest(stores, model, revision, digest=mirrored.manifest_digest)
+    except NoMirror:
+        found = find_manifest(stores, model, revision)
+    text = (
+        "no store holds the list of files that the point was made with: its mirror has "
+        f"{mirrored.files} files there, and {len(found[0].files)} now"
+    )
+    emit(Note("warning", source, text))
+    return found
 
 
 def _refuse_weights_place(place: Path) -> None:

@@ -328,3 +328,17 @@ def test_names_that_leave_the_mirror_are_refused(model: Path, stores: list[Memor
             emit=discard,
         )
     assert stores[0].calls == []
+
+
+@pytest.mark.parametrize("renamed", [False, True], ids=["gone", "under another name"])
+def test_a_shard_that_is_no_more_on_this_disk_never_shrinks_a_mirror(
+    model: Path, stores: list[MemoryStore], renamed: bool
+) -> None:
+    shard = model / "model-00002-of-00002.safetensors"
+    mirror(model, stores[:2])
+    before = [dict(store.objects) for store in stores[:2]]
+    shard.rename(model / "model-2.safetensors") if renamed else shard.unlink()
+    with pytest.raises(GuardRefused, match=f"{shard.name} of this revision, which one holds"):
+        mirror(model, stores)
+    assert [store.objects for store in stores[:2]] == before
+    assert not stores[2].objects

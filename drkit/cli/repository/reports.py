@@ -72,7 +72,7 @@ def restore_values(found: FoundPoint, restored: Restored) -> dict[str, Any]:
     return {
         "point": found.id,
         "trees": {
-            name: {"files": report.files, "bytes": report.bytes}
+            name: {"files": report.files, "bytes": report.bytes, "not_made": report.not_made}
             for name, report in restored.trees.items()
         },
         "weights": restored.weights,
@@ -88,7 +88,8 @@ def restore_text(found: FoundPoint, restored: Restored, target: Path) -> str:
     lines = [f"point {found.id[:8]} of {found.point.created_at:%Y-%m-%d %H:%M:%S} UTC in {target}"]
     for name, report in restored.trees.items():
         kept = f", {report.kept} kept as they were" if report.kept else ""
-        lines.append(f"  {name}: {report.files} files, {format_bytes(report.bytes)}{kept}")
+        unmade = f", {report.not_made} NOT restored" if report.not_made else ""
+        lines.append(f"  {name}: {report.files} files, {format_bytes(report.bytes)}{kept}{unmade}")
     for name, count in restored.weights.items():
         lines.append(f"  {name}: {format_bytes(count)} of weights, every byte hashed")
     lines += [f"  {name}: NOT restored: {why}" for name, why in restored.failed.items()]

@@ -169,7 +169,7 @@ def _restore_point(
     session.terminal.result("restore", restore_values(found, restored), words)
     if any(not proof.passed for proof in restored.proofs):
         return 22
-    return 3 if restored.failed else 0
+    return 3 if restored.failed or any(one.not_made for one in restored.trees.values()) else 0
 
 
 def _restore_snapshot(session: Session, app: App, selected: Selected, order: _Order) -> int:
@@ -191,6 +191,7 @@ def _restore_snapshot(session: Session, app: App, selected: Selected, order: _Or
     lines = [
         f"{verb} {what} as {order.target}: {report.files} files, {format_bytes(report.bytes)}"
         + (f", {report.kept} kept as they were" if report.kept else "")
+        + (f", {report.not_made} NOT restored" if report.not_made else "")
     ]
     lines += [f"{'proved' if proof.passed else 'WRONG'}: {proof.detail}" for proof in proofs]
     session.terminal.result(
@@ -202,10 +203,13 @@ def _restore_snapshot(session: Session, app: App, selected: Selected, order: _Or
             "folders": report.folders,
             "bytes": report.bytes,
             "kept": report.kept,
+            "not_made": report.not_made,
             "bytes_reused": report.bytes_reused,
             "dry_run": session.dry_run,
             "proved": all(proof.passed for proof in proofs) if proofs else None,
         },
         "\n".join(lines),
     )
-    return 0 if all(proof.passed for proof in proofs) else 22
+    if not all(proof.passed for proof in proofs):
+        return 22
+    return 3 if report.not_made else 0

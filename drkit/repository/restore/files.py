@@ -159,8 +159,10 @@ def drop_file(file: TargetFile) -> None:
         os.unlink(file.written_as)
 
 
-def make_special(path: str, node: Node, on_failure: OnFailure) -> None:
-    """Makes a link, pipe or device. A socket is made by its program, and not restored."""
+def make_special(path: str, node: Node, on_failure: OnFailure, on_not_made: OnFailure) -> None:
+    """Makes a link, pipe or device. A socket is made by its program, and not restored; a device by
+    root alone.
+    """
     try:
         if node.type == "symlink":
             os.symlink(node.link_target, os.fsencode(path))
@@ -173,7 +175,8 @@ def make_special(path: str, node: Node, on_failure: OnFailure) -> None:
             on_failure(path, f"a {node.type} is made by its program, not restored")
             return
     except OSError as error:
-        on_failure(path, f"{node.type}: {error.strerror}")
+        is_roots = error.errno == errno.EPERM and node.type in ("dev", "chardev")
+        (on_failure if is_roots else on_not_made)(path, f"{node.type}: {error.strerror}")
         return
     set_metadata(path, metadata_of(node), path, on_failure)
 

@@ -69,8 +69,9 @@ class RestoreOptions:
 
 @dataclass(frozen=True, slots=True)
 class RestoreReport:
-    """What came back. `skipped`: metadata that this machine or user could not set, by path. `kept`:
-    files that were there and stayed; `bytes_reused`: what an unfinished restore had written.
+    """What came back. `skipped`: what this machine or user could not set or make, by path, with why;
+    `not_made`: how much of it is not there. `kept`: files that were there and stayed;
+    `bytes_reused`: what an unfinished restore had written.
     """
 
     files: int
@@ -79,6 +80,7 @@ class RestoreReport:
     skipped: tuple[tuple[str, str], ...]
     kept: int = 0
     bytes_reused: int = 0
+    not_made: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,7 @@ class _Run:
             options.overwrite,
             options.wanted,
             self.failed,
+            self._not_made,
             self._lose,
             options.dry_run,
         )
@@ -159,6 +162,7 @@ class _Run:
         self._bytes = 0
         self._bytes_reused = 0
         self._skipped: list[tuple[str, str]] = []
+        self._unmade = 0
         self.lost: list[tuple[str, str]] = []
 
     def restore(self, node: Node, into: str) -> None:
@@ -206,12 +210,17 @@ class _Run:
             tuple(self._skipped),
             self._walk.kept,
             self._bytes_reused,
+            self._unmade,
         )
 
     def failed(self, path: str, why: str) -> None:
         """Keeps what could not be set or made; beyond a thousand, nobody reads it."""
         if len(self._skipped) < _NAMED:
             self._skipped.append((path, why))
+
+    def _not_made(self, path: str, why: str) -> None:
+        self._unmade += 1
+        self.failed(path, why)
 
     def _lose(self, path: str, why: str) -> None:
         self._emit(Note("error", path, why))
@@ -224,14 +233,8 @@ class _Run:
             self._lose(file.path, why)
 
     def _count(self, step: Step) -> None:
-        match step:
-            case TargetFile():
-                self._files += 1
-                self._bytes += step.node.size
-            case Linked():
-                self._files += 1
-            case Left():
-                pass
+        self._files += not isinstance(step, Left)
+        self._bytes += step.node.size if isinstance(step, TargetFile) else 0
 
     def _hire(self, todo: deque[Range], stores: int) -> Crew:
         """Who writes beside this process: nobody where there is little, or one core for it, or
@@ -250,8 +253,7 @@ class _Run:
         """Plans the next files; False when there are no more."""
         window = self._windows[self._opened] = _Window()
         files: list[TargetFile] = []
-        blobs = 0
-        more = False
+        blobs, more = 0, False
         for step in steps:
             self._files += not isinstance(step, Left)
             match step:
@@ -323,7 +325,10 @@ class _Run:
             raise fatal
         if not file.is_lost:
             file.is_lost = True
-            self.failed(file.path, f"was not written: {error.strerror}")
+            if not isinstance(error, FileExistsError):  # what is there then is somebody else's
+                drop_file(file)
+            self._files -= 1
+            self._not_made(file.path, f"was not written: {error.strerror}")
 
     def _used(self, outcome: Got[Batch, Written], todo: deque[Range]) -> None:
         request, written = outcome.request, outcome.result
@@ -387,7 +392,8 @@ class _Run:
         except OSError as error:
             if fatal := refused(link.path, error):
                 raise fatal from None
-            self.failed(link.path, f"was not linked to {link.original}: {error.strerror}")
+            self._files -= 1
+            self._not_made(link.path, f"was not linked to {link.original}: {error.strerror}")
 
 
 def _wrong(piece: Piece, why: str) -> str:

@@ -82,6 +82,7 @@ class Walk:
     overwrite: Overwrite
     wanted: Wanted
     on_failure: OnFailure
+    on_not_made: OnFailure
     on_lost: OnFailure
     dry: bool = False
     folders: int = 0
@@ -188,7 +189,7 @@ class Walk:
         if self.place is not Place.IN_USE:
             return False
         if stat.S_ISDIR(found.st_mode):
-            self.on_failure(path, f"a folder is in the way of a {node.type}; it was left alone")
+            self.on_not_made(path, f"a folder is in the way of a {node.type}; it was left alone")
             return True
         if keeps(found, node, self.overwrite):
             self.kept += 1
@@ -202,7 +203,7 @@ class Walk:
             except OSError as error:
                 self._failed(path, error)
                 return
-        make_special(path, node, self.on_failure)
+        make_special(path, node, self.on_failure, self.on_not_made)
 
     def _reuse(self, file: TargetFile, found: os.stat_result) -> None:
         """Finds what an unfinished restore has written already: proved by its hash."""
@@ -217,7 +218,7 @@ class Walk:
     def _failed(self, path: str, error: OSError) -> None:
         if fatal := refused(path, error):
             raise fatal
-        self.on_failure(path, str(error.strerror))
+        self.on_not_made(path, str(error.strerror))
 
 
 def _right_blobs(repository: Repository, file: TargetFile) -> tuple[frozenset[int], int]:

@@ -3,6 +3,8 @@ the new is whole."""
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import os
 from pathlib import Path
 from types import ModuleType
@@ -168,6 +170,31 @@ def test_R7_a_folder_is_never_removed_for_a_file(three: Any, tmp_path: Path) -> 
     report = back(three, place, IN_PLACE)
     assert (place / "large.bin" / "mine").read_text() == "mine"
     assert any("large.bin" in path for path, _ in report.skipped)
+    assert report.not_made == 1
+
+
+@pytest.mark.parametrize("code", [errno.EBUSY, errno.EFBIG, errno.EINVAL])
+@pytest.mark.parametrize("large", [False, True])
+def test_in_place_a_file_that_cannot_be_written_is_counted_and_leaves_nothing_beside_the_old_one(
+    three: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, large: bool
+) -> None:
+    place = tmp_path / "out"
+    whole = back(three, place)
+    file = place / ("large.bin" if large else "notes/003.md")
+    file.write_text("the old one")
+    real = restore_files.set_metadata
+
+    def refuse(target: str | int, wanted: Any, path: str, on_failure: Any) -> None:
+        if path == str(file):
+            raise OSError(code, os.strerror(code))
+        real(target, wanted, path, on_failure)
+
+    monkeypatch.setattr(restore_files, "set_metadata", refuse)
+    report = back(three, place, dataclasses.replace(IN_PLACE, workers=0))
+    assert (report.not_made, report.files) == (1, whole.files - 1)
+    assert [path for path, _ in report.skipped] == [str(file)]
+    assert file.read_text() == "the old one"
+    assert not [path for path in place.rglob(".*") if "drkit" in path.name]
 
 
 def test_R7_a_place_in_use_must_be_named(three: Any, tmp_path: Path) -> None:

@@ -84,6 +84,7 @@ def up_long_enough(health: ServiceHealth, _now_elapsed_s: float, settings: Probe
 
 
 _S, _G = ServiceState, Signal
+_AT_TARGET = (_S.SERVING_TARGET, _S.FAILBACK_READY)
 
 # What is not listed stays as it is. HEALTHY stands for `home`: well, wherever it serves from.
 TABLE: dict[tuple[ServiceState, Signal], Row] = {
@@ -120,6 +121,8 @@ def advance(
     signal = signal_of(observation)
     health = _awake(health, now_elapsed_s)
     counted = _count(health, signal, observation, now_elapsed_s)
+    if counted.state in _AT_TARGET and known_long_enough(counted, now_elapsed_s, settings):
+        counted = replace(counted, ever_healthy=True)  # no less than one that is well at home
     return _move(health, counted, signal, now_elapsed_s, settings, _why(observation))
 
 

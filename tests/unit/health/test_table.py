@@ -159,6 +159,17 @@ def test_a_failover_that_was_undone_knows_nothing_until_it_asks() -> None:
     assert (health.state, health.home) == (UNKNOWN, HEALTHY)
 
 
+def test_H3_a_target_that_a_newcomer_only_ever_saw_serve_counts_as_seen_healthy() -> None:
+    health = ServiceHealth()
+    for signal in (Signal.RUN_BEGAN, Signal.RUN_MOVED, Signal.RUN_COMMITTED):
+        health, _ = told(health, signal, 0, SETTINGS)
+    _, briefly, _ = run(GOOD, GOOD, BAD, health=health)
+    assert not briefly.ever_healthy
+    states, known, _ = run(*[GOOD] * 3, *[BAD] * 3, health=health)
+    assert known.ever_healthy
+    assert states[-1] is DOWN
+
+
 def test_every_state_has_a_way_out() -> None:
     assert {state for state, _ in TABLE} == set(ServiceState)
 

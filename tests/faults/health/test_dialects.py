@@ -222,7 +222,7 @@ def test_H2_a_front_end_that_is_slow_under_load_is_no_outage(monkeypatch) -> Non
     monkeypatch.setattr(probes, "PROBE_LIVENESS", Deadline(connect_s=0.5, total_s=0.5))
     server = Slow(text=vllm)
     with running(server) as endpoint:
-        seen = prober(timeout_s=2).observe(endpoint, model=MODEL, api_key=None)
+        seen = prober(timeout_s=30).observe(endpoint, model=MODEL, api_key=None)
         verdicts = {each.probe: each.verdict for each in seen.results}
         assert verdicts["liveness"] is Verdict.NOT_MEASURED
         assert verdicts["identity"] is Verdict.NOT_MEASURED
@@ -230,7 +230,7 @@ def test_H2_a_front_end_that_is_slow_under_load_is_no_outage(monkeypatch) -> Non
         server.tokens = 5
         server.tokens_per_answer = 0
         server.answer = {"error": "dead"}
-        seen = prober(timeout_s=2).observe(endpoint, model=MODEL, api_key=None)
+        seen = prober(timeout_s=30).observe(endpoint, model=MODEL, api_key=None)
     verdicts = {each.probe: each.verdict for each in seen.results}
     assert verdicts["liveness"] is Verdict.FAILED
     assert verdicts["completion"] is Verdict.FAILED

@@ -254,7 +254,7 @@ class KeptLease:
                 if self._lease is None:
                     return
                 # A lease that is lost is found out by `prove`, before anything is done under it.
-                with suppress(ArbiterUnreachable, LeaseLost, LeaseHeld, ClockSkewed):
+                with suppress(ArbiterUnreachable, LeaseLost, ClockSkewed):
                     self._keep_alive(self._lease)
 
     def _keep_alive(self, lease: Lease) -> None:
@@ -267,4 +267,4 @@ class KeptLease:
             held = self._arbiter.holding(self._service)
             if held is None or held.holder != self._holder or held.left_s > 0:
                 raise
-            self._acquire()
+            self._again()

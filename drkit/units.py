@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_LONGEST_S = 100 * 366 * 86400  # what is added to a date has to stay one
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 
@@ -13,7 +14,10 @@ def parse_duration(text: str) -> float:
     """Seconds in `text`: "30s", "15m", "1h30m", "30d". ValueError says what is accepted."""
     if not _DURATION.fullmatch(text):
         raise ValueError(f"{text!r} is no duration; write it as 30s, 15m, 1h30m or 30d")
-    return sum(float(count) * _SECONDS[unit] for count, unit in _DURATION_PART.findall(text))
+    seconds = sum(float(count) * _SECONDS[unit] for count, unit in _DURATION_PART.findall(text))
+    if seconds > _LONGEST_S:
+        raise ValueError(f"{text!r} is longer than a hundred years")
+    return seconds
 
 
 def write_duration(seconds: float) -> str:

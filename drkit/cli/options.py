@@ -8,7 +8,7 @@ import signal
 import typing
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -49,6 +49,7 @@ RetryLock = Annotated[
 
 
 Body = Callable[..., int | None]
+Read = TypeVar("Read")
 
 
 def command(
@@ -144,6 +145,20 @@ def _outlive_restic() -> None:
     """
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         signal.signal(signal.SIGHUP, lambda _signal, _frame: None)
+
+
+def of_option(option: str, read: Callable[[str], Read], text: str) -> Read:
+    """What was typed after `option`, as `read` reads it. ConfigError names the option."""
+    from drkit.errors import ConfigError
+
+    try:
+        return read(text)
+    except ConfigError as error:
+        raise ConfigError(f"{option}: {error.message}", hint=error.hint) from None
+    except (ValueError, OverflowError):
+        raise ConfigError(
+            f"{option}: {text!r} is out of range", hint="write one that is nearer to now"
+        ) from None
 
 
 def seconds_of(option: str, duration: str, *, hint: str) -> float:

@@ -40,7 +40,7 @@ class Commands(TyperGroup):
         from drkit.cli.errors import tell_people, tell_programs
         from drkit.errors import ConfigError
 
-        message = error.format_message().rstrip(".")
+        message = error.format_message().rstrip(".").replace("Value error, ", "")
         if not message or message.lstrip().startswith("Usage:"):  # no word: its help was shown
             return int(error.exit_code)
         command: Any = self

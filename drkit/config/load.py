@@ -58,7 +58,9 @@ def load_with_lines(
         document = parse(text)
     except YamlProblem as problem:
         found = Problem(problem.line or 1, "", problem.text)
-        raise InvalidDocument(path, [found], hint="mend the YAML at this line") from None
+        tab = "'\\t'" in problem.text
+        hint = "indent with spaces: YAML knows no tabs" if tab else "mend the YAML at this line"
+        raise InvalidDocument(path, [found], hint=hint) from None
     if document.values is None:
         raise ConfigError(f"{path} is empty", hint=absent)
     validated, problems = _validate(document, model)

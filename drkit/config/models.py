@@ -14,6 +14,7 @@ from drkit.config.fields import Cron, LocalPath, Name, Seconds, Strict
 from drkit.config.places import Probe, Service, Site, SwitchConfig, Target
 from drkit.config.references import Unresolved, unknown
 from drkit.config.residency import outside
+from drkit.config.same_place import in_one_place
 from drkit.config.sources import HERE, PrivateWeights, SourceConfig, WeightsSource
 from drkit.config.stores import ArbiterConfig, RepositoryConfig, StoreArbiter, StoreConfig
 
@@ -37,6 +38,8 @@ class Job(Strict):
     def _one_clock(self) -> Self:
         if (self.every is None) == (self.cron is None):
             raise ValueError("a schedule has either `every` or `cron`")
+        if self.every == 0:
+            raise ValueError("`every` must be above 0; a minute is written as 1m")
         if self.repair and self.run != "check":
             raise ValueError("`repair` belongs to a check")
         return self
@@ -87,7 +90,7 @@ class Config(Strict):
     @model_validator(mode="after")
     def _names_resolve(self) -> Self:
         strangers = outside(self.sources, self.stores, self.targets)
-        if problems := [*_unresolved(self), *strangers]:
+        if problems := [*_unresolved(self), *in_one_place(self.stores), *strangers]:
             words = "; ".join(f"{'.'.join(map(str, path))}: {text}" for path, text, _ in problems)
             raise PydanticCustomError(
                 "unresolved_names", "{words}", {"words": words, "problems": problems}

@@ -16,9 +16,12 @@ def validate(session: Session) -> int:
 
     Its runbooks are checked too: 2 when one may not be relied on.
     """
+    from drkit.cli.deployment.within import kept_again
     from drkit.cli.runs.runbook import checked, refusals, tell_missing
 
     config = session.load_config()
+    for note in kept_again(config, session.root):
+        session.terminal.emit(note)
     found = checked(session, config, [])
     missing = tell_missing(session, config, found)
     warned = sum(finding.level == "warn" for one in found for finding in one.findings)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from drkit.wiring import App
 
 app = typer.Typer()
-repair_app = typer.Typer(help="Mend what a check found, or a store that stands apart.")
+repair_app = typer.Typer(
+    no_args_is_help=True, help="Mend what a check found, or a store that stands apart."
+)
 
 Count = Annotated[str | None, typer.Option(metavar="N", help="The newest N; or unlimited.")]
 Within = Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from drkit.cli.apps import opened
-from drkit.cli.options import command
+from drkit.cli.options import command, of_option
 from drkit.cli.repository.selection import (
     Hosts,
     Human,
@@ -141,8 +141,8 @@ def find(
     wanted = Wanted(
         tuple(pattern),
         ignore_case,
-        read_moment(oldest) if oldest else None,
-        read_moment(newest) if newest else None,
+        of_option("--oldest", read_moment, oldest) if oldest else None,
+        of_option("--newest", read_moment, newest) if newest else None,
     )
     hits = 0
     with opened(session) as app:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from drkit.cli.options import of_option
 from drkit.repository.forget.retention import PERIODS, KeepRules, Span, read_count, read_span
 from drkit.repository.trees.select import read_tags
 
@@ -19,8 +20,16 @@ def typed_rules(
 ) -> KeepRules:
     """The rules of --keep-last and the like. Raises `ConfigError` for what is no count or span."""
     return KeepRules(
-        {period: read_count(text) for period, text in counts.items() if text is not None},
-        {period: read_span(text) for period, text in within.items() if text is not None},
+        {
+            period: of_option(f"--keep-{period}", read_count, text)
+            for period, text in counts.items()
+            if text is not None
+        },
+        {
+            period: of_option(f"--keep-within-{period}".rstrip("-"), read_span, text)
+            for period, text in within.items()
+            if text is not None
+        },
         tuple(read_tags(text) for text in tags or ()),
     )
 

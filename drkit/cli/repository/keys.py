@@ -14,7 +14,10 @@ from drkit.cli.repository.selection import Hosts, Paths, Snapshots, Tags
 from drkit.cli.session import Session
 from drkit.errors import ConfigError
 
-app = typer.Typer(help="List and change the passwords of the repository, in all stores at once.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="List and change the passwords of the repository, in all stores at once.",
+)
 tags_app = typer.Typer()
 
 NewPasswordFile = Annotated[

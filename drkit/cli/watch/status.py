@@ -39,9 +39,7 @@ def status(session: Session) -> int:
     return code
 
 
-def _causes(
-    found: Status, proof_limit_s: float, overdue: str | None
-) -> Iterator[tuple[int, str]]:
+def _causes(found: Status, proof_limit_s: float, overdue: str | None) -> Iterator[tuple[int, str]]:
     """Exit statuses and why, the first of which decides: of what the stores said, and of drills."""
     from drkit.units import format_duration
 

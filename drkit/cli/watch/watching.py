@@ -32,7 +32,7 @@ def pause(
     from datetime import timedelta
 
     from drkit.errors import ConfigError
-    from drkit.operations.watch.decide import current_pause, end_pause
+    from drkit.operations.watch.decide import check_pause, current_pause, end_pause
     from drkit.operations.watch.decide import pause as pause_until
     from drkit.state.audit import AuditLog, this_user
 
@@ -47,6 +47,8 @@ def pause(
         now = opened_app.clock.now()
         until = now + timedelta(seconds=seconds)
         paused = current_pause(opened_app.database, service, now)
+        if seconds:
+            check_pause(until, now)
         if session.dry_run:
             what = "end the pause of" if seconds == 0 else "pause"
             till = "" if seconds == 0 else f" until {until:%Y-%m-%d %H:%M} UTC"

@@ -30,15 +30,20 @@ class Pause:
     why: str
 
 
-def pause(
-    database: Database, service: str, *, until: datetime, now: datetime, by: str, why: str
-) -> Pause:
-    """No decision leads to a run until then. A pause always ends: `ConfigError` beyond 8 hours."""
+def check_pause(until: datetime, now: datetime) -> None:
+    """Raises `ConfigError` for a pause that is none, or longer than one may be."""
     if not now < until <= now + LONGEST_PAUSE:
         raise ConfigError(
             "a pause lasts more than nothing and at most 8 hours",
             hint="drkit pause --for 2h; it can be given again",
         )
+
+
+def pause(
+    database: Database, service: str, *, until: datetime, now: datetime, by: str, why: str
+) -> Pause:
+    """No decision leads to a run until then. A pause always ends: `ConfigError` beyond 8 hours."""
+    check_pause(until, now)
     database.remember(f"pause/{service}", {"until": until.isoformat(), "by": by, "why": why})
     return Pause(until, by, why)
 

@@ -18,6 +18,7 @@ MISTAKES = {
     ("find",): ("drkit find", "pattern"),
     ("status", "extra"): ("drkit status", "extra"),
     ("snapshots", "--latest", "none"): ("drkit snapshots", "--latest"),
+    ("dump", "latest", "/", "--archive", "rar"): ("drkit dump", "'--archive' / '-a': 'rar' is not"),
     ("prune", "--max-unused", "200"): ("drkit prune", "--max-unused"),
 }
 
@@ -70,7 +71,23 @@ def test_what_stands_behind_two_dashes_asks_for_nothing() -> None:
 
 
 def test_a_group_without_a_word_shows_what_it_has() -> None:
-    for words in ([], ["runs"]):
+    for words in ([], ["runs"], ["repair"], ["key"]):
         done = CliRunner().invoke(app, words)
         assert "Usage: " in done.stdout and "COMMAND" in done.stdout
         assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("forget", "--keep-daily", "x"), "--keep-daily"),
+        (("forget", "--keep-within", "3x"), "--keep-within"),
+        (("forget", "--keep-within-daily", "3x"), "--keep-within-daily"),
+        (("find", "x", "--newest", "yesterday"), "--newest"),
+        (("find", "x", "--oldest", "0001-01-01"), "--oldest"),
+    ],
+)
+def test_a_value_that_is_none_is_told_with_its_option(words: tuple[str, ...], option: str) -> None:
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"error: {option}: '")

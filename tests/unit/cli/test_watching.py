@@ -64,6 +64,16 @@ def test_a_length_that_is_none_is_the_operators_mistake(drkit: Callable[..., Res
     assert "--for: '2' is no duration" in refused.output
 
 
+@pytest.mark.parametrize("length", ["9h", "36500d", "99999999999d"])
+def test_a_pause_that_is_too_long_is_refused_by_a_dry_run_too(
+    drkit: Callable[..., Result], length: str
+) -> None:
+    for more in ((), ("--dry-run",)):
+        refused = drkit("pause", "--why", "network work", "--for", length, *more)
+        assert refused.exit_code == 2
+        assert "at most 8 hours" in refused.output or "hundred years" in refused.output
+
+
 @pytest.mark.parametrize("words", [(), ("--dry-run",)])
 def test_an_approval_of_nothing_shows_no_plan(
     drkit: Callable[..., Result], words: tuple[str, ...]

@@ -111,6 +111,21 @@ BAD = {
         ("drkit: 1", "drkit: 1\nschedules:\n  a: {run: backup, cron: 1 2 * *}"),
         [(3, "schedules.a.cron", "five fields", "")],
     ),
+    "a schedule that never rests": (
+        ("drkit: 1", "drkit: 1\nschedules:\n  a: {run: backup, every: 0s}"),
+        [(3, "schedules.a", "`every` must be above 0", "")],
+    ),
+    "a duration that outlives everybody": (
+        ("drkit: 1", "drkit: 1\nobjectives: {drill_every: 999999999d}"),
+        [(2, "objectives.drill_every", "longer than a hundred years", "")],
+    ),
+    "two stores in one folder": (
+        (
+            "    path: /mnt/disk",
+            "    path: /mnt/disk\n  b: {kind: folder, role: backup, path: /mnt/./disk/}",
+        ),
+        [(7, "stores.b.path", "the store `disk` lies here already", "")],
+    ),
     "a key written twice": (
         ("drkit: 1", "drkit: 1\ndrkit: 1"),
         [(2, "", "`drkit` is written twice", "")],
@@ -233,3 +248,10 @@ def write(folder: Path, text: str) -> Path:
     path = folder / "schedules.yaml"
     path.write_text(text)
     return path
+
+
+def test_a_tab_is_told_what_to_write_instead(tmp_path: Path) -> None:
+    (tmp_path / "schedules.yaml").write_text("drkit: 1\nstores:\n\tdisk: {}\n")
+    with pytest.raises(InvalidDocument, match=r"schedules\.yaml:3: ") as caught:
+        load_config(tmp_path / "schedules.yaml")
+    assert caught.value.hint == "indent with spaces: YAML knows no tabs"

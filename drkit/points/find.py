@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from drkit.errors import ConfigError, DrkitError, GuardRefused, NoRepository
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from drkit.coordination.interface import RoleRecord
 
 TAG = "drkit"
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""A point that is later than that is to come: some clock is, or was, wrong (T1)."""
+_LOOKED_BACK = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +41,52 @@ def list_points(repository: Repository) -> list[FoundPoint]:
     return [point for point in found if point is not None]
 
 
-def newest_point(repository: Repository) -> FoundPoint | None:
-    """The last of `list_points`, without reading the others."""
+def newest_point(
+    repository: Repository, now: datetime | None = None, role: RoleRecord | None = None
+) -> FoundPoint | None:
+    """The last of `list_points`, without reading the others. With `now` and `role` the last one
+    that is not to come, and that may be restored (S14), where there is one.
+    """
+    last = None
     for listed in reversed(repository.snapshots()):
         if (found := _read(repository, listed)) is not None:
-            return found
-    return None
+            if not (now and is_to_come(found, now)) and choosable(found, role):
+                return found
+            last = last or found
+    return last
+
+
+def is_to_come(found: FoundPoint, now: datetime) -> bool:
+    return found.point.created_at > now + CLOCKS_DIFFER
+
+
+def newest_cuts(
+    repository: Repository,
+    names: Collection[str],
+    newest: FoundPoint,
+    now: datetime,
+    role: RoleRecord | None = None,
+) -> dict[str, FoundPoint]:
+    """For each source the point with its newest cut: that is not always the `newest` point, because
+    one that was written beside it cut the source meanwhile. Those that the newest does not hold are
+    left out, as are points of other epochs, and what may not be restored (S14); no more than the
+    last few are read.
+    """
+    best = {name: newest for name in names if name in newest.point.sources}
+    for listed in list(reversed(repository.snapshots()))[:_LOOKED_BACK]:
+        oldest = min((found.point.sources[n].cut_at for n, found in best.items()), default=None)
+        if oldest is None or listed.snapshot.time <= oldest:
+            break
+        found = newest if listed.id == newest.id else _read(repository, listed)
+        if found is None or is_to_come(found, now) or not choosable(found, role):
+            continue
+        if found.point.epoch != newest.point.epoch:
+            continue
+        for name in best:
+            part, known = found.point.sources.get(name), best[name].point.sources[name]
+            if part is not None and part.cut_at > known.cut_at:
+                best[name] = found
+    return best
 
 
 def _read(repository: Repository, listed: ListedSnapshot) -> FoundPoint | None:

@@ -14,7 +14,7 @@ from drkit.errors import DrkitError
 from drkit.events import Emit, Note
 from drkit.operations.points.cutting import NOTHING_FORESEEN, Due, Foreseen, cut_source
 from drkit.points.anomaly import anomalies, dense_share
-from drkit.points.find import TAG, FoundPoint, newest_point
+from drkit.points.find import CLOCKS_DIFFER, TAG, FoundPoint, newest_cuts, newest_point
 from drkit.points.point import POINT_FILE, GoldenSet, Point, SourcePart, WeightsPart
 from drkit.repository.backup.anomaly import ANOMALY_TAG
 from drkit.repository.backup.archive import (
@@ -32,7 +32,7 @@ from drkit.sources.interface import Cut, SourceUnreadable
 from drkit.stores.interface import Store
 
 if TYPE_CHECKING:
-    from drkit.coordination.interface import Arbiter
+    from drkit.coordination.interface import Arbiter, RoleRecord
 
 RecordGolden = Callable[[], GoldenSet]
 _UNREADABLE_NAMED = 100
@@ -93,22 +93,25 @@ def back_up(
     are cut. `foreseen`: what was cut and seen meanwhile. Raises `TooFewCopies` when fewer than
     `min_copies` stores hold the point.
     """
-    epoch, role_tags = _epoch(arbiter, service, work_dir, clock, emit)
+    epoch, role, role_tags = _epoch(arbiter, service, work_dir, clock, emit)
     # one request a store for all that follows
     repository.use_listings(locks.listings if locks else list_stores(repository, emit))
-    former = newest_point(repository)
+    former = newest_point(repository, clock.now(), role)
+    _tell_points_to_come(repository, clock, emit)
     weights, lagging = _mirror(due, former, stores, work_dir / "cache", clock, emit)
     golden = _golden(record_golden, weights, former, emit)
     spool = work_dir / "spool" / str(os.getpid())  # backups may run side by side
     _sweep(spool.parent)
     try:
         cuts, errors = _cut(due, foreseen, spool, emit)
-        roots = _roots(repository, due, cuts, foreseen, former)
         now = clock.now()
+        uncut = set(due.all_sources) - cuts.keys()
+        carried = newest_cuts(repository, uncut, former, now, role) if former else {}
+        roots = _roots(repository, due, cuts, foreseen, former, carried)
         written: list[Point] = []
 
         def finish(reports: Mapping[str, RootReport]) -> Mapping[str, bytes]:
-            parts = _parts(due, cuts, errors, reports, former)
+            parts = _parts(due, cuts, errors, reports, former, carried)
             point = Point(
                 service=service,
                 epoch=epoch,
@@ -142,21 +145,35 @@ def back_up(
 
 def _epoch(
     arbiter: Arbiter | None, service: str | None, state_dir: Path, clock: Clock, emit: Emit
-) -> tuple[int, tuple[str, ...]]:
-    """The epoch of the role record, read before anything else (R2); while the arbiter is away that
-    of the last one read, and the point says so (R1).
+) -> tuple[int, RoleRecord | None, tuple[str, ...]]:
+    """The epoch of the role record, read before anything else (R2), and the record; while the
+    arbiter is away the epoch of the last one read, and the point says so (R1).
     """
     if service is None or arbiter is None:
-        return 0, ()
+        return 0, None, ()
     from drkit.operations.roles import machine_memory, read_role
 
     seen = read_role(arbiter, service, machine_memory(state_dir), clock)
     epoch = seen.role.epoch if seen.role else 0
     if seen.unconfirmed is None:
-        return epoch, ()
+        return epoch, seen.role, ()
     text = f"{seen.unconfirmed}; the point is tagged role-unconfirmed"
     emit(Note("warning", "arbiter", text))
-    return epoch, ("role-unconfirmed",)
+    return epoch, None, ("role-unconfirmed",)
+
+
+def _tell_points_to_come(repository: Repository, clock: Clock, emit: Emit) -> None:
+    """The newest snapshot, where it is of a time that is to come: it hides what is written now."""
+    newest = next(
+        (one for one in reversed(repository.snapshots()) if TAG in one.snapshot.tags), None
+    )
+    if newest and newest.snapshot.time > clock.now() + CLOCKS_DIFFER:
+        text = (
+            f"point {newest.id[:8]} is of {newest.snapshot.time:%Y-%m-%d %H:%M} UTC, which is to "
+            "come, and counts as the latest until then. Is this machine's clock right? Then it was "
+            f"wrong when that one was cut: drkit forget {newest.id[:8]}"
+        )
+        emit(Note("warning", "clock", text))
 
 
 def _mirror(
@@ -254,6 +271,7 @@ def _roots(
     cuts: Mapping[str, Cut],
     foreseen: Foreseen,
     former: FoundPoint | None,
+    carried: Mapping[str, FoundPoint],
 ) -> dict[str, FreshTree | FormerTree]:
     nodes: dict[str, Node] = {}
     if former:
@@ -264,6 +282,9 @@ def _roots(
         if name in cuts:
             cut, ahead = cuts[name], foreseen.trees.get(name)
             roots[name] = FreshTree(cut.root, cut.exclude, nodes.get(name), ahead)
+        elif (found := carried.get(name, former)) is not None and found is not former:
+            node = repository.find_node(found.listed.snapshot, f"/{name}")
+            roots[name] = FormerTree(node, of=found.id)
         elif name in nodes:
             roots[name] = FormerTree(nodes[name])
     return roots
@@ -275,6 +296,7 @@ def _parts(
     errors: Mapping[str, str],
     reports: Mapping[str, RootReport],
     former: FoundPoint | None,
+    carried: Mapping[str, FoundPoint],
 ) -> dict[str, SourcePart]:
     parts: dict[str, SourcePart] = {}
     for name in due.all_sources:
@@ -303,7 +325,7 @@ def _parts(
             parts[name] = part
         elif former and name in former.point.sources:
             error = errors.get(name) or (report.error if report else None)
-            earlier = former.point.sources[name]
+            earlier = carried.get(name, former).point.sources[name]
             parts[name] = earlier.model_copy(update={"carried": True, "error": error})
     return parts
 

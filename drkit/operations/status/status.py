@@ -9,7 +9,8 @@ from datetime import datetime
 import orjson
 
 from drkit.errors import DrkitError
-from drkit.points.find import FoundPoint
+from drkit.events import Note
+from drkit.points.find import CLOCKS_DIFFER, FoundPoint, is_to_come
 from drkit.points.point import age_s
 from drkit.repository.backup.anomaly import unacknowledged
 from drkit.repository.format.sealing import MasterKey
@@ -73,14 +74,19 @@ def status_of(
     *,
     mirrors: Mapping[str, Collection[str]] | None = None,
 ) -> Status:
-    """How safe each source is in each store, from what the stores list.
+    """How safe each source is in each store, from what the stores list. A point or proof that is to
+    come says nothing of what would be lost: some clock is, or was, wrong.
 
     `mirrors`: the stores that are to hold a weights source; the others say nothing of it.
     """
     meant = mirrors or {}
+    if ahead := [found for found in points if is_to_come(found, now)]:
+        text = f"points are to come, and do not count: {', '.join(p.id[:8] for p in ahead)}"
+        repository.emit(Note("warning", "clock", text))
     rows = []
     for store in repository.stores:
         listed = [p for p in points if store.name in p.listed.stores and p.point.complete]
+        listed = [found for found in listed if found not in ahead]
         newest = max(listed, key=lambda found: found.point.created_at, default=None)
         for source, limit_s in limits_s.items():
             if store.name not in meant.get(source, (store.name,)):
@@ -96,7 +102,10 @@ def status_of(
             for source, limit in limits_s.items()
             if name in meant.get(source, (name,))
         ]
-    proofs = {store.name: _proofs(store, repository.key) for store in repository.stores}
+    proofs = {
+        store.name: [one for one in _proofs(store, repository.key) if one.at <= now + CLOCKS_DIFFER]
+        for store in repository.stores
+    }
     return Status(
         tuple(rows),
         len(points),

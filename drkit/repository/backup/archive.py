@@ -46,9 +46,12 @@ class FreshTree:
 
 @dataclass(frozen=True, slots=True)
 class FormerTree:
-    """A subtree of an earlier point that is kept as it is."""
+    """A subtree of an earlier point that is kept as it is; `of`: that point's snapshot, where it
+    is another one than the parent.
+    """
 
     node: Node
+    of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +126,10 @@ def write_point(
         repository.forget_index()  # loaded under the lock: no prune can run from here on
         listed = {store: set(found.snapshots) for store, found in locks.listings.items()}
         level = catch_up(repository, locks.listings, emit)
-        if parent and not any(parent.id in listed[store] for store in level.listings):
-            _refuse_vanished(repository, parent, roots.values())
+        leant_on = {parent.id} if parent else set[str]()
+        leant_on |= {root.of for root in roots.values() if isinstance(root, FormerTree) and root.of}
+        if vanished := leant_on.difference(*(listed[store] for store in level.listings)):
+            _refuse_vanished(repository, min(vanished), roots.values())
         fan_out = FanOut(level.stores, emit, needed=min_copies, seen=repository.keep_sent)
         writer = BlobWriter(repository.index, repository.key, fan_out, repository.clock)
         nodes, reports, counts = _scan(repository, roots, writer, compare, emit)
@@ -247,9 +252,9 @@ def _own_folder(writer: BlobWriter, files: Mapping[str, bytes], time: datetime) 
 
 
 def _refuse_vanished(
-    repository: Repository, parent: ListedSnapshot, roots: Iterable[FreshTree | FormerTree]
+    repository: Repository, snapshot_id: str, roots: Iterable[FreshTree | FormerTree]
 ) -> None:
-    """What is kept of a parent that no store lists any more must be in use by another snapshot: a
+    """What is kept of a point that no store lists any more must be in use by another snapshot: a
     prune may have come between.
     """
     from drkit.repository.trees.reach import reachable
@@ -262,7 +267,7 @@ def _refuse_vanished(
         gone = True
     if gone:
         raise GuardRefused(
-            f"the point {parent.id[:8]}, on which this one builds, was forgotten meanwhile",
+            f"the point {snapshot_id[:8]}, on which this one builds, was forgotten meanwhile",
             hint="run the backup again; nothing was written",
         )
 

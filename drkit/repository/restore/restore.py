@@ -69,7 +69,7 @@ class RestoreOptions:
 
 @dataclass(frozen=True, slots=True)
 class RestoreReport:
-    """What came back. `skipped`: what this machine or user could not set or make, by path, with why;
+    """What came back. `skipped`: what this machine or user could not set or make, by path and why;
     `not_made`: how much of it is not there. `kept`: files that were there and stayed;
     `bytes_reused`: what an unfinished restore had written.
     """

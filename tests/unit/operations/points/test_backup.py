@@ -1,6 +1,6 @@
 """A backup cuts what is due, carries over the rest, and says what it could not do."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -206,3 +206,75 @@ def test_the_status_is_read_from_the_stores(deployment) -> None:
     assert rows["history", "b2"].broken
     assert status.rpo_broken
     assert status.proof_age_s == {"gcs": 60, "s3": None, "b2": None}
+
+
+def test_what_a_backup_beside_it_cut_meanwhile_is_carried_on_by_the_next_one(
+    deployment, tmp_path
+) -> None:
+    deployment.back_up()
+    beside = []
+
+    def cut_slowly(spool: Path, emit) -> Cut:
+        if not beside:
+            (tmp_path / "history" / "two.md").write_text("kept by the other one\n")
+            beside.append(deployment.back_up("history"))
+            deployment.clock.advance(600)
+        return Cut(deployment.sources["sncp"].root, deployment.clock.now(), facts={})
+
+    deployment.sources["sncp"].cut = cut_slowly
+    late = deployment.back_up("sncp")
+    newest = max(list_points(deployment.open()), key=lambda found: found.point.created_at)
+    assert newest.id == late.write.snapshot_id
+    assert cut_at(late, "history") < cut_at(beside[0], "history")
+
+    after = deployment.back_up("sncp")
+    assert after.point.sources["history"].carried
+    assert cut_at(after, "history") == cut_at(beside[0], "history")
+    repository = deployment.open()
+    found = choose_point(list_points(repository))
+    node = repository.find_node(found.listed.snapshot, "/history")
+    restore_tree(repository, node, tmp_path / "out", deployment.events.append)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"one.md", "two.md"}
+
+
+def test_T1_a_point_that_is_to_come_is_told_and_nothing_is_carried_from_it(deployment) -> None:
+    deployment.clock.advance(400 * 86400)
+    ahead = deployment.back_up()
+    deployment.clock.advance(-400 * 86400)
+    deployment.back_up()
+    deployment.events.clear()
+    last = deployment.back_up("sncp")
+    assert cut_at(last, "history") < cut_at(ahead, "history")
+    told = [event.text for event in deployment.events if isinstance(event, Note)]
+    assert [text for text in told if ahead.write.snapshot_id[:8] in text and "drkit forget" in text]
+    status = status_of(
+        deployment.open(),
+        list_points(deployment.open()),
+        {"history": 60.0},
+        deployment.clock.now(),
+    )
+    assert status.rpo_broken == ("history",), "a cut that is to come hides nothing"
+
+
+def test_T1_a_proof_that_is_to_come_proves_nothing(deployment) -> None:
+    report = deployment.back_up()
+    repository = deployment.open()
+    for run, days in (("r1", -3), ("r2", 400)):
+        at = deployment.clock.now() + timedelta(days=days)
+        proof = proof_content(run, report.write.snapshot_id, service="assistant", at=at)
+        sealed = repository.key.seal(proof)
+        deployment.stores[0].put(proof_name(run), sealed, size_bytes=len(sealed))
+    status = status_of(repository, list_points(repository), {}, deployment.clock.now())
+    assert status.proof_age_s["gcs"] == 3 * 86400
+
+
+def test_S14_nothing_is_carried_from_what_a_fenced_side_wrote_alone(deployment, tmp_path) -> None:
+    first = deployment.back_up()
+    listed = tuple(found.id for found in list_points(deployment.open()))
+    (tmp_path / "history" / "two.md").write_text("of the fenced side\n")
+    late = deployment.back_up()
+    role = RoleRecord("assistant", 1, "target", "http://t", deployment.clock.now(), "r", listed)
+    lease = deployment.arbiter.acquire("assistant", "me", ttl_s=30)
+    deployment.arbiter.record_role(lease, role)
+    after = deployment.back_up("sncp")
+    assert cut_at(after, "history") == cut_at(first, "history") != cut_at(late, "history")

@@ -42,7 +42,8 @@ def test_by_default_a_person_is_asked_and_the_run_follows() -> None:
     assert asked.state is S.WAIT_APPROVAL
     approved = after(E.APPROVE, decision=asked)
     assert (approved.state, approved.by) == (S.APPROVED, "ada")
-    assert after(E.STARTED, decision=approved).state is S.RUN
+    started = decide(approved, E.STARTED, OUTAGE, 0, APPROVE)
+    assert (started.state, started.by) == (S.RUN, "ada")
 
 
 def test_a_mode_that_observes_says_what_it_would_have_done_and_waits_for_a_person() -> None:
@@ -54,6 +55,9 @@ def test_a_mode_that_observes_says_what_it_would_have_done_and_waits_for_a_perso
 def test_auto_acts_alone_with_two_witnesses_and_a_proven_standby() -> None:
     decision = decide(Decision(), E.WEIGHED, OUTAGE, 0, AUTO)
     assert (decision.state, decision.by) == (S.APPROVED, "auto")
+    assert decide(decision, E.WEIGHED, OUTAGE, 30, AUTO) == decision
+    started = decide(decision, E.STARTED, OUTAGE, 60, AUTO)
+    assert (started.state, started.by) == (S.RUN, "auto")
 
 
 NOT_ALONE = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -30,7 +31,10 @@ def _guard(kept: KeptLease, clock: ManualClock) -> tuple[StepGuard, list[Entry]]
         entry = Entry(2, clock.now(), 0.0, values["step"], 1, kind, values["payload"])
         written.append(entry)
 
-    journal = cast(Any, SimpleNamespace(append=append, holds=lambda _run: True))
+    known = SimpleNamespace(local_only=False)
+    journal = cast(
+        Any, SimpleNamespace(append=append, holds=lambda _run: True, run=lambda _run: known)
+    )
     guard = StepGuard(journal, "run", "acquire", 2, kept, clock)
     guard.begin(1)
     return guard, written
@@ -93,6 +97,59 @@ def test_a_step_that_was_left_before_it_began_never_begins() -> None:
             late.begin(1, {"effect": "write"})
         assert len(written) == 1
         assert kept.wait_s() == 0
+
+
+def test_T3_what_got_no_answer_may_arrive_until_long_after_it_was_sent() -> None:
+    """Not after its step began: that was long before."""
+    clock, one, _ = _machines()
+    with KeptLease(one, "s", "one/run", clock) as kept:
+        guard, _ = _guard(kept, clock)
+        clock.advance(LEASE_TTL_S / 2)
+        guard.check()
+        guard.unanswered({})
+        assert kept.wait_s() == LONGEST_EFFECT_S
+
+
+def test_T3_who_leaves_a_step_that_begins_at_this_moment_waits_for_what_it_sends() -> None:
+    clock, one, _ = _machines()
+    with KeptLease(one, "s", "one/run", clock) as kept:
+        guard, written = _guard(kept, clock)
+        begins = StepGuard(guard._journal, "run", "deploy", 2, kept, clock)
+        leaving = threading.Thread(target=begins.leave, args=["no result within 60 s"])
+        append = guard._journal.append
+
+        def left_meanwhile(*entry: Any, **values: Any) -> None:
+            if entry[1] == "intent":
+                leaving.start()
+                leaving.join(0.05)  # it goes on when the step has begun
+            append(*entry, **values)
+
+        guard._journal.append = left_meanwhile  # type: ignore[method-assign]
+        begins.begin(1, {"effect": "paid"})
+        leaving.join()
+        assert begins.stopped
+        assert kept.wait_s() == LEASE_TTL_S + LONGEST_EFFECT_S
+        assert owes_a_wait(written)
+
+
+def test_a_step_that_was_told_to_stop_asks_nobody_and_ends_its_pause() -> None:
+    clock, one, _ = _machines()
+    kept = KeptLease(one, "s", "one/run", clock)
+    kept._acquire()
+    guard, _ = _guard(kept, clock)
+
+    def told_meanwhile(seconds: float) -> None:
+        clock.advance(seconds)
+        guard.stop()
+
+    clock.sleep = told_meanwhile  # type: ignore[method-assign]
+    began_s = clock.elapsed_s()
+    with pytest.raises(StepStopped):
+        guard.pause(60.0)
+    assert clock.elapsed_s() - began_s < 1
+    one.place.down = True
+    with pytest.raises(StepStopped):
+        guard.check()
 
 
 def test_T3_a_lease_that_another_held_meanwhile_is_not_taken_again_in_mid_step() -> None:

@@ -77,5 +77,49 @@ def test_every_used_blob_stays_in_a_kept_pack_or_is_carried_over(data: st.DataOb
     assert decision.needed <= used
     assert decision.missing == len(used - stored)
     assert not decision.remove.keys() & decision.repack.keys()
+    assert len(decision.needed) * 40 <= limits.max_repack_bytes
     if limits.max_unused == 0 and limits.max_repack_bytes > 200:
         assert decision.unused_bytes == 0
+
+
+def _pack(name: str, kinds: str, used: int, unused: int) -> tuple[str, list[PackedBlob]]:
+    """Of trees and data (`t`, `d`), with so many blobs of 100 bytes that are used, and that are
+    not; used ones begin with u.
+    """
+    states = "u" * used + "-" * unused
+    ids = [f"{state}{name}{at}".ljust(32).encode() for at, state in enumerate(states)]
+    kind = {"t": BlobKind.TREE, "d": BlobKind.DATA}
+    return name, [
+        PackedBlob(blob, kind[kinds[at % len(kinds)]], at * 100, 100, 0)
+        for at, blob in enumerate(ids)
+    ]
+
+
+def _repacked(limits: PruneLimits, *packs: tuple[str, list[PackedBlob]]) -> str:
+    used = {blob.id for _, held in packs for blob in held if blob.id.startswith(b"u")}
+    decision = decide(lambda: iter(packs), used, limits)
+    assert not decision.remove
+    return "".join(sorted(decision.repack))
+
+
+def test_the_emptiest_are_written_anew_until_what_stays_unused_is_little() -> None:
+    packs = [_pack("a", "d", 9, 1), _pack("b", "d", 1, 9), _pack("c", "d", 5, 5)]
+    assert _repacked(PruneLimits(max_unused=1.0, small_pack_bytes=0), *packs) == ""
+    assert _repacked(PruneLimits(max_unused=0.5, small_pack_bytes=0), *packs) == "b"
+    assert _repacked(PruneLimits(max_unused=0.1, small_pack_bytes=0), *packs) == "bc"
+    assert _repacked(PruneLimits(max_unused=0.0, small_pack_bytes=0), *packs) == "abc"
+
+
+def test_what_has_nothing_unused_stays_as_it_is_and_trees_are_parted_from_data() -> None:
+    whole, mixed = _pack("a", "d", 10, 0), _pack("b", "dt", 4, 0)
+    assert _repacked(PruneLimits(max_unused=0.0, small_pack_bytes=0), whole, mixed) == "b"
+    large = _pack("c", "d", 10, 10)  # stays, and so does what is unused
+    limits = PruneLimits(max_unused=0.0, max_repack_bytes=999, small_pack_bytes=0)
+    assert _repacked(limits, _pack("a", "d", 1, 0), large) == ""
+
+
+def test_no_more_is_written_anew_than_the_limit_allows() -> None:
+    packs = [_pack("a", "d", 2, 8), _pack("b", "d", 3, 7), _pack("c", "dt", 4, 0)]
+    for most, expected in ((399, "a"), (400, "c"), (599, "c"), (600, "ac"), (900, "abc")):
+        limits = PruneLimits(max_unused=0.0, max_repack_bytes=most, small_pack_bytes=0)
+        assert _repacked(limits, *packs) == expected, most

@@ -12,10 +12,11 @@ import orjson
 import pytest
 from prune_world import churn, forget_all_but_last, options, packs, run_prune, sound
 
-from drkit.errors import GuardRefused
+from drkit.errors import GuardRefused, RepositoryLocked
 from drkit.repository.forget.forget import forget_snapshots
 from drkit.repository.format.compression import decompress
 from drkit.repository.format.layout import LOCKS, PRUNES, SNAPSHOTS
+from drkit.repository.locks.files import StoreLock
 from drkit.repository.prune.decision import PruneLimits
 from drkit.repository.prune.prune import evict, prune
 from drkit.stores.memory import MemoryStore
@@ -92,6 +93,75 @@ def test_S6_an_evicted_store_is_left_alone_and_the_others_go_on(three: Any, sour
     assert {r.store for r in report.stores if r.complete} == {"gcs", "s3"}
     assert {n: d for n, d in three.stores[2].objects.items() if not n.startswith(LOCKS)} == held
     assert made[0] not in {info.name[-64:] for info in three.stores[0].list(SNAPSHOTS)}
+
+
+def test_S6_nothing_is_deleted_anywhere_while_a_store_cannot_be_locked(
+    three: Any, source: Path
+) -> None:
+    forget_all_but_last(three, churn(three, source))
+    repository = three.open()
+    other = StoreLock(
+        three.stores[1], repository.key, clock=three.clock, hostname="other-host", exclusive=False
+    )
+    other.acquire()
+    before = [dict(store.objects) for store in three.stores]
+    with pytest.raises(RepositoryLocked, match="s3 could not be locked"):
+        run_prune(three)
+    assert [dict(store.objects) for store in three.stores] == before
+    other.release()
+    assert run_prune(three).marked_bytes > 0
+
+
+def test_S6_a_store_whose_lock_is_lost_has_no_turn(kit: ModuleType, source: Path) -> None:
+    class Unlocking(MemoryStore):
+        """Once told to, it loses its locks when it is asked for the plan."""
+
+        forgets = False
+
+        def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
+            if self.forgets and name.startswith(PRUNES):
+                for lock in list(self.list(LOCKS)):
+                    self.delete(lock.name)
+            return super().get(name, offset=offset, length=length)
+
+    store = Unlocking("gcs")
+    alone = kit.Kit([store]).init()
+    forget_all_but_last(alone, churn(alone, source))
+    run_prune(alone, roles={"gcs": "primary"})
+    alone.clock.advance(DAY.total_seconds())
+    before, store.forgets = packs(store), True
+    with pytest.raises(GuardRefused, match="its lock was lost"):
+        run_prune(alone, roles={"gcs": "primary"})
+    assert packs(store) == before
+    store.forgets = False
+    assert run_prune(alone, roles={"gcs": "primary"}).deleted["gcs"] > 0
+
+
+def test_S6_the_only_store_that_answers_is_not_evicted_and_one_that_is_gets_nothing(
+    three: Any, source: Path
+) -> None:
+    churn(three, source, points=1)
+    held = dict(three.stores[2].objects)
+    evict(three.open(), "b2", three.emit)
+    assert {n: d for n, d in three.stores[2].objects.items() if not n.startswith(LOCKS)} == held
+    for store in three.stores[1:]:
+        store.down = True
+    with pytest.raises(GuardRefused, match="the only store"):
+        evict(three.open(), "gcs", three.emit)
+
+
+def test_S6_the_last_store_that_is_not_sound_after_its_turn_is_not_forgotten(
+    kit: ModuleType, source: Path
+) -> None:
+    alone = kit.Kit([MemoryStore("gcs")]).init()
+    forget_all_but_last(alone, churn(alone, source))
+    only = {"gcs": "primary"}
+    run_prune(alone, roles=only)
+    alone.clock.advance(DAY.total_seconds())
+    wrong = options(roles=only, check=lambda repository, store: ("own", ("a pack is gone",)))
+    for _ in range(2):
+        assert prune(alone.open(), wrong, alone.emit).problems == ("gcs: a pack is gone",)
+    assert run_prune(alone, roles=only).problems == ()
 
 
 def test_S6_a_store_that_is_not_sound_after_its_turn_stops_all_others(

@@ -35,7 +35,7 @@ def full(kit: ModuleType, tmp_path: Path) -> Any:
     tree = repository.snapshots()[0].snapshot.tree
     store.delete(SNAPSHOTS + repository.snapshots()[0].id)
     rng = random.Random(7)
-    moment = datetime.now(UTC) - timedelta(days=1)
+    moment = datetime(2024, 1, 5, 10, 30, tzinfo=UTC)  # on any day the same weeks and months
     for _ in range(100):
         moment -= timedelta(seconds=rng.choice((60, 900, 3600, 7200, 86400, 400_000, 3_000_000)))
         zone = rng.choice(("Z", "+02:00", "-08:00", "+05:30"))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from drkit.coordination.hold import Phase, hold_key, note_from, record_of
+from drkit.coordination.interface import ArbiterUnreachable, LeaseHeld, LeaseLost
+from drkit.errors import GuardRefused
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
 from drkit.runs.actions.pointing import (
     alive_home,
@@ -12,6 +15,8 @@ from drkit.runs.actions.pointing import (
 )
 from drkit.runs.records import EXTERNAL, JSON, Effect
 from drkit.traffic.interface import Switch, ToExternal
+
+_NOTE_TTL_S = 30.0
 
 
 def _holders(context: Context) -> list[Switch]:
@@ -45,7 +50,7 @@ def _run(call: StepCall, context: Context) -> Done:
     return Done(f"{', '.join(names)} shows users on the external API", output)
 
 
-def _undo(call: StepCall, _done: Done | None, context: Context) -> str:
+def _undo(call: StepCall, done: Done | None, context: Context) -> str:
     """Released only if who served before answers again; otherwise the external API is where users
     are best off (R8).
     """
@@ -55,10 +60,33 @@ def _undo(call: StepCall, _done: Done | None, context: Context) -> str:
     home = home_of(context, context.arbiter.read_role(context.plan.service_key))
     server = alive_home(context, home)
     if server is None:
+        by_others = done is not None and done.output.get("adopted") is True
+        if home.site != EXTERNAL and not by_others:
+            _leave_to_the_watch(call, context, tuple(switch.name for switch in holders))
         return f"they stay on the external API: {home.site} does not verify"
     for switch in holders:
         point_to(switch, server, call, context)
     return f"released to {server.site}, which answers again"
+
+
+def _leave_to_the_watch(call: StepCall, context: Context, names: tuple[str, ...]) -> None:
+    """Notes the hold as one of the watch: `drkit status` shows it, and who leads ends it once who
+    serves verifies again. Where that cannot be noted now, an operator ends it: `drkit failback`.
+    """
+    if context.namespace != "production":
+        return
+    service = context.plan.service
+    try:
+        note = note_from(context.arbiter.read_role(hold_key(service)))
+        if note.on:
+            return
+        call.guard.check()
+        lease = context.arbiter.acquire(hold_key(service), context.holder, ttl_s=_NOTE_TTL_S)
+        record = record_of(note, Phase.HELD, names, service, EXTERNAL, context.clock.now())
+        context.arbiter.record_role(lease, record)
+        context.arbiter.release(lease)
+    except (ArbiterUnreachable, LeaseHeld, LeaseLost, GuardRefused) as error:
+        call.guard.note({"text": f"nobody leads them back by itself: {error.message}"})
 
 
 ACTION = Action("hold", 1, Effect.TRAFFIC, _run, look=_look, undo=_undo)

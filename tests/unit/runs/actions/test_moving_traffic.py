@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from drkit.compute.interface import Endpoint
+from drkit.coordination.hold import Phase, hold_key, note_from
 from drkit.errors import DrkitError, VerificationFailed
 from drkit.runs.actions import cutover as cutover_module
 from drkit.runs.records import RunState
@@ -166,6 +167,35 @@ def test_R8_a_primary_that_answers_as_another_model_is_not_led_back_to(world: Wo
     world.prober.set(PRIMARY, "another-model")
     assert world.start().state is RunState.ROLLED_BACK
     assert world.switches[1].read().held
+
+
+def test_users_who_stay_held_after_a_rollback_are_left_to_the_watch_and_not_forgotten(
+    world: World,
+) -> None:
+    world.marks.fail["verify"] = [VerificationFailed("wrong", hint="look")]
+    world.prober.set(PRIMARY, None)
+    assert world.start().state is RunState.ROLLED_BACK
+    gateway = world.switches[1]
+    assert gateway.read().held
+    note = note_from(world.arbiter.read_role(hold_key("assistant")))
+    assert (note.phase, note.switches) == (Phase.HELD, (gateway.name,))
+    assert note.on
+
+
+def test_a_hold_that_others_put_on_stays_theirs_after_a_rollback(world: World) -> None:
+    world.switches[1].set_by_another(Setting(True, PRIMARY))
+    world.marks.fail["verify"] = [VerificationFailed("wrong", hint="look")]
+    world.prober.set(PRIMARY, None)
+    assert world.start().state is RunState.ROLLED_BACK
+    assert world.switches[1].read().held
+    assert world.arbiter.read_role(hold_key("assistant")) is None
+
+
+def test_a_watch_that_notes_at_the_same_moment_stops_no_rollback(world: World) -> None:
+    world.arbiter.acquire(hold_key("assistant"), "another/daemon", ttl_s=1e6)
+    world.marks.fail["verify"] = [VerificationFailed("wrong", hint="look")]
+    world.prober.set(PRIMARY, None)
+    assert world.start().state is RunState.ROLLED_BACK
 
 
 def test_a_hold_that_is_on_already_is_adopted(world: World) -> None:

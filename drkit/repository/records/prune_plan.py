@@ -121,7 +121,7 @@ def write_plan(
         listing.prunes[name] = len(sealed)
     if problem and not written:
         raise problem
-    return KnownPlan(plan, {name: sealed}, frozenset(n for n in named if n != name))
+    return KnownPlan(plan, {name: sealed}, frozenset(named))
 
 
 def spread_plan(store: Store, listing: Listing, known: KnownPlan) -> None:

@@ -11,14 +11,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from dead_runs import first_acts
+from dead_runs import first_acts, wait_for_steps
 
 from drkit.compute.interface import EffectUnknown
 from drkit.coordination.interface import LeaseHeld
 from drkit.coordination.memory import MemoryArbiter
 from drkit.errors import Interrupted, PlaceError, VerificationFailed
+from drkit.io_policy import LONGEST_EFFECT_S
+from drkit.runs import walk
 from drkit.runs.engine import execute
 from drkit.runs.journal.journal import ClaimLost
+from drkit.runs.lease import LEASE_TTL_S
 from drkit.runs.records import RunState, StepState
 from drkit.runs.states import replay
 from drkit.runs.walk import TICK_S
@@ -116,8 +119,10 @@ def test_a_place_that_fails_once_is_tried_again_and_each_try_is_in_the_journal(
     world.marks.fail["cutover"] = [PlaceError("no answer", hint="wait")]
     run = world.start()
     assert run.state is RunState.COMMITTED
-    kinds = [e.kind for e in world.journal().entries(run.id) if e.step == "cutover"]
-    assert kinds == ["intent", "failed", "intent", "done"]
+    entries = [e for e in world.journal().entries(run.id) if e.step == "cutover"]
+    assert [e.kind for e in entries] == ["intent", "failed", "intent", "done"]
+    assert [e.attempt for e in entries] == [1, 1, 2, 2]
+    assert entries[1].elapsed_s < entries[2].elapsed_s, "the place is given some time"
 
 
 def test_a_wrong_proof_is_not_tried_again_and_rolls_the_run_back(world: World) -> None:
@@ -216,6 +221,51 @@ def test_R5_an_attempt_that_lost_its_claim_sends_nothing(world: World) -> None:
     with pytest.raises(ClaimLost):
         execute(journal, run.id, world.fakes, world.context(plan))
     assert world.marks.count["acquire"] == 0
+
+
+def test_R5_who_loses_the_run_while_it_looks_does_not_act_on_what_it_saw(world: World) -> None:
+    acted: list[str] = []
+    world.marks.during["acquire"] = lambda call, _context: acted.append(call.step_id)
+    plan, actions = world.plan(), world.fakes
+
+    def looks_until_another_has_it(call, _context):
+        world.journal().claim(call.run_id)
+
+    actions["acquire"] = replace(actions["acquire"], look=looks_until_another_has_it)
+    run = world.journal().open_run(plan, sandbox=False)
+    with pytest.raises(ClaimLost):
+        execute(world.journal(), run.id, actions, world.context(plan))
+    assert acted == []
+
+
+def test_T3_a_step_that_does_not_stop_is_waited_for_no_longer_and_its_effect_is_unknown(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walk, "GRACE_S", 0.05)
+    began, released = threading.Event(), threading.Event()
+
+    def hangs(_call, _context):
+        began.set()
+        assert released.wait(60)
+
+    def fails(_call, _context):
+        assert began.wait(60)
+        wait_for_steps("hold")
+        raise VerificationFailed("wrong", hint="look")
+
+    world.marks.during = {"restore": hangs, "acquire": fails}
+    try:
+        run = world.start()
+    finally:
+        released.set()
+    assert run.state is RunState.ROLLED_BACK
+    entries = world.journal().entries(run.id)
+    (left,) = [e for e in entries if e.step == "restore" and "effect_unknown" in e.payload]
+    (released_users,) = [e for e in entries if e.step == "hold" and e.kind == "undone"]
+    assert left.payload["former_holder"] is True
+    assert released_users.elapsed_s - left.elapsed_s > LEASE_TTL_S + LONGEST_EFFECT_S - 1
+    wait_for_steps()
+    assert world.marks.count["restore"] == 0
 
 
 def test_R5_a_run_whose_next_step_another_process_began_is_that_one_s(world: World) -> None:
@@ -373,9 +423,6 @@ def test_a_lease_that_another_holds_lets_nothing_begin(world: World) -> None:
 def test_T3_after_a_takeover_no_effect_comes_before_the_former_holders_last_one(
     world: World,
 ) -> None:
-    from drkit.io_policy import LONGEST_EFFECT_S
-    from drkit.runs.lease import LEASE_TTL_S
-
     with suppress(LeaseHeld):
         world.arbiter.acquire("assistant", "a machine that died", ttl_s=LEASE_TTL_S)
     with pytest.raises(LeaseHeld):

@@ -16,6 +16,7 @@ from drkit.repository.forget.forget import forget_snapshots
 from drkit.repository.format.layout import BESIDE, DELETIONS, LEDGER, LOCKS, SNAPSHOTS
 from drkit.repository.levels.survey import list_stores, survey
 from drkit.repository.locks.locks import take_locks
+from drkit.repository.records.tombstones import merge
 from drkit.repository.repository import join_store
 from drkit.stores.interface import StoreRefused
 from drkit.stores.memory import MemoryStore, Trouble
@@ -284,3 +285,14 @@ class ObjectLocked(MemoryStore):
         if self.locked and name.startswith(SNAPSHOTS):
             raise StoreRefused("b2: retained until 2026-12-31", hint="wait")
         super().delete(name)
+
+
+def test_S6_who_is_evicted_is_said_by_the_newest_records_alone() -> None:
+    """Those that were written at the same time, by two that did not see each other, all count."""
+
+    def record(generation: int, *evicted: str) -> tuple[bytes, dict[str, Any]]:
+        values = {"floor": 0, "evicted": evicted, "supersedes": [], "deletions": []}
+        return b"", {**values, "generation": generation}
+
+    known = merge({"1-a": record(1, "b2"), "2-a": record(2, "s3"), "2-b": record(2, "gcs")})
+    assert known.evicted == {"gcs", "s3"}

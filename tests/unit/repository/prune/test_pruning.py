@@ -22,6 +22,7 @@ from prune_world import (
     run_prune,
     sound,
 )
+from stores_seen import Recorder, names
 
 from drkit.errors import DamagedData, DrkitError, GuardRefused, RepositoryLocked
 from drkit.repository.forget.retaining import renew_locks
@@ -31,6 +32,7 @@ from drkit.repository.levels.survey import list_stores, survey
 from drkit.repository.prune import consolidate
 from drkit.repository.prune.decision import PruneLimits
 from drkit.repository.records import prune_plan
+from drkit.stores.interface import StoreRefused, StoreUnreachable
 from drkit.stores.memory import MemoryStore
 
 DAY = timedelta(days=1)
@@ -229,3 +231,46 @@ def test_a_plan_that_cannot_be_read_is_no_plan_and_stops_deleting(three: Any, so
     with pytest.raises(GuardRefused, match="damaged"):
         run_prune(three)
     assert sound(three)
+
+
+def test_a_plan_that_a_store_refused_reaches_it_with_the_next_run(
+    kit: ModuleType, source: Path
+) -> None:
+    stores = [MemoryStore("gcs"), Recorder("s3")]
+    roles = {"gcs": "primary", "s3": "backup"}
+    two = kit.Kit(stores).init()
+    forget_all_but_last(two, churn(two, source))
+    run_prune(two, roles=roles)
+    two.clock.advance(DAY.total_seconds())
+
+    def refuse(name: str) -> None:
+        if name.startswith(PRUNES):
+            raise StoreRefused("no", hint="wait")
+
+    stores[1].before = refuse
+    assert run_prune(two, roles=roles).deleted.keys() == {"gcs"}
+    stores[1].before = lambda name: None
+    newest = max(names(stores[0], PRUNES))
+    assert newest not in names(stores[1], PRUNES)
+    assert not run_prune(two, roles=roles).deleted
+    assert names(stores[0], PRUNES).keys() == names(stores[1], PRUNES).keys() == {newest}
+
+
+def test_a_plan_that_no_store_takes_is_none(three: Any) -> None:
+    repository = three.open()
+    listings = list_stores(repository, three.emit)
+    plan = prune_plan.PrunePlan(0, three.clock.now(), "host", {"ab" * 32: 1})
+
+    def write(need_all: bool) -> prune_plan.KnownPlan:
+        known = prune_plan.KnownPlan()
+        return prune_plan.write_plan(
+            repository.key, known, plan, listings, need_all=need_all, emit=three.emit
+        )
+
+    three.stores[0].down = True
+    with pytest.raises(StoreUnreachable):
+        write(need_all=True)
+    assert write(need_all=False).marked == plan.remove
+    three.stores[1].down = three.stores[2].down = True
+    with pytest.raises(StoreUnreachable):
+        write(need_all=False)

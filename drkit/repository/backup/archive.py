@@ -132,7 +132,9 @@ def write_point(
             _refuse_vanished(repository, min(vanished), roots.values())
         fan_out = FanOut(level.stores, emit, needed=min_copies, seen=repository.keep_sent)
         writer = BlobWriter(repository.index, repository.key, fan_out, repository.clock)
+        broken = _broken_roots(repository, roots, emit) if level.lost else {}
         nodes, reports, counts = _scan(repository, roots, writer, compare, emit)
+        reports |= {name: replace(reports[name], error=why) for name, why in broken.items()}
         files = finish(reports)
         tags += flags(reports)
         if not all(report.whole for report in reports.values()):
@@ -270,6 +272,28 @@ def _refuse_vanished(
             f"the point {snapshot_id[:8]}, on which this one builds, was forgotten meanwhile",
             hint="run the backup again; nothing was written",
         )
+
+
+def _broken_roots(
+    repository: Repository, roots: Mapping[str, FreshTree | FormerTree], emit: Emit
+) -> dict[str, str]:
+    """The roots that are kept as they are and reach what no store holds any more, and why."""
+    from drkit.repository.trees.reach import reachable
+
+    broken = {}
+    for name, root in roots.items():
+        if not isinstance(root, FormerTree) or root.node.subtree is None:
+            continue
+        try:
+            reach = reachable([root.node.subtree], repository.load_tree)
+            gone = sum(blob not in repository.index for blob in reach)
+            why = f"{gone} of its parts are in no store" if gone else ""
+        except DamagedData as error:
+            why = error.message
+        if why:
+            broken[name] = f"what was kept of it is damaged: {why}"
+            emit(Note("error", name, f"{broken[name]}; drkit backup --source {name}, drkit check"))
+    return broken
 
 
 def _snapshot(

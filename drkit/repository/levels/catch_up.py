@@ -29,7 +29,8 @@ _COPIES_AT_ONCE = 4
 @dataclass(frozen=True, slots=True)
 class Levelled:
     """`stores` hold everything that any good store lists (S4); `trusted` are the packs, with
-    sizes, that new snapshots may lean on. The rest is what was found.
+    sizes, that new snapshots may lean on; `lost` counts those that no store holds in full. The rest
+    is what was found.
     """
 
     stores: tuple[Store, ...]
@@ -39,6 +40,7 @@ class Levelled:
     plan: KnownPlan
     ledgers: Mapping[str, Ledger]
     standings: Mapping[str, Standing]
+    lost: int = 0
 
 
 def catch_up(repository: Repository, listings: Mapping[Store, Listing], emit: Emit) -> Levelled:
@@ -87,7 +89,7 @@ def catch_up(repository: Repository, listings: Mapping[Store, Listing], emit: Em
             for pack in damaged:
                 listing.packs.pop(pack, None)
     return Levelled(
-        tuple(level), good, trusted, seen.tombstones, plan, seen.ledgers, seen.standings
+        tuple(level), good, trusted, seen.tombstones, plan, seen.ledgers, seen.standings, forgotten
     )
 
 
@@ -330,7 +332,10 @@ def _copy_snapshots(
             emit(Note("error", to.name, text))
             continue
         sources = [s for s in listings if snapshot in listings[s].snapshots]
-        size = copy_object(SNAPSHOTS + snapshot, to, sources)
-        listings[to].snapshots[snapshot] = size
+        try:
+            listings[to].snapshots[snapshot] = copy_object(SNAPSHOTS + snapshot, to, sources)
+        except DamagedData as error:  # of which no copy is good, for whatever reason
+            emit(Note("error", to.name, f"snapshot {snapshot[:8]} is not copied: {error.message}"))
+            continue
         copied += 1
     return copied

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from drkit.errors import GuardRefused, RepositoryLocked
+from drkit.errors import DamagedData, GuardRefused, RepositoryLocked
 from drkit.events import Emit, Note, Progress
 from drkit.repository.copies.listing import Listing, take_listing
 from drkit.repository.forget.forget import refuse_unreadable
@@ -343,10 +343,19 @@ class _Run:
 
     def _used(self) -> set[bytes]:
         """What the snapshots of all stores reach, by their fresh lists (S6)."""
-        every = {s for listing in self.level.listings.values() for s in listing.snapshots}
-        content = [
-            self.repository.load_unpacked(SNAPSHOTS + snapshot) for snapshot in sorted(every)
-        ]
+        listings = self.level.listings
+        every = {s for listing in listings.values() for s in listing.snapshots}
+        content = []
+        for snapshot in sorted(every):
+            try:
+                content.append(self.repository.load_unpacked(SNAPSHOTS + snapshot))
+            except DamagedData:
+                holders = [s.name for s, found in listings.items() if snapshot in found.snapshots]
+                raise GuardRefused(
+                    f"snapshot {snapshot[:8]} cannot be read in any store; nothing was deleted",
+                    hint="bring back a store that has a good copy; else remove it by hand: "
+                    f"{SNAPSHOTS}{snapshot} in {', '.join(holders)}",
+                ) from None
         return reachable([read_snapshot(one).tree for one in content], self.repository.load_tree)
 
     def _refuse_lost_locks(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from stock_restic import prove_sound
 
+from drkit.errors import GuardRefused
 from drkit.repository.check.check import check_repository
 from drkit.repository.forget.forget import forget_snapshots
 from drkit.repository.format.layout import DATA, INDEX, SNAPSHOTS, pack_name
@@ -19,6 +20,7 @@ from drkit.repository.format.snapshot import REPAIRED
 from drkit.repository.heal.heal import heal
 from drkit.repository.heal.rebuild_index import repair_index
 from drkit.repository.heal.salvage import damaged_packs, repair_packs, repair_snapshots
+from drkit.repository.prune.prune import PruneOptions, prune
 from drkit.stores.memory import MemoryStore
 
 NAMES = ("gcs", "s3")
@@ -203,3 +205,18 @@ def test_what_is_left_is_saved_and_restic_finds_no_error(
     assert changed == {b"large.bin", b"notes/003.md"}
     content = (tmp_path / "source" / "large.bin").read_bytes()
     assert content.startswith((tmp_path / "out" / "large.bin").read_bytes())
+
+
+def test_a_snapshot_that_one_store_has_and_nobody_can_read_keeps_no_store_from_the_next_point(
+    two: Any, tmp_path: Path
+) -> None:
+    junk = SNAPSHOTS + "cd" * 32
+    two.stores[0].objects[junk] = b"junk"
+    before = len(two.open().snapshots())
+    two.backup(tmp_path / "source", min_copies=2)
+    assert len(two.open().snapshots()) == before + 1
+    assert junk not in two.stores[1].objects
+    options = PruneOptions(dict.fromkeys(NAMES, "primary"), lambda *_: ("nobody", ()))
+    with pytest.raises(GuardRefused, match="cdcdcdcd cannot be read") as refused:
+        prune(two.open(), options, two.emit)
+    assert f"{junk} in {NAMES[0]}" in refused.value.hint

@@ -14,7 +14,9 @@ from drkit.operations.points.backup import back_up
 from drkit.operations.points.cutting import Due
 from drkit.operations.status.status import proof_content, proof_name, status_of
 from drkit.points.find import choosable, choose_point, list_points
+from drkit.repository.backup.anomaly import INCOMPLETE_TAG
 from drkit.repository.format.keys import ScryptCost
+from drkit.repository.format.layout import pack_name
 from drkit.repository.repository import init_repository, open_repository
 from drkit.repository.restore.restore import restore_tree
 from drkit.sources.interface import Cut, SourceUnreadable
@@ -278,3 +280,20 @@ def test_S14_nothing_is_carried_from_what_a_fenced_side_wrote_alone(deployment, 
     deployment.arbiter.record_role(lease, role)
     after = deployment.back_up("sncp")
     assert cut_at(after, "history") == cut_at(first, "history") != cut_at(late, "history")
+
+
+def test_S3_what_is_carried_over_and_in_no_store_any_more_is_named(deployment) -> None:
+    deployment.back_up()
+    assert deployment.back_up("sncp").whole
+    repository = deployment.open()
+    newest = repository.snapshots()[-1].snapshot
+    (blob,) = repository.find_node(newest, "/history/one.md").content
+    pack = repository.index.find(blob).pack_id
+    for store in deployment.stores:
+        del store.objects[pack_name(pack)]
+    report = deployment.back_up("sncp")
+    assert not report.whole
+    assert "in no store" in report.point.sources["history"].error
+    assert INCOMPLETE_TAG in deployment.open().snapshots()[-1].snapshot.tags
+    assert report.point.sources["sncp"].error is None
+    assert deployment.back_up().whole, "what the source still has is stored anew"

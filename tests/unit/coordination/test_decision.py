@@ -1,12 +1,14 @@
 """Whether a service that is DOWN is failed over: what acts, what asks, and what never does."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from decision_facts import OUTAGE
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drkit.clock import ManualClock
 from drkit.config.decide import Decide
 from drkit.coordination.decision import (
     TABLE,
@@ -19,6 +21,8 @@ from drkit.coordination.decision import (
     may_hold,
     unattended_blocks,
 )
+from drkit.coordination.decisions import Decisions
+from drkit.state.database import open_database
 
 S, E = DecisionState, DecisionEvent
 AUTO, APPROVE, OBSERVE = (Decide(mode=mode) for mode in ("auto", "approve", "observe"))
@@ -196,3 +200,23 @@ def test_H3_what_was_to_go_alone_asks_when_a_second_vantage_point_no_longer_says
     by_hand = decide(asked, E.APPROVE, unsure, 0, AUTO, by="ada")
     assert decide(by_hand, E.WEIGHED, unsure, 0, AUTO).state is S.APPROVED
     assert decide(by_hand, E.STARTED, unsure, 0, AUTO).state is S.RUN
+
+
+def test_an_approval_is_waited_for_by_the_clock_of_whoever_weighs(tmp_path: Path) -> None:
+    """What another machine timed may lie ahead of this one's clock: it is counted anew, once."""
+    clock, here = ManualClock(), ManualClock()
+    clock.advance(10_000)
+    database = open_database(tmp_path / "state.sqlite", clock=clock)
+
+    def weighed(clock: ManualClock) -> DecisionState:
+        _, after = Decisions(database, "chat", clock).weigh(E.WEIGHED, OUTAGE, APPROVE)
+        assert after is not None
+        return after.decision.state
+
+    assert weighed(clock) is S.WAIT_APPROVAL
+    assert weighed(here) is S.WAIT_APPROVAL
+    for _ in range(9):
+        here.advance(100)
+        assert weighed(here) is S.WAIT_APPROVAL
+    here.advance(1)
+    assert weighed(here) is S.EXPIRED

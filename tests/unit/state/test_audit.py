@@ -1,5 +1,6 @@
 """The audit log: what is added stays, and what is changed shows."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,13 +65,21 @@ def test_a_line_that_was_removed_breaks_the_chain_there(log: AuditLog, database:
 
 
 def test_a_line_that_was_resealed_breaks_the_next_one(log: AuditLog, database: Database) -> None:
-    from dataclasses import replace
-
     line = replace(list(log.entries())[1], who="eve@vm")
     with database.write() as connection:
         values = {"who": "eve@vm", "digest": line.computed()}
         connection.execute(update(AUDIT).where(AUDIT.c.seq == 2).values(values))
     assert log.verify().broken_at == 3
+
+
+def test_a_number_that_is_left_out_breaks_the_chain_there(
+    log: AuditLog, database: Database
+) -> None:
+    line = replace(list(log.entries())[3], seq=5)
+    with database.write() as connection:
+        values = {"seq": 5, "digest": line.computed()}
+        connection.execute(update(AUDIT).where(AUDIT.c.seq == 4).values(values))
+    assert log.verify().broken_at == 4
 
 
 def test_this_user_is_named_where_nobody_is(database: Database) -> None:

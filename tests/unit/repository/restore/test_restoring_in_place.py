@@ -15,8 +15,16 @@ from restore_world import back, patch_writing
 
 from drkit.errors import GuardRefused
 from drkit.operations.points.restore_snapshot import may_be_written
+from drkit.repository.format.tree import Node
 from drkit.repository.restore import files as restore_files
-from drkit.repository.restore.place import Overwrite
+from drkit.repository.restore.place import (
+    Overwrite,
+    Place,
+    claim_place,
+    keeps,
+    look_at_place,
+    release_place,
+)
 from drkit.repository.restore.restore import RestoreOptions
 
 IN_PLACE = RestoreOptions(in_place=True)
@@ -207,3 +215,51 @@ def test_R7_a_place_in_use_must_be_named(three: Any, tmp_path: Path) -> None:
     with pytest.raises(GuardRefused):
         may_be_written(place, tree, IN_PLACE, ["another"])
     may_be_written(place, tree, IN_PLACE, ["out"])
+
+
+TREE, OTHER = "ab" * 32, "cd" * 32
+
+
+def test_R7_a_place_is_written_to_that_is_empty_or_holds_its_own_unfinished_restore(
+    tmp_path: Path,
+) -> None:
+    for into in (tmp_path / "not" / "there", tmp_path / "empty"):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        assert look_at_place(into, TREE, in_place=False) is Place.EMPTY
+        claim_place(into, TREE, Place.EMPTY)
+        assert into.stat().st_mode & 0o777 == 0o700
+        (into / "half").write_text("half")
+        assert look_at_place(into, TREE, in_place=False) is Place.UNFINISHED
+        with pytest.raises(GuardRefused, match="something else"):
+            look_at_place(into, OTHER, in_place=False)
+        release_place(into, TREE)
+        with pytest.raises(GuardRefused, match="not empty"):
+            look_at_place(into, TREE, in_place=False)
+        assert look_at_place(into, TREE, in_place=True) is Place.IN_USE
+        claim_place(into, TREE, Place.IN_USE)
+        assert os.listdir(into) == ["half"]
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_R7_a_file_and_a_link_to_a_folder_are_no_place(tmp_path: Path, in_place: bool) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    for name in ("file", "link"):
+        with pytest.raises(GuardRefused, match="is no folder"):
+            look_at_place(tmp_path / name, TREE, in_place=in_place)
+
+
+def test_what_changed_is_told_by_kind_time_and_size(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("as it is")
+    found, folder = (tmp_path / "file").lstat(), tmp_path.lstat()
+
+    def stays(found: os.stat_result, **fields: Any) -> bool:
+        return keeps(found, Node(b"file", mode=0o600, **fields), Overwrite.IF_CHANGED)
+
+    time_ns = found.st_mtime_ns
+    assert stays(found, type="file", mtime_ns=time_ns, size=found.st_size)
+    assert not stays(found, type="file", mtime_ns=time_ns, size=found.st_size + 1)
+    assert not stays(found, type="file", mtime_ns=time_ns + 1, size=found.st_size)
+    assert not stays(found, type="dir", mtime_ns=time_ns, size=found.st_size)
+    assert stays(folder, type="dir", mtime_ns=folder.st_mtime_ns, size=0)

@@ -184,7 +184,7 @@ def test_a_store_without_the_repository_that_others_hold_is_warned_of() -> None:
     stores = {name: MemoryStore(name) for name in ("cloud", "other")}
     stores["other"].put("repository/config", b"x", size_bytes=1)
     values = config().model_dump(mode="json", exclude_none=True)
-    values["stores"]["other"] = values["stores"]["cloud"]
+    values["stores"]["other"] = values["stores"]["cloud"] | {"bucket": "other"}
     open_one = stores.__getitem__
     found = list(examine_stores(Config.model_validate(values), open_one, clock=ManualClock()))
     (finding,) = [one for one in found if one.check == "repository"]

@@ -11,6 +11,12 @@ from drkit.coordination.interface import Arbiter, ArbiterUnreachable, RoleRecord
 from drkit.health.interface import Memory
 from drkit.health.witness.file_memory import FileMemory
 
+_EMPTIED = (
+    "its record of who serves is gone: somebody emptied or replaced it. Put it back, or say anew "
+    "who serves: drkit failover --to TARGET, or drkit runbook run emergency-rollback and then "
+    "drkit failback"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class SeenRole:
@@ -31,12 +37,24 @@ def machine_memory(state_dir: Path) -> FileMemory:
     return FileMemory(state_dir / "watch")
 
 
-def read_role(arbiter: Arbiter, service: str, memory: Memory, clock: Clock) -> SeenRole:
-    """The role record now, kept for when the arbiter is away; or the one that was kept (R2)."""
+def read_role(
+    arbiter: Arbiter, service: str, memory: Memory, clock: Clock, *, primary: str | None = None
+) -> SeenRole:
+    """The role record now, kept for when the arbiter is away; or the one that was kept (R2).
+
+    `primary`: who serves where nothing was ever recorded (None: it is not known here). An arbiter
+    that was emptied says so of a service that was led elsewhere, too: then the record that was read
+    before is followed, and nothing acts by itself, until a run that a person typed records anew
+    who serves.
+    """
     try:
         role = arbiter.read_role(service)
     except ArbiterUnreachable as error:
         return _kept(service, memory, error.message)
+    if role is None:
+        kept = _kept(service, memory, _EMPTIED)
+        if kept.role is not None and kept.role.site != primary:
+            return kept
     now = clock.now()
     value = None
     if role is not None:

@@ -46,7 +46,9 @@ def own_memory(app: App) -> FileMemory:
 
 def role_now(app: App) -> SeenRole:
     """Who serves, by the role record, or by the last one read while the arbiter is away."""
-    return read_role(app.arbiter, service_of(app).name, own_memory(app), app.clock)
+    service = service_of(app)
+    memory = own_memory(app)
+    return read_role(app.arbiter, service.name, memory, app.clock, primary=service.primary)
 
 
 def serving(app: App, seen: SeenRole | None = None) -> tuple[str, Endpoint]:

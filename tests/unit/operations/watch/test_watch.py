@@ -276,6 +276,36 @@ def test_R1_while_the_arbiter_is_away_the_role_that_was_read_last_is_followed(
     assert read_role(arbiter, "chat", memory, scene.clock).role is None
 
 
+def test_R1_an_arbiter_that_was_emptied_does_not_lead_home_a_service_that_lives_elsewhere(
+    scene: Scene,
+) -> None:
+    memory = FileMemory(scene.folder)
+    arbiter, emptied = MemoryArbiter(scene.clock), MemoryArbiter(scene.clock)
+    lease = arbiter.acquire("chat", "run", ttl_s=30)
+    arbiter.record_role(lease, RoleRecord("chat", 7, "coreweave", URL, scene.clock.now(), "run"))
+    assert read_role(emptied, "chat", memory, scene.clock, primary="lambda").unconfirmed is None
+    read_role(arbiter, "chat", memory, scene.clock, primary="lambda")
+    for primary in ("lambda", None, "lambda"):  # it is not forgotten by being read
+        seen = read_role(emptied, "chat", memory, scene.clock, primary=primary)
+        assert seen.role is not None
+        assert (seen.role.site, seen.role.epoch) == ("coreweave", 7)
+        assert seen.unconfirmed is not None
+    lease = emptied.acquire("chat", "run", ttl_s=30)
+    emptied.record_role(lease, RoleRecord("chat", 1, "runpod", URL, scene.clock.now(), "run"))
+    anew = read_role(emptied, "chat", memory, scene.clock, primary="lambda")
+    assert anew.role is not None
+    assert (anew.role.site, anew.unconfirmed) == ("runpod", None)
+
+
+def test_who_lives_at_home_needs_no_record(scene: Scene) -> None:
+    memory, arbiter = FileMemory(scene.folder), MemoryArbiter(scene.clock)
+    lease = arbiter.acquire("chat", "run", ttl_s=30)
+    arbiter.record_role(lease, RoleRecord("chat", 7, "lambda", URL, scene.clock.now(), "run"))
+    read_role(arbiter, "chat", memory, scene.clock, primary="lambda")
+    seen = read_role(MemoryArbiter(scene.clock), "chat", memory, scene.clock, primary="lambda")
+    assert (seen.role, seen.unconfirmed) == (None, None)
+
+
 def test_H5_a_standby_passes_only_by_its_own_name(scene: Scene) -> None:
     memory = FileMemory(scene.folder)
 

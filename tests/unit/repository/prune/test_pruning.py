@@ -18,6 +18,7 @@ from prune_world import (
     churn,
     forget_all_but_last,
     indexes,
+    options,
     packs,
     run_prune,
     sound,
@@ -31,6 +32,7 @@ from drkit.repository.format.pack import PackedBlob
 from drkit.repository.levels.survey import list_stores, survey
 from drkit.repository.prune import consolidate
 from drkit.repository.prune.decision import PruneLimits
+from drkit.repository.prune.prune import prune
 from drkit.repository.records import prune_plan
 from drkit.stores.interface import StoreRefused, StoreUnreachable
 from drkit.stores.memory import MemoryStore
@@ -97,6 +99,18 @@ def test_S9_prune_waits_for_a_backup_and_a_backup_for_it(three: Any, source: Pat
     with pytest.raises(RepositoryLocked):
         three.backup(source)
     locks.release(three.emit)
+
+
+def test_S9_what_was_written_since_the_index_was_read_is_known_to_the_prune(
+    three: Any, source: Path
+) -> None:
+    made = churn(three, source, points=2)
+    repository = three.open()
+    assert any(repository.index.packs())
+    made += churn(three, source, points=2, seed=2)
+    forget_all_but_last(three, made)
+    assert prune(repository, options(), three.emit).marked_bytes > 0
+    assert sound(three)
 
 
 def test_marked_packs_are_not_trusted_by_the_next_backup(three: Any, source: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from typer.models import OptionInfo
 
 from drkit.cli.session import Session
 
@@ -110,15 +111,35 @@ def _signature(body: Body, left_out: set[str]) -> inspect.Signature:
     """The command's own parameters, then the shared ones; annotations resolved for typer."""
     hints = typing.get_type_hints(body, localns={"Session": Session}, include_extras=True)
     own = [
-        parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
+        parameter.replace(
+            annotation=_named(hints[parameter.name]), kind=inspect.Parameter.KEYWORD_ONLY
+        )
         for parameter in list(inspect.signature(body).parameters.values())[1:]
     ]
     shared = [
-        inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        inspect.Parameter(
+            key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=_named(kind)
+        )
         for key, (kind, default) in _SHARED.items()
         if key not in left_out
     ]
     return inspect.Signature([*own, *shared])
+
+
+_VALUES = {bool: "", str: "TEXT", int: "NUMBER", float: "NUMBER", Path: "PATH"}
+
+
+def _named(annotation: Any) -> Any:
+    """`annotation`, whose help says what is typed behind the option, and nothing behind a flag;
+    typer would say the type that Python has for it.
+    """
+    kind, *settings = typing.get_args(annotation) or (annotation,)
+    for option in settings:
+        if isinstance(option, OptionInfo) and option.metavar is None:
+            one = next(iter(typing.get_args(kind)), kind)  # of X | None, or list[X]
+            one = next(iter(typing.get_args(one)), one)
+            option.metavar = "" if option.count else _VALUES.get(one)
+    return annotation
 
 
 def _open_session(shared: dict[str, Any]) -> Session:

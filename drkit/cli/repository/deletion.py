@@ -30,7 +30,7 @@ Count = Annotated[str | None, typer.Option(metavar="N", help="The newest N; or u
 Within = Annotated[
     str | None, typer.Option(metavar="1y5m7d2h", help="Back from the newest; m are months.")
 ]
-StoreNames = Annotated[list[str] | None, typer.Option("--store", help="Only there. [repeat]")]
+StoreNames = Annotated[list[str] | None, typer.Option("--store", help="Only there; repeatable.")]
 
 
 @command(app, changes=True, locks=True)
@@ -50,7 +50,7 @@ def forget(
     keep_within_monthly: Within = None,
     keep_within_yearly: Within = None,
     keep_tag: Annotated[
-        list[str] | None, typer.Option(help="All with all of these tags: a,b. [repeat: or]")
+        list[str] | None, typer.Option(help="All with all of these tags: a,b; repeated: or.")
     ] = None,
     host: Hosts = None,
     tag: Tags = None,
@@ -60,7 +60,10 @@ def forget(
     ] = "host,paths",
     store: StoreNames = None,
     unsafe_allow_remove_all: Annotated[
-        bool, typer.Option(help="With a filter: rules may leave nothing of a group.")
+        bool,
+        typer.Option(
+            "--unsafe-allow-remove-all", help="With a filter: rules may leave nothing of a group."
+        ),
     ] = False,
 ) -> int:
     """Removes snapshots: those that are named, or those that no rule keeps.
@@ -136,7 +139,8 @@ def prune(
     now: Annotated[
         bool,
         typer.Option(
-            help="Delete in the first store at once. The days between stores stay as they are."
+            "--now",
+            help="Delete in the first store at once. The days between stores stay as they are.",
         ),
     ] = False,
     evict: Annotated[
@@ -266,7 +270,9 @@ def copy(
 @command(app)
 def unlock(
     session: Session,
-    remove_all: Annotated[bool, typer.Option(help="Also locks that seem to be in use.")] = False,
+    remove_all: Annotated[
+        bool, typer.Option("--remove-all", help="Also locks that seem to be in use.")
+    ] = False,
 ) -> int:
     """Removes locks that dead processes left, in every store."""
     from drkit.repository.locks.locks import unlock as remove_locks
@@ -287,7 +293,9 @@ def reconcile(
         Literal["spread", "remove"] | None,
         typer.Option(help="What becomes of snapshots that only this store has."),
     ] = None,
-    apply: Annotated[bool, typer.Option(help="Do it; without, the plan is shown only.")] = False,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Do it; without, the plan is shown only.")
+    ] = False,
 ) -> int:
     """Makes a diverged or evicted store one of the others again."""
     from drkit.cli.repository.forgetting import reconcile_text, reconcile_values

@@ -30,7 +30,7 @@ def erase(
         typer.Argument(help="Paths in snapshots, or restic's patterns: /sncp/users/42"),
     ] = None,
     point: Annotated[
-        list[str] | None, typer.Option(help="A whole point, by the start of its id. [repeat]")
+        list[str] | None, typer.Option(help="A whole point, by the start of its id; repeatable.")
     ] = None,
     weights: Annotated[
         str | None,

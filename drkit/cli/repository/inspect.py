@@ -68,7 +68,9 @@ def ls(
         list[str] | None, typer.Argument(help="Only these folders of it, one level.")
     ] = None,
     long: Long = False,
-    recursive: Annotated[bool, typer.Option(help="With folders: all that is below them.")] = False,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", help="With folders: all that is below them.")
+    ] = False,
     human_readable: Human = False,
     host: Hosts = None,
     tag: Tags = None,
@@ -105,10 +107,10 @@ def ls(
 def find(
     session: Session,
     pattern: Annotated[
-        list[str], typer.Argument(help="Names or paths with * ? [a-z] **, or starts of ids.")
+        list[str], typer.Argument(help="Names or paths, with *, ?, [...], **; or starts of ids.")
     ],
     snapshot: Annotated[
-        list[str] | None, typer.Option("--snapshot", "-s", help="Only in this one. [repeat]")
+        list[str] | None, typer.Option("--snapshot", "-s", help="Only in this one; repeatable.")
     ] = None,
     host: Hosts = None,
     tag: Tags = None,

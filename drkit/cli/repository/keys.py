@@ -118,13 +118,13 @@ def tag(
     session: Session,
     snapshot: Snapshots = None,
     add_tags: Annotated[
-        list[str] | None, typer.Option("--add", help="Add these: a,b. [repeat]")
+        list[str] | None, typer.Option("--add", help="Add these: a,b; repeatable.")
     ] = None,
     remove_tags: Annotated[
-        list[str] | None, typer.Option("--remove", help="Take these away: a,b. [repeat]")
+        list[str] | None, typer.Option("--remove", help="Take these away: a,b; repeatable.")
     ] = None,
     set_tags: Annotated[
-        list[str] | None, typer.Option("--set", help='Exactly these: a,b; "" for none. [repeat]')
+        list[str] | None, typer.Option("--set", help='Exactly these: a,b; "" for none; repeatable.')
     ] = None,
     host: Hosts = None,
     having: Tags = None,

@@ -25,7 +25,9 @@ def index(
     read_all_packs: Annotated[
         bool, typer.Option("--read-all-packs", help="Believe no index: read every pack's header.")
     ] = False,
-    store: Annotated[list[str] | None, typer.Option("--store", help="Only there. [repeat]")] = None,
+    store: Annotated[
+        list[str] | None, typer.Option("--store", help="Only there; repeatable.")
+    ] = None,
 ) -> int:
     """Makes indexes anew from the headers of the packs that are there."""
     from drkit.repository.heal.rebuild_index import repair_index

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-_PATTERN = "restic's patterns: *, ?, [...], **. [repeat]"
+_PATTERN = "restic's patterns: *, ?, [...], **; repeatable."
 
 
 @command(app, changes=True)
@@ -34,7 +34,7 @@ def restore(
     ],
     snapshot: SnapshotAndFolder = "latest",
     source: Annotated[
-        list[str] | None, typer.Option(help="Only this source of a point. [repeat]")
+        list[str] | None, typer.Option(help="Only this source of a point; repeatable.")
     ] = None,
     host: Hosts = None,
     tag: Tags = None,
@@ -58,10 +58,12 @@ def restore(
         bool, typer.Option("--in-place", help="Write into folders in use; --i-know names them.")
     ] = False,
     i_know: Annotated[
-        list[str] | None, typer.Option(help="The folder in use that is written to. [repeat]")
+        list[str] | None, typer.Option(help="The folder in use that is written to; repeatable.")
     ] = None,
     sparse: Annotated[bool, typer.Option(help="Long runs of zeros become holes.")] = True,
-    verify: Annotated[bool, typer.Option(help="Hash everything again afterwards.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Hash everything again afterwards.")
+    ] = False,
 ) -> int:
     """Brings a point back into an empty folder, from all sound stores at once.
 

@@ -7,15 +7,15 @@ from typing import Annotated
 import typer
 
 Hosts = Annotated[
-    list[str] | None, typer.Option("--host", "-H", help="Only snapshots of this host. [repeat]")
+    list[str] | None, typer.Option("--host", "-H", help="Only snapshots of this host; repeatable.")
 ]
 Tags = Annotated[
     list[str] | None,
-    typer.Option("--tag", help="Only snapshots with all of these tags: a,b. [repeat: or]"),
+    typer.Option("--tag", help="Only snapshots with all of these tags: a,b; repeated: or."),
 ]
 Paths = Annotated[
     list[str] | None,
-    typer.Option("--path", help="Only snapshots that hold this path. [repeat: and]"),
+    typer.Option("--path", help="Only snapshots that hold this path; repeated: and."),
 ]
 Snapshots = Annotated[
     list[str] | None, typer.Argument(help="Ids, starts of ids, or latest; default all.")

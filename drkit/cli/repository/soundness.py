@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-Stores = Annotated[list[str] | None, typer.Option("--store", help="Only this store. [repeat]")]
+Stores = Annotated[list[str] | None, typer.Option("--store", help="Only this store; repeatable.")]
 
 
 @command(app, locks=True)

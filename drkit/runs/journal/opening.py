@@ -125,11 +125,14 @@ def may_open(
 
 
 def open_already(found: RunRecord, wanted: str) -> RunOpen:
+    users = ", and leads users to who served before, if that one answers, else to the external API"
     return RunOpen(
         f"{found.service} has an open {found.kind}: {found.id} in {found.state.value}; "
         f"no {wanted} was started",
         hint=f"`drkit runs show {found.id}` says where it stands, "
-        f"`drkit runs resume {found.id}` brings it to an end",
+        f"`drkit runs resume {found.id}` brings it to an end, "
+        f"`drkit runs rollback {found.id}` takes it back"
+        + (users if found.namespace == "production" else ""),
     )
 
 

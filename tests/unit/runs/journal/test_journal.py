@@ -83,6 +83,7 @@ def test_R4_a_second_open_run_is_refused_and_names_the_first(world: World) -> No
     with pytest.raises(RunOpen, match=first.id) as caught:
         journal.open_run(world.plan(), sandbox=False)
     assert f"drkit runs resume {first.id}" in caught.value.hint
+    assert f"drkit runs rollback {first.id}` takes it back, and leads users" in caught.value.hint
     assert [run.id for run in journal.runs()] == [first.id]
     assert len(journal.entries(first.id)) == 1
 

@@ -30,6 +30,8 @@ def plan_named(app: App, name: str, *, to: str | None = None) -> Plan:
     from drkit.wiring.run import open_journal
     from drkit.wiring.watch import decided_target
 
+    if app.config.service is None:
+        raise ConfigError("schedules.yaml describes no service", hint="add its `service` section")
     book = load_runbook(Path(app.config.runbooks) / f"{name}.yaml")
     serving, target = None, to
     if book.kind == "failback":

@@ -177,7 +177,8 @@ def load_written(path: Path) -> tuple[Runbook, Document]:
     return load_with_lines(
         path,
         Runbook,
-        absent="runbooks lie in the folder that `runbooks` in schedules.yaml names",
+        absent="`drkit runbook check` names those there are, in the folder `runbooks` of "
+        "schedules.yaml",
         invalid="`drkit runbook schema` prints everything that is accepted",
     )
 

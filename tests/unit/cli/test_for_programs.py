@@ -154,3 +154,8 @@ def test_a_dry_run_says_what_it_would_do(run: Any) -> None:
     (point,) = run("backup", "backup")
     (row,) = run("would_copy", "copy", "--from-store", "copy", "--dry-run")
     assert row["snapshot"] == point["snapshot_id"]
+
+
+def test_where_nothing_serves_a_failback_says_so_and_asks_for_no_runbook(run: Any) -> None:
+    (told,) = run("exit_error", "failback", status=2)
+    assert told["message"] == "schedules.yaml describes no service"

@@ -14,7 +14,7 @@ from drkit.runs.book.references import fill_outputs
 from drkit.runs.failures import Meaning, StepStopped, failure_payload, meaning_of, proof_json
 from drkit.runs.guard import StepGuard
 from drkit.runs.journal.journal import Journal
-from drkit.runs.records import JSON, StepState
+from drkit.runs.records import JSON
 from drkit.runs.states import MILESTONE_OF, RunEvent, StepProgress
 
 FIRST_PAUSE_S = 2.0
@@ -53,14 +53,12 @@ class Stepper:
         """
         retry = Retry(step.retries + 1, FIRST_PAUSE_S, MOST_PAUSE_S)
         pauses = retry.pauses_s(random.Random())
-        unknown = progress.state is StepState.EFFECT_UNKNOWN
         attempt = progress.attempt
         while True:
             attempt += 1
-            failure = self._attempt(step, attempt, unknown, outputs, guard)
+            failure = self._attempt(step, attempt, outputs, guard)
             if failure is None or failure.meaning not in (Meaning.RETRY, Meaning.UNKNOWN):
                 return failure
-            unknown = unknown or failure.meaning is Meaning.UNKNOWN
             pause_s = next(pauses, None)
             if pause_s is None:
                 return failure
@@ -73,7 +71,6 @@ class Stepper:
         self,
         step: PlannedStep,
         attempt: int,
-        unknown: bool,
         outputs: Mapping[str, Mapping[str, JSON]],
         guard: StepGuard,
     ) -> StepFailure | None:
@@ -93,7 +90,7 @@ class Stepper:
         self.context.breakpoint(step.id, "after-intent")
         call = StepCall(self.run_id, step.id, attempt, arguments, outputs, guard)
         try:
-            done, adopted = self._act(step, call, unknown, guard)
+            done, adopted = self._act(step, call, guard)
         except Exception as error:
             return self._failed(step, attempt, error, guard)
         self.context.breakpoint(step.id, "after-effect")
@@ -107,15 +104,13 @@ class Stepper:
         self.context.breakpoint(step.id, "after-record")
         return None
 
-    def _act(
-        self, step: PlannedStep, call: StepCall, unknown: bool, guard: StepGuard
-    ) -> tuple[Done, bool]:
+    def _act(self, step: PlannedStep, call: StepCall, guard: StepGuard) -> tuple[Done, bool]:
         """What is already there is adopted; else it is done now, if this attempt still may."""
         action = self.actions[step.action]
         if step.effect.must_look:
             guard.outwait_former_holder(self.context.time_scale, again=True)
         call.guard.check()
-        if action.look is not None and (unknown or step.effect.must_look):
+        if action.look is not None and step.effect.must_look:
             if (found := action.look(call, self.context)) is not None:
                 return found, True
             call.guard.check()

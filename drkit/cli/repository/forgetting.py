@@ -117,9 +117,10 @@ def _from_password(file: Path | None) -> str:
     if named:
         try:
             return Path(named).read_text().splitlines()[0]
-        except (OSError, IndexError) as error:
+        except (OSError, IndexError, UnicodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it holds no line of text"
             raise ConfigError(
-                f"{named}: no password can be read: {error}", hint="its first line is the password"
+                f"{named}: no password can be read: {why}", hint="its first line is the password"
             ) from None
     if found := os.environ.get("RESTIC_FROM_PASSWORD"):
         return found

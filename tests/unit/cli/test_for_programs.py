@@ -159,3 +159,19 @@ def test_a_dry_run_says_what_it_would_do(run: Any) -> None:
 def test_where_nothing_serves_a_failback_says_so_and_asks_for_no_runbook(run: Any) -> None:
     (told,) = run("exit_error", "failback", status=2)
     assert told["message"] == "schedules.yaml describes no service"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(b"", "no line of text"), (b"\xff\n", "no line of text"), (None, "No such")],
+)
+def test_a_password_file_that_says_none_is_told_in_words(
+    run: Any, place: Path, content: bytes | None, why: str
+) -> None:
+    if content is not None:
+        (place / "other").write_bytes(content)
+    run("init", "init")
+    named = ("--from-repo", str(place / "disk" / "repository"), "--from-password-file")
+    (told,) = run("exit_error", "copy", *named, str(place / "other"), status=2)
+    assert told["message"].startswith(f"{place / 'other'}: no password can be read: ")
+    assert why in told["message"]

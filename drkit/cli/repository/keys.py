@@ -170,9 +170,10 @@ def _new_password(file: Path | None) -> str:
     if file is not None:
         try:
             return file.read_text().partition("\n")[0].rstrip("\r")
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise ConfigError(
-                f"{file} cannot be read: {error.strerror}", hint="name a file with the password"
+                f"{file} cannot be read: {why}", hint="name a file with the password"
             ) from None
     if not sys.stdin.isatty():
         raise ConfigError("no new password was given", hint="name a file: --new-password-file FILE")

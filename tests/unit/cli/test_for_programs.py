@@ -175,3 +175,11 @@ def test_a_password_file_that_says_none_is_told_in_words(
     (told,) = run("exit_error", "copy", *named, str(place / "other"), status=2)
     assert told["message"].startswith(f"{place / 'other'}: no password can be read: ")
     assert why in told["message"]
+
+
+def test_a_new_password_that_is_no_text_is_told_in_words(run: Any, place: Path) -> None:
+    (place / "other").write_bytes(b"\xff\n")
+    run("init", "init")
+    named = ("--new-password-file", str(place / "other"))
+    (told,) = run("exit_error", "key", "add", *named, status=2)
+    assert told["message"] == f"{place / 'other'} cannot be read: it is not UTF-8"

@@ -95,6 +95,8 @@ def test_a_note_is_read_back_the_same(phase: Phase) -> None:
     record = record_of(before, phase, ("a", "b"), "chat", "external API", NOW)
     assert note_from(record) == HoldNote(phase, ("a", "b"), 7, NOW)
     assert (record.service, record.site) == ("chat/hold", "external API")
+    of_none = record_of(before, phase, (), "chat", "external API", NOW)
+    assert note_from(of_none) == HoldNote(phase, (), 7, NOW)
 
 
 def test_a_note_that_cannot_be_read_holds_nobody_and_keeps_its_epoch() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 from prune_world import Mortal
+from stores_seen import Recorder
 
 from drkit.errors import DrkitError, GuardRefused, RepositoryLocked
 from drkit.repository.forget import forget as forgetting
@@ -16,7 +17,8 @@ from drkit.repository.forget.forget import forget_snapshots
 from drkit.repository.format.layout import BESIDE, DELETIONS, LEDGER, LOCKS, SNAPSHOTS
 from drkit.repository.levels.survey import list_stores, survey
 from drkit.repository.locks.locks import take_locks
-from drkit.repository.records.tombstones import merge
+from drkit.repository.prune.prune import evict
+from drkit.repository.records.tombstones import Deletion, merge
 from drkit.repository.repository import join_store
 from drkit.stores.interface import StoreRefused
 from drkit.stores.memory import MemoryStore, Trouble
@@ -296,3 +298,45 @@ def test_S6_who_is_evicted_is_said_by_the_newest_records_alone() -> None:
 
     known = merge({"1-a": record(1, "b2"), "2-a": record(2, "s3"), "2-b": record(2, "gcs")})
     assert known.evicted == {"gcs", "s3"}
+
+
+def test_S6_a_forget_leaves_an_evicted_store_as_it_is(three: Any, source: Path) -> None:
+    first = three.backup(source, min_copies=3).snapshot_id
+    second = three.backup(source, min_copies=3).snapshot_id
+    evict(three.open(), "b2", three.emit)
+    assert forget(three, first).removed.keys() == {"gcs", "s3"}
+    assert [held(store) for store in three.stores] == [{second}, {second}, {first, second}]
+
+
+def test_S9_nothing_is_deleted_from_a_store_whose_lock_is_lost(
+    kit: ModuleType, source: Path
+) -> None:
+    stores = [MemoryStore("gcs"), Recorder("s3")]
+    two = kit.Kit(stores).init()
+    first = two.backup(source, min_copies=2).snapshot_id
+    two.backup(source, min_copies=2)
+
+    def unlock(name: str) -> None:
+        if name.startswith(DELETIONS):
+            for lock in list(stores[1].list(LOCKS)):
+                stores[1].delete(lock.name)
+
+    stores[1].before = unlock
+    report = forget(two, first)
+    assert report.pending == {"s3": "its lock was lost"}
+    assert [first in held(store) for store in stores] == [False, True]
+
+
+def test_K6_an_erased_pack_is_remembered_while_some_store_lists_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(forgetting, "REMEMBERED", 0)
+    kept, gone = ("pack", "ab" * 32), ("pack", "cd" * 32)
+    deletions = {at: Deletion("pack", at[1], None) for at in (kept, gone)}
+    listing: Any = SimpleNamespace(snapshots={}, packs={kept[1]: 1})
+    seen: Any = SimpleNamespace(
+        listings={"gcs": listing},
+        tombstones=SimpleNamespace(evicted=frozenset(), deletions=deletions),
+    )
+    repository: Any = SimpleNamespace(stores=["gcs"], unreachable={})
+    assert forgetting.settled_deletions(repository, seen) == {gone}

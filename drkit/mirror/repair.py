@@ -107,6 +107,31 @@ def check_mirror(
     return MirrorCheck(store.name, files, files_read, bytes_read, tuple(found), answered)
 
 
+def check_listed(manifest: Manifest, store: Store, emit: Emit) -> MirrorCheck:
+    """What `store` lists of the mirror: every file with its size, and its manifest. No file is read
+    and nothing is mended.
+    """
+    held = look_at(store, manifest.model, manifest.revision)
+    files = len(manifest.files)
+    if held.unusable is not None:
+        away = WeightsRepair(store.name, MANIFEST, "", why=held.unusable)
+        return MirrorCheck(store.name, files, 0, 0, (away,), answered=False)
+    wrong = {path: _as_listed(held.sizes.get(path)) for path in held.lacks(manifest)}
+    if held.manifest != manifest:
+        wrong[MANIFEST] = "is another one" if held.manifest else "is missing or damaged"
+    found = tuple(
+        WeightsRepair(store.name, path, what, why="nothing was changed")
+        for path, what in wrong.items()
+    )
+    for repair in found:
+        _tell(repair, emit)
+    return MirrorCheck(store.name, files, 0, 0, found, answered=True)
+
+
+def _as_listed(size_bytes: int | None) -> str:
+    return "is missing" if size_bytes is None else f"has {size_bytes} bytes, which is not its size"
+
+
 def damaged_spans(entry: FileEntry, store: Store, name: str) -> tuple[Span, ...]:
     """The spans of a file of the right length that hold wrong bytes: tensors; where none is hit,
     or there are none, everything between them.

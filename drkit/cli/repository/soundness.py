@@ -116,7 +116,9 @@ def _check_weights(
     *,
     repair: bool,
 ) -> tuple[WeightsCheck, ...]:
-    """Mirrored weights are read when they are due, or all of them when all is read."""
+    """Mirrored weights are read when they are due, or all of them when all is read; else looked at
+    as they are listed.
+    """
     from drkit.operations.checks.check_weights import check_due_weights, check_weights
     from drkit.repository.check.reading_choice import ReadAll
 
@@ -131,10 +133,13 @@ def _check_weights(
             repair=repair,
             emit=app.emit,
         )
-    if not isinstance(reading, ReadAll):
-        return ()
-    chosen = tuple(each for each in app.stores if not only or each.name in only)
-    return check_weights(app.weights_sources, chosen, repair=repair, emit=app.emit)
+    return check_weights(
+        app.weights_sources,
+        tuple(each for each in app.stores if not only or each.name in only),
+        read=isinstance(reading, ReadAll),
+        repair=repair,
+        emit=app.emit,
+    )
 
 
 def _tell_weights(

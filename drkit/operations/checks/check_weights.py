@@ -1,4 +1,6 @@
-"""Reads mirrored weights back, all of them or by turns, and mends one copy from another."""
+"""Looks at mirrored weights as listed, or reads them back, all of them or by turns; and mends one
+copy from another.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from drkit.errors import PlaceError
 from drkit.events import Emit, Note
 from drkit.mirror.manifest import FileEntry, Manifest
 from drkit.mirror.read import NoMirror, best_manifest
-from drkit.mirror.repair import MirrorCheck, check_mirror
+from drkit.mirror.repair import MirrorCheck, check_listed, check_mirror
 from drkit.operations.checks.reading_log import read_logs, weights_log, write_logs
 from drkit.repository.check.read_turns import ReadLog, after_reading, due_turns, log_of
 from drkit.repository.check.reading_choice import turn_of
@@ -36,17 +38,27 @@ class WeightsCheck:
 
 
 def check_weights(
-    sources: Mapping[str, WeightsSource], stores: Sequence[Store], *, repair: bool, emit: Emit
+    sources: Mapping[str, WeightsSource],
+    stores: Sequence[Store],
+    *,
+    read: bool,
+    repair: bool,
+    emit: Emit,
 ) -> tuple[WeightsCheck, ...]:
-    """Every byte of the mirrors of `sources` among `stores`; with `repair` what one has wrong is
-    mended from another.
+    """The mirrors of `sources` among `stores`: every byte with `read`, else that each file is there
+    with its size. With `repair` what one has wrong is mended from another.
 
     A source of which no store has a manifest is told, and is no finding: `drkit status` counts it.
     """
     found = []
     for name, manifest, mirrors in _mirrored(sources, stores, emit):
         for store in mirrors:
-            mirror = check_mirror(manifest, store, mirrors, emit, dry_run=not repair)
+            if read or repair:
+                mirror = check_mirror(
+                    manifest, store, mirrors, emit, wanted=lambda _: read, dry_run=not repair
+                )
+            else:
+                mirror = check_listed(manifest, store, emit)
             found.append(WeightsCheck(name, mirror))
     return tuple(found)
 

@@ -87,20 +87,41 @@ def deployed(tmp_path: Path) -> Deployment:
 def test_damage_is_found_without_repair_and_mended_with_it(deployed: Deployment) -> None:
     stores = deployed.stores
     stores[0].damage(FOLDER + "part-1.bin", at=500)
-    gcs, s3 = check_weights({"w": SOURCE}, stores, repair=False, emit=discard)
+    gcs, s3 = check_weights({"w": SOURCE}, stores, read=True, repair=False, emit=discard)
     (found,) = gcs.mirror.repairs
     assert (found.store, found.path, found.healed_from) == ("gcs", "part-1.bin", "")
     assert gcs.damaged and not s3.damaged
-    gcs, _ = check_weights({"w": SOURCE}, stores, repair=True, emit=discard)
+    gcs, _ = check_weights({"w": SOURCE}, stores, read=True, repair=True, emit=discard)
     assert gcs.mirror.repairs[0].healed_from == "s3" and not gcs.damaged
-    for check in check_weights({"w": SOURCE}, stores, repair=False, emit=discard):
+    for check in check_weights({"w": SOURCE}, stores, read=True, repair=False, emit=discard):
         assert check.mirror.repairs == ()
         assert check.mirror.files_read == FILES
 
 
+def test_what_is_not_listed_with_its_size_is_found_without_reading_any_file(
+    deployed: Deployment,
+) -> None:
+    gcs, s3, _ = deployed.stores
+    gcs.delete(FOLDER + "part-0.bin")
+    gcs.objects[FOLDER + "part-1.bin"] = gcs.objects[FOLDER + "part-1.bin"][:7]
+    s3.delete(FOLDER + MANIFEST)
+    gcs.read.clear()
+    found = {
+        (wrong.store, wrong.path)
+        for check in check_weights({"w": SOURCE}, [gcs, s3], read=False, repair=False, emit=discard)
+        for wrong in check.mirror.repairs
+        if check.damaged
+    }
+    assert found == {("gcs", "part-0.bin"), ("gcs", "part-1.bin"), ("s3", MANIFEST)}
+    assert not gcs.read and not s3.read
+    check_weights({"w": SOURCE}, [gcs, s3], read=False, repair=True, emit=discard)
+    for check in check_weights({"w": SOURCE}, [gcs, s3], read=True, repair=False, emit=discard):
+        assert check.mirror.repairs == ()
+
+
 def test_stores_that_are_not_meant_to_hold_them_are_left_alone(deployed: Deployment) -> None:
     b2 = deployed.stores[2]
-    assert check_weights({"w": SOURCE}, [b2], repair=True, emit=discard) == ()
+    assert check_weights({"w": SOURCE}, [b2], read=True, repair=True, emit=discard) == ()
     deployed.due()
     assert b2.calls == []
 
@@ -108,7 +129,7 @@ def test_stores_that_are_not_meant_to_hold_them_are_left_alone(deployed: Deploym
 def test_weights_that_are_nowhere_are_told() -> None:
     told: list[Any] = []
     empty = [MemoryStore("gcs"), MemoryStore("s3")]
-    assert check_weights({"w": SOURCE}, empty, repair=True, emit=told.append) == ()
+    assert check_weights({"w": SOURCE}, empty, read=True, repair=True, emit=told.append) == ()
     assert any(isinstance(event, Note) and "not checked" in event.text for event in told)
 
 

@@ -193,7 +193,7 @@ def test_a_mirror_that_is_read_back(deployment: Deployment) -> None:
     names = ("s3", "b2")
     source = WeightsSource(kind="weights", path="/l", model="l", revision="1", stores=names)
     before = [store.counts for store in stores]
-    check_weights({"w": source}, stores, repair=False, emit=discard)
+    check_weights({"w": source}, stores, read=True, repair=False, emit=discard)
     reckoned = requests.mirror_check_requests(3) + requests.mirror_read_requests(3, sum(sizes))
     for store, then in zip(stores, before, strict=True):
         counted = store.counts - then

@@ -84,12 +84,14 @@ class TextTerminal:
                 case Progress():
                     self._progress(event)
                 case StoreLagging():
-                    self._note(f"warning: {event.store}: lagging: {event.reason}")
-                case Note(level="info"):
-                    if self._verbosity >= 0:
-                        self._note(f"{event.subject}: {event.text}")
+                    why = _unnamed(event.store, event.reason)
+                    self._note(f"warning: {event.store}: lagging: {why}")
                 case Note():
-                    self._note(f"{event.level}: {event.subject}: {event.text}")
+                    said = f"{event.subject}: {_unnamed(event.subject, event.text)}"
+                    if event.level != "info":
+                        self._note(f"{event.level}: {said}")
+                    elif self._verbosity >= 0:
+                        self._note(said)
 
     def say(self, text: str) -> None:
         if self._verbosity >= 0:
@@ -137,6 +139,11 @@ class TextTerminal:
             if self._live:
                 self._live.stop(over=True)
             print(printable(text), file=self._out)
+
+
+def _unnamed(name: str, text: str) -> str:
+    """`text` without the name that it begins with: errors of a store name it, as their lines do."""
+    return text.removeprefix(f"{name}: ")
 
 
 class JsonTerminal:

@@ -27,15 +27,19 @@ _RETRY_FIRST_S, _RETRY_MOST_S = 5.0, 60.0  # as restic asks a locked repository 
 
 
 class Locks:
-    """The locks of one run in several stores, refreshed until they are released."""
+    """The locks of one run in several stores, refreshed until they are released. `refused`: why the
+    other stores gave none, by name.
+    """
 
     def __init__(
         self,
         locks: Mapping[Store, StoreLock],
         listings: Mapping[Store, Listing],
         *,
+        refused: Mapping[str, DrkitError],
         needed: int = 1,
     ) -> None:
+        self.refused = dict(refused)
         self.by_store = dict(locks)
         self.listings = dict(listings)
         self._needed = needed
@@ -108,6 +112,7 @@ def take_locks(
         locks = Locks(
             {store: lock for store, (lock, _) in taken.items()},
             {store: listing for store, (_, listing) in taken.items()},
+            refused={store.name: problem for store, problem in problems.items()},
             needed=needed,
         )
         busy = any(isinstance(problem, RepositoryLocked) for problem in problems.values())

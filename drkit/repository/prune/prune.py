@@ -95,20 +95,22 @@ def refuse_absent(repository: Repository, locks: Locks, emit: Emit) -> frozenset
     seen = survey(repository, locks.listings, emit)
     refuse_unreadable(seen)
     evicted = seen.tombstones.evicted
-    unlocked = [store.name for store in repository.stores if store not in locks.by_store]
-    if busy := [name for name in unlocked if name not in evicted]:
+    refused = {name: why for name, why in locks.refused.items() if name not in evicted}
+    if busy := [name for name, why in refused.items() if isinstance(why, RepositoryLocked)]:
         raise RepositoryLocked(
             f"{', '.join(busy)} could not be locked; nothing was deleted",
             hint="wait for the other program (--retry-lock 10m); if it is dead: drkit unlock",
         )
-    reasons = dict(repository.unreachable)
+    reasons = {name: why.message for name, why in refused.items()} | dict(repository.unreachable)
     reasons |= {
         name: f"it {found.diverged}; drkit repair reconcile {name}"
         for name, found in seen.standings.items()
         if found.diverged
     }
     if missing := {name: why for name, why in reasons.items() if name not in evicted}:
-        words = "; ".join(f"{name}: {why}" for name, why in missing.items())
+        words = "; ".join(
+            f"{name}: {why.removeprefix(f'{name}: ')}" for name, why in missing.items()
+        )
         raise GuardRefused(
             f"nothing is deleted anywhere while a store is missing ({words})",
             hint="bring it back, or say that it will not be: drkit prune --evict NAME",

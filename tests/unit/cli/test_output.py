@@ -61,6 +61,18 @@ def test_quiet_keeps_results_and_warnings_only(out: io.StringIO, err: io.StringI
     assert err.getvalue() == "warning: s3: lagging: no answer in 60 s\n"
 
 
+def test_a_store_is_named_once_in_a_line(out: io.StringIO, err: io.StringIO) -> None:
+    terminal = TextTerminal(out, err, ManualClock())
+    terminal.emit(Note("warning", "s3", "s3: no answer"))
+    terminal.emit(StoreLagging("nas", "nas: is read-only"))
+    terminal.emit(Note("info", "s3", "s3: back again"))
+    assert err.getvalue().splitlines() == [
+        "warning: s3: no answer",
+        "warning: nas: lagging: is read-only",
+        "s3: back again",
+    ]
+
+
 def test_a_hostile_name_moves_no_cursor(out: io.StringIO, err: io.StringIO) -> None:
     terminal = TextTerminal(out, err, ManualClock())
 

@@ -19,6 +19,7 @@ from drkit.repository.format.layout import LOCKS, PRUNES, SNAPSHOTS
 from drkit.repository.locks.files import StoreLock
 from drkit.repository.prune.decision import PruneLimits
 from drkit.repository.prune.prune import evict, prune
+from drkit.stores.interface import StoreRefused
 from drkit.stores.memory import MemoryStore
 
 DAY = timedelta(days=1)
@@ -110,6 +111,20 @@ def test_S6_nothing_is_deleted_anywhere_while_a_store_cannot_be_locked(
     assert [dict(store.objects) for store in three.stores] == before
     other.release()
     assert run_prune(three).marked_bytes > 0
+
+
+def test_S6_a_store_that_takes_no_lock_is_told_with_its_own_reason(
+    three: Any, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(name: str, *_: Any, **__: Any) -> None:
+        raise StoreRefused(f"gcs: {name}: read-only", hint="mount it anew")
+
+    forget_all_but_last(three, churn(three, source))
+    before = [dict(store.objects) for store in three.stores]
+    monkeypatch.setattr(three.stores[0], "put", read_only)
+    with pytest.raises(GuardRefused, match=r"a store is missing .*read-only"):
+        run_prune(three)
+    assert [dict(store.objects) for store in three.stores] == before
 
 
 def test_S6_a_store_whose_lock_is_lost_has_no_turn(kit: ModuleType, source: Path) -> None:

@@ -35,6 +35,13 @@ class StoreLagging:
     reason: str
 
 
+def unnamed(name: str, text: str) -> str:
+    """`text` without the name that it begins with: errors of a store or source name it, as the
+    lines that tell them do.
+    """
+    return text.removeprefix(f"{name}: ")
+
+
 Event = Progress | Note | StoreLagging
 Emit = Callable[[Event], None]
 

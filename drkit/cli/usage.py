@@ -12,7 +12,18 @@ from typer.core import TyperGroup
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 """What typer raises for every line that it cannot read; it names only kinds of it."""
-SHARED = {"--config", "-c", "--sandbox", "--json", "--quiet", "-q", "--verbose", "-v"}
+SHARED = {
+    "--config",
+    "-c",
+    "--sandbox",
+    "--json",
+    "--quiet",
+    "-q",
+    "--verbose",
+    "-v",
+    "--dry-run",
+    "-n",
+}
 
 
 class Commands(TyperGroup):

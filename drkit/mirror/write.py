@@ -2,9 +2,8 @@
 
 A revision never changes: a file that a store's manifest lists with another content, or that is no
 more on this disk, is refused, because the likeliest reason is that the copy on this disk is the
-damaged one. In each store the
-manifest is written last, so a mirror without one is not whole. What was sent before a crash is
-known by `cache` and is not sent again.
+damaged one. In each store the manifest is written last, so a mirror without one is not whole. What
+was sent before a crash is known by `cache` and is not sent again.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 from drkit.cli.terminal.meter import Meter, describe
 from drkit.cli.terminal.printable import printable
 from drkit.clock import Clock, SystemClock
-from drkit.events import Event, Note, Progress, StoreLagging
+from drkit.events import Event, Note, Progress, StoreLagging, unnamed
 
 if TYPE_CHECKING:
     from drkit.cli.terminal.live import LiveDisplay
@@ -84,10 +84,10 @@ class TextTerminal:
                 case Progress():
                     self._progress(event)
                 case StoreLagging():
-                    why = _unnamed(event.store, event.reason)
+                    why = unnamed(event.store, event.reason)
                     self._note(f"warning: {event.store}: lagging: {why}")
                 case Note():
-                    said = f"{event.subject}: {_unnamed(event.subject, event.text)}"
+                    said = f"{event.subject}: {unnamed(event.subject, event.text)}"
                     if event.level != "info":
                         self._note(f"{event.level}: {said}")
                     elif self._verbosity >= 0:
@@ -139,11 +139,6 @@ class TextTerminal:
             if self._live:
                 self._live.stop(over=True)
             print(printable(text), file=self._out)
-
-
-def _unnamed(name: str, text: str) -> str:
-    """`text` without the name that it begins with: errors of a store name it, as their lines do."""
-    return text.removeprefix(f"{name}: ")
 
 
 class JsonTerminal:

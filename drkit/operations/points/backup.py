@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from drkit.clock import Clock
 from drkit.errors import DrkitError
-from drkit.events import Emit, Note
+from drkit.events import Emit, Note, unnamed
 from drkit.operations.points.cutting import NOTHING_FORESEEN, Due, Foreseen, cut_source
 from drkit.points.anomaly import anomalies, dense_share
 from drkit.points.find import CLOCKS_DIFFER, TAG, FoundPoint, newest_cuts, newest_point
@@ -259,8 +259,7 @@ def _cut(
         try:
             cuts[name] = cut_source(source, due.excludes, folder, emit)
         except SourceUnreadable as error:
-            said = error.message.removeprefix(f"{name}: ")  # the note names it already
-            emit(Note("error", name, f"{said}; {error.hint}"))
+            emit(Note("error", name, f"{unnamed(name, error.message)}; {error.hint}"))
             errors[name] = error.message
     return cuts, errors
 

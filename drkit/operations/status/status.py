@@ -80,13 +80,13 @@ def status_of(
     `mirrors`: the stores that are to hold a weights source; the others say nothing of it.
     """
     meant = mirrors or {}
-    if ahead := [found for found in points if is_to_come(found, now)]:
-        text = f"points are to come, and do not count: {', '.join(p.id[:8] for p in ahead)}"
-        repository.emit(Note("warning", "clock", text))
+    counted = [found for found in points if not is_to_come(found, now)]
+    if len(counted) < len(points):
+        ahead = ", ".join(found.id[:8] for found in points if is_to_come(found, now))
+        repository.emit(Note("warning", "clock", f"points are to come, and do not count: {ahead}"))
     rows = []
     for store in repository.stores:
-        listed = [p for p in points if store.name in p.listed.stores and p.point.complete]
-        listed = [found for found in listed if found not in ahead]
+        listed = [p for p in counted if store.name in p.listed.stores and p.point.complete]
         newest = max(listed, key=lambda found: found.point.created_at, default=None)
         for source, limit_s in limits_s.items():
             if store.name not in meant.get(source, (store.name,)):

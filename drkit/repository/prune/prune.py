@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from drkit.errors import DamagedData, GuardRefused, RepositoryLocked
-from drkit.events import Emit, Note, Progress
+from drkit.events import Emit, Note, Progress, unnamed
 from drkit.repository.copies.listing import Listing, take_listing
 from drkit.repository.forget.forget import refuse_unreadable
 from drkit.repository.format.layout import PRUNES, SNAPSHOTS, pack_name
@@ -108,9 +108,7 @@ def refuse_absent(repository: Repository, locks: Locks, emit: Emit) -> frozenset
         if found.diverged
     }
     if missing := {name: why for name, why in reasons.items() if name not in evicted}:
-        words = "; ".join(
-            f"{name}: {why.removeprefix(f'{name}: ')}" for name, why in missing.items()
-        )
+        words = "; ".join(f"{name}: {unnamed(name, why)}" for name, why in missing.items())
         raise GuardRefused(
             f"nothing is deleted anywhere while a store is missing ({words})",
             hint="bring it back, or say that it will not be: drkit prune --evict NAME",

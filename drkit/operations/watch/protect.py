@@ -15,8 +15,8 @@ from drkit.coordination.hold import (
     hold_key,
     next_move,
     note_from,
-    record_of,
 )
+from drkit.coordination.hold_record import write_note
 from drkit.coordination.interface import Arbiter, LeaseHeld, LeaseLost
 from drkit.coordination.leadership import LeaderPass, watch_key
 from drkit.io_policy import LONGEST_EFFECT_S
@@ -35,8 +35,6 @@ from drkit.traffic.interface import (
 Audit = Callable[[str, Mapping[str, object]], object]
 """(what, detail): one line more in the audit log, durable when it returns."""
 
-# A flip is a handful of requests; who dies in one leaves the lease to run out after this long.
-_NOTE_TTL_S = 30.0
 # A wait (T3) that is longer is left to the next round, which looks again first.
 _MOST_WAIT_S = 30.0
 
@@ -175,15 +173,11 @@ class Protector:
     def _noted(
         self, note: HoldNote, phase: Phase, names: tuple[str, ...], to: Destination
     ) -> HoldNote:
-        """The note on the arbiter, under an epoch of its own, so that each is written by one."""
+        """The note on the arbiter, written by who leads."""
         self._must_lead()
         site = to.site if isinstance(to, ToSite) else EXTERNAL
-        record = record_of(note, phase, names, self.service, site, self.clock.now())
-        key = hold_key(self.service)
-        lease = self.arbiter.acquire(key, self.leader.holder, ttl_s=_NOTE_TTL_S)
-        self.arbiter.record_role(lease, record)
-        self.arbiter.release(lease)
-        return note_from(record)
+        now, holder = self.clock.now(), self.leader.holder
+        return write_note(self.arbiter, holder, note, phase, names, self.service, site, now)
 
     def _wait_s(self) -> float:
         """Until nothing of a former leader, or of who had the service's lease and did not give it

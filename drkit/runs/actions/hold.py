@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from drkit.coordination.hold import Phase, hold_key, note_from, record_of
+from drkit.coordination.hold import Phase, hold_key, note_from
+from drkit.coordination.hold_record import write_note
 from drkit.coordination.interface import ArbiterUnreachable, LeaseHeld, LeaseLost
 from drkit.errors import GuardRefused
 from drkit.runs.actions.interface import Action, Context, Done, StepCall
@@ -15,8 +16,6 @@ from drkit.runs.actions.pointing import (
 )
 from drkit.runs.records import EXTERNAL, JSON, Effect
 from drkit.traffic.interface import Switch, ToExternal
-
-_NOTE_TTL_S = 30.0
 
 
 def _holders(context: Context) -> list[Switch]:
@@ -81,10 +80,8 @@ def _leave_to_the_watch(call: StepCall, context: Context, names: tuple[str, ...]
         if note.on:
             return
         call.guard.check()
-        lease = context.arbiter.acquire(hold_key(service), context.holder, ttl_s=_NOTE_TTL_S)
-        record = record_of(note, Phase.HELD, names, service, EXTERNAL, context.clock.now())
-        context.arbiter.record_role(lease, record)
-        context.arbiter.release(lease)
+        now, holder = context.clock.now(), context.holder
+        write_note(context.arbiter, holder, note, Phase.HELD, names, service, EXTERNAL, now)
     except (ArbiterUnreachable, LeaseHeld, LeaseLost, GuardRefused) as error:
         call.guard.note({"text": f"nobody leads them back by itself: {error.message}"})
 

@@ -22,6 +22,8 @@ def _module(place: str) -> ModuleType:
 
 SUITES = (
     "test_engine",
+    "test_ownership",
+    "test_drills",
     "journal/test_journal",
     "journal/test_opening",
     "steering/test_local_only",

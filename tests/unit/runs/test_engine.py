@@ -1,4 +1,4 @@
-"""The engine on fakes: order, retries, failures, rollback, drills, signals."""
+"""The engine on fakes: order, retries, failures, rollback, signals."""
 
 from __future__ import annotations
 
@@ -6,21 +6,17 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from dead_runs import first_acts, wait_for_steps
+from dead_runs import wait_for_steps
 
 from drkit.compute.interface import EffectUnknown
-from drkit.coordination.interface import LeaseHeld
-from drkit.coordination.memory import MemoryArbiter
 from drkit.errors import Interrupted, PlaceError, VerificationFailed
 from drkit.io_policy import LONGEST_EFFECT_S
 from drkit.runs import walk
 from drkit.runs.engine import execute
-from drkit.runs.journal.journal import ClaimLost
 from drkit.runs.lease import LEASE_TTL_S
 from drkit.runs.records import RunState, StepState
 from drkit.runs.states import replay
@@ -210,34 +206,6 @@ def test_R5_a_call_without_an_answer_is_looked_at_and_not_sent_again(world: Worl
     assert entries[-1].payload["adopted"] is True
 
 
-def test_R5_an_attempt_that_lost_its_claim_sends_nothing(world: World) -> None:
-    def taken_over(call, _context):
-        world.journal().claim(call.run_id)
-
-    world.marks.during["acquire"] = taken_over
-    plan = world.plan()
-    journal = world.journal()
-    run = journal.open_run(plan, sandbox=False)
-    with pytest.raises(ClaimLost):
-        execute(journal, run.id, world.fakes, world.context(plan))
-    assert world.marks.count["acquire"] == 0
-
-
-def test_R5_who_loses_the_run_while_it_looks_does_not_act_on_what_it_saw(world: World) -> None:
-    acted: list[str] = []
-    world.marks.during["acquire"] = lambda call, _context: acted.append(call.step_id)
-    plan, actions = world.plan(), world.fakes
-
-    def looks_until_another_has_it(call, _context):
-        world.journal().claim(call.run_id)
-
-    actions["acquire"] = replace(actions["acquire"], look=looks_until_another_has_it)
-    run = world.journal().open_run(plan, sandbox=False)
-    with pytest.raises(ClaimLost):
-        execute(world.journal(), run.id, actions, world.context(plan))
-    assert acted == []
-
-
 def test_T3_a_step_that_does_not_stop_is_waited_for_no_longer_and_its_effect_is_unknown(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,34 +236,6 @@ def test_T3_a_step_that_does_not_stop_is_waited_for_no_longer_and_its_effect_is_
     assert world.marks.count["restore"] == 0
 
 
-def test_R5_a_run_whose_next_step_another_process_began_is_that_one_s(world: World) -> None:
-    journal, plan = world.journal(), world.plan()
-    run = journal.open_run(plan, sandbox=False)
-
-    def overtaken(step: str, point: str) -> None:
-        if (step, point) == ("verify", "after-record"):
-            elsewhere = world.journal()
-            elsewhere.claim(run.id)
-            elsewhere.append(run.id, "intent", step="cutover", payload={})
-
-    with pytest.raises(ClaimLost):
-        execute(journal, run.id, world.fakes, world.context(plan, breakpoint=overtaken))
-    assert world.marks.count["cutover"] == 0
-
-
-def test_R5_a_machine_that_does_not_get_the_lease_does_not_get_the_run_either(
-    world: World,
-) -> None:
-    def tried_elsewhere(call, context):
-        arbiter = MemoryArbiter(world.clock, world.arbiter.place)
-        there = replace(context, arbiter=arbiter, holder="there")
-        with pytest.raises(LeaseHeld):
-            execute(world.journal(), call.run_id, world.fakes, there)
-
-    world.marks.during["acquire"] = tried_elsewhere
-    assert world.start().state is RunState.COMMITTED
-
-
 def test_R6_the_plan_is_frozen_and_a_changed_one_is_refused(world: World) -> None:
     world.marks.fail["preflight"] = [VerificationFailed("no", hint="mend")]
     run = world.start()
@@ -316,7 +256,6 @@ def test_R6_the_plan_is_frozen_and_a_changed_one_is_refused(world: World) -> Non
 
 
 def test_R6_an_action_of_another_version_needs_an_operator(world: World) -> None:
-    from dataclasses import replace
 
     plan = world.plan()
     journal = world.journal()
@@ -326,60 +265,6 @@ def test_R6_an_action_of_another_version_needs_an_operator(world: World) -> None
     assert run.state is RunState.NEEDS_OPERATOR
     assert not world.marks.count
     assert world.resume(run.id).state is RunState.COMMITTED
-
-
-def test_R11_a_drill_is_torn_down_by_the_engine_and_proved(world: World) -> None:
-    run = world.start("drill")
-    assert (run.state, run.outcome, run.namespace) == (RunState.DONE, "passed", "drill")
-    assert world.marks.there.isdisjoint({"acquire", "hold", "restore", "cutover"})
-    states = [e.payload["to"] for e in world.journal().entries(run.id) if e.kind == "state"]
-    assert states[-3:] == ["EVIDENCE", "TEARDOWN", "DONE"]
-    assert world.arbiter.read_role("assistant") is None
-
-
-def test_R11_a_drill_that_fails_verify_moves_no_switch_and_destroys_its_instance(
-    world: World,
-) -> None:
-    world.marks.fail["verify"] = [VerificationFailed("model-1.safetensors", hint="look")]
-    run = world.start("drill")
-    assert (run.state, run.outcome) == (RunState.DONE, "failed")
-    assert world.marks.count["cutover"] == 0
-    assert "acquire" in world.marks.undone
-    reasons = [e.payload.get("reason") for e in world.journal().entries(run.id)]
-    assert "model-1.safetensors" in reasons
-
-
-def test_R11_a_teardown_that_fails_keeps_the_drill_open_until_it_is_done(world: World) -> None:
-    world.marks.undo_fail["acquire"] = [PlaceError("no answer", hint="wait")]
-    run = world.start("drill")
-    assert (run.state, run.ended_at) == (RunState.NEEDS_OPERATOR, None)
-    run = world.resume(run.id)
-    assert (run.state, run.outcome) == (RunState.DONE, "passed")
-    assert "acquire" not in world.marks.there
-
-
-def test_a_drill_without_names_of_its_own_skips_what_needs_one_and_says_so(world: World) -> None:
-    gateway = world.config.switch["gateway"].model_copy(update={"drill_url": None})
-    world.config = world.config.model_copy(update={"switch": {"gateway": gateway}})
-    run = world.start("drill")
-    assert (run.state, run.outcome) == (RunState.DONE, "passed")
-    skipped = {e.step: e.payload for e in world.journal().entries(run.id) if e.kind == "skipped"}
-    assert set(skipped) == {"hold", "cutover", "verify_public"}
-    assert all("drill_record" in str(payload["reason"]) for payload in skipped.values())
-
-
-def test_R4_a_failover_interrupts_the_drill_of_its_service(world: World) -> None:
-    def failover_begins(_call, _context):
-        if world.journal().open_run_of("assistant", "production") is None:
-            world.journal().open_run(world.plan("failover"), sandbox=False)
-        # Whatever the engine starts after this is too late.
-
-    world.marks.during["deploy"] = failover_begins
-    run = world.start("drill")
-    assert (run.state, run.outcome) == (RunState.INTERRUPTED, "interrupted")
-    assert run.interrupted_by is not None
-    assert world.marks.count["verify"] == 0
-    assert "acquire" not in world.marks.there
 
 
 def test_a_signal_leaves_a_run_that_resume_continues(world: World) -> None:
@@ -409,65 +294,3 @@ def test_a_run_that_ended_is_left_alone(world: World) -> None:
     count = len(world.journal().entries(run.id))
     assert world.resume(run.id) == run
     assert len(world.journal().entries(run.id)) == count
-
-
-def test_a_lease_that_another_holds_lets_nothing_begin(world: World) -> None:
-    from drkit.coordination.interface import LeaseHeld
-
-    world.arbiter.acquire("assistant", "somebody else", ttl_s=60)
-    with pytest.raises(LeaseHeld):
-        world.start()
-    assert not world.marks.count
-
-
-def test_T3_after_a_takeover_no_effect_comes_before_the_former_holders_last_one(
-    world: World,
-) -> None:
-    with suppress(LeaseHeld):
-        world.arbiter.acquire("assistant", "a machine that died", ttl_s=LEASE_TTL_S)
-    with pytest.raises(LeaseHeld):
-        world.start()
-    world.clock.advance(LEASE_TTL_S + 1)
-    taken_s = world.clock.elapsed_s()
-    first = first_acts(world, "hold", "acquire", "fence", "cutover")
-    (run,) = world.journal().runs()
-    world.resume(run.id)
-    free_s = taken_s + LEASE_TTL_S + LONGEST_EFFECT_S
-    for effect in ("hold", "acquire", "fence", "cutover"):
-        assert first[effect] >= free_s, effect
-    said = [e.payload.get("text", "") for e in world.journal().entries(run.id)]
-    assert any("another process sent" in str(text) for text in said)
-
-
-def test_a_lease_taken_over_stops_the_run_before_its_next_effect(world: World) -> None:
-    from drkit.coordination.interface import LeaseLost
-
-    def taken(_call, _context):
-        while True:  # the lease may be renewed by its keeper at this very moment
-            world.clock.advance(1000)
-            with suppress(LeaseHeld):
-                world.arbiter.acquire("assistant", "somebody else", ttl_s=10_000)
-                return
-
-    world.marks.during["acquire"] = taken
-    with pytest.raises(LeaseLost):
-        world.start()
-    assert world.marks.count["acquire"] == 0
-    assert world.marks.undone == []
-
-
-def test_R4_a_failover_goes_its_way_beside_a_drill_that_nobody_executes(
-    world: World, crash: type[BaseException]
-) -> None:
-    with pytest.raises(crash):
-        world.start("drill", breakpoint=world.crash_at("deploy", "after-effect"))
-    drill = world.journal().open_run_of("assistant", "drill")
-    assert drill is not None
-    real = world.start("failover")
-    assert real.state is RunState.COMMITTED
-    assert world.journal().run(drill.id).interrupted_by == real.id
-    world.marks.undone.clear()
-    ended = world.resume(drill.id)
-    assert (ended.state, ended.outcome) == (RunState.INTERRUPTED, "interrupted")
-    assert "acquire" in world.marks.undone
-    assert world.journal().run(real.id).state is RunState.COMMITTED
